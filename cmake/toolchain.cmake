@@ -1,0 +1,32 @@
+# Compiler and linker settings that hold for all of our code.
+if(NOT CMAKE_CXX_COMPILER_LAUNCHER)
+  find_program(CCACHE ccache)
+  if(CCACHE)
+    # The precompiled header is cached too; these are the settings that ccache's manual asks for then.
+    set(CMAKE_CXX_COMPILER_LAUNCHER
+        ${CMAKE_COMMAND} -E env CCACHE_SLOPPINESS=pch_defines,time_macros,include_file_mtime,include_file_ctime ${CCACHE})
+  endif()
+endif()
+find_program(MOLD mold)
+if(MOLD)
+  add_link_options(-fuse-ld=mold)
+endif()
+
+add_library(dynamo_flags INTERFACE)
+target_compile_options(dynamo_flags INTERFACE
+  -Wall -Wextra -Werror
+  -ffile-prefix-map=${CMAKE_SOURCE_DIR}/src/= -fno-math-errno)
+target_include_directories(dynamo_flags INTERFACE ${CMAKE_SOURCE_DIR}/src)
+target_compile_definitions(dynamo_flags INTERFACE BOOST_ASIO_NO_DEPRECATED BOOST_ALL_NO_LIB SPDLOG_FMT_EXTERNAL)
+if(CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
+  target_compile_options(dynamo_flags INTERFACE -Wthread-safety)
+endif()
+if(DYNAMO_SANITIZER)
+  add_compile_options(-fsanitize=${DYNAMO_SANITIZER} -fno-omit-frame-pointer -fno-sanitize-recover=all)
+  add_link_options(-fsanitize=${DYNAMO_SANITIZER})
+  # g++ 12 reports false -Wmaybe-uninitialized and friends under its sanitizers.
+  add_compile_options(-Wno-error=maybe-uninitialized -Wno-error=tsan -Wno-maybe-uninitialized -Wno-tsan)
+endif()
+if(DYNAMO_FUZZ)
+  add_compile_options(-fsanitize=fuzzer-no-link)
+endif()

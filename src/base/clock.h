@@ -1,0 +1,21 @@
+// Where time comes from, so that tests and simulation can own it.                                        base/clock.h
+// Threads: every clock may be read from any thread.
+#pragma once
+
+#include <chrono>
+
+namespace dynamo {
+
+using Time = std::chrono::steady_clock::time_point;
+using Duration = std::chrono::steady_clock::duration;
+
+class Clock {
+ public:
+  virtual ~Clock() = default;
+  virtual Time now() const = 0;
+
+  // The machine's steady clock; lives as long as the program.
+  static const Clock& steady();
+};
+
+}  // namespace dynamo

@@ -1,0 +1,40 @@
+#include "base/log.h"
+
+#include <gtest/gtest.h>
+
+namespace dynamo::log {
+namespace {
+
+class LogTest : public testing::Test {
+ protected:
+  ~LogTest() override { CHECK(configure("info").is_ok()); }
+};
+
+TEST_F(LogTest, LevelsAreSetPerModule) {
+  ASSERT_TRUE(configure("warn,router=debug").is_ok());
+  EXPECT_TRUE(is_enabled(Level::debug, "router"));
+  EXPECT_FALSE(is_enabled(Level::info, "engine"));
+  EXPECT_TRUE(is_enabled(Level::error, "engine"));
+}
+
+TEST_F(LogTest, AWrongLevelIsNamed) {
+  const Status status = configure("info,router=loud");
+  EXPECT_EQ(status.code(), Code::kInvalid);
+  EXPECT_NE(status.text().find("'loud'"), std::string::npos);
+}
+
+TEST_F(LogTest, ALineHoldsLevelTextAndQuotedFields) {
+  testing::internal::CaptureStderr();
+  LOG(info, "instance lost", {"id", 7}, {"why", "no \"ping\"\nat all"});
+  LOG(debug, "not shown");
+  const std::string out = testing::internal::GetCapturedStderr();
+  EXPECT_NE(out.find("Z [INFO] instance lost id=7 why=\"no \\\"ping\\\"\\nat all\"\n"), std::string::npos) << out;
+  EXPECT_EQ(out.find("not shown"), std::string::npos);
+}
+
+TEST(LogModule, IsTheFirstFolderOfTheSourcePath) {
+  EXPECT_EQ(module_of("router/cost.cc"), "router");
+}
+
+}  // namespace
+}  // namespace dynamo::log

@@ -1,0 +1,75 @@
+// The engine: continuous batching over a paged KV cache, on one thread of its own. engine/engine.h
+//
+// step() = schedule -> run -> emit. Requests come in through submit() and cancel() from any thread; everything else -
+// sequences, block pool, scheduler - belongs to the engine's thread and has no lock. It parks when there is nothing to
+// do. Idea: Yu et al. 2022 (Orca), Kwon et al. 2023 (vLLM), Agrawal et al. 2023 (chunked prefill).
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "base/clock.h"
+#include "base/metrics.h"
+#include "base/status.h"
+#include "engine/step_runner.h"
+#include "generate/generate_request.h"
+#include "kv/kv_event.h"
+
+namespace dynamo::engine {
+
+struct EngineOptions {
+  uint32_t block_tokens = 16;   // tokens per KV block.  [1, 256]  --page-size
+  uint32_t kv_blocks = 0;       // blocks in the pool; > 0
+  uint32_t context_length = 0;  // prompt and answer together, in tokens; > 0
+  uint32_t vocab_size = 0;      // > 0
+  uint32_t max_batch_tokens =
+      512;  // rows per step: decoding sequences first, then prefill chunks.  [1, 65536]  --max-batch-tokens
+  uint32_t max_sequences = 64;  // sequences running at once.  [1, 4096]  --max-sequences
+  uint32_t max_waiting = 1024;  // requests waiting for admission; more are refused with kExhausted.  --max-queue
+};
+
+// Told what happens to one request, on the engine's thread. Must not block.
+class ChunkSink {
+ public:
+  virtual ~ChunkSink() = default;
+  virtual void on_chunk(TokenChunk chunk) = 0;  // the last one has `finish`
+  virtual void on_failure(Status status) = 0;   // instead of a last chunk
+};
+
+// What the engine has now; a snapshot taken after a step.
+struct EngineLoad {
+  uint32_t running = 0;  // sequences
+  uint32_t waiting = 0;
+  uint32_t used_blocks = 0;    // held by sequences
+  uint32_t cached_blocks = 0;  // free but reusable
+  uint32_t total_blocks = 0;
+  uint64_t queued_tokens = 0;  // prompt tokens still to compute, running and waiting
+};
+
+class Engine {
+ public:
+  // Starts the thread. `events` (may be null) and `runner` are used on it only and outlive the engine when borrowed.
+  // Errors: kInvalid (an option out of range, by name).
+  static Result<std::unique_ptr<Engine>> start(EngineOptions options, std::unique_ptr<StepRunner> runner,
+                                               const Clock* clock, kv::KvEventSink* events, Metrics* metrics,
+                                               const MetricLabels& labels);
+  // Requires: stop() has returned.
+  virtual ~Engine() = default;
+
+  // Takes a request; its tokens go to `sink`, which is called once more at most after cancel() and never after the last
+  // chunk or failure. Errors: kInvalid (empty prompt, a token >= vocab_size, prompt not below context_length, or more
+  // blocks than the pool has; names both numbers), kExhausted (max_waiting), kUnavailable (stopping).
+  virtual Result<SequenceId> submit(GenerateRequest request, std::shared_ptr<ChunkSink> sink) = 0;
+  // Ends a request; its blocks return to the pool before the next step. Unknown or finished ids are ignored.
+  virtual void cancel(SequenceId id) = 0;
+
+  virtual EngineLoad load() const = 0;
+
+  // Refuses new requests at once, lets those taken finish until `until`, fails the rest with kUnavailable, and joins
+  // the thread. May be called again with an earlier time.
+  virtual void stop(Time until) = 0;
+};
+
+}  // namespace dynamo::engine

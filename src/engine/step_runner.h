@@ -1,0 +1,49 @@
+// Runs one step of the engine: what the scheduler chose, computed and sampled. engine/step_runner.h
+//
+// The engine knows blocks, sequences and time; a StepRunner knows numbers. Ours runs a model (engine/model_runner.h); a
+// simulated one (the mocker) returns made-up tokens after a computed time; tests use a fake. Threads: called on the
+// engine's thread only.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "base/ids.h"
+#include "base/status.h"
+#include "generate/generate_request.h"
+#include "kernels/paged_batch.h"
+
+namespace dynamo::engine {
+
+// One sequence's turn in a step. Pointers are valid during run().
+struct SampleInput {
+  uint32_t row = 0;  // of the step, the sequence's last
+  const SamplingParams* sampling = nullptr;
+  uint64_t seed = 0;  // the request's, or the one the engine picked
+  std::span<const TokenId> prompt;
+  std::span<const TokenId> output;  // generated before this step; its size is the output index
+  std::span<const TokenId> masked;  // ids that must not be drawn (stop ids before min_tokens)
+  std::optional<uint32_t> logprobs;
+};
+
+struct StepInput {
+  kernels::PagedBatch paged;
+  std::vector<TokenId> tokens;       // one per row
+  std::vector<SampleInput> samples;  // one per sequence that draws a token, in row order
+};
+
+struct DrawnToken {
+  TokenId token = 0;
+  TokenLogprobs logprobs;  // filled if asked
+};
+
+class StepRunner {
+ public:
+  virtual ~StepRunner() = default;
+  // Computes the KV of every row and draws one token for each of `input.samples`, in their order.
+  // Errors: kInternal or kUnavailable (the device failed): the step's sequences cannot go on here.
+  virtual Result<std::vector<DrawnToken>> run(const StepInput& input) = 0;
+};
+
+}  // namespace dynamo::engine

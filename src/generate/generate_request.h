@@ -1,0 +1,72 @@
+// One request for tokens and the pieces of its answer: what passes through every hop of the path.
+// generate/generate_request.h Threads: values.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/ids.h"
+
+namespace dynamo {
+
+// How the next token is drawn from the logits, in this order: repetition, presence and frequency penalties, logit bias,
+// minimum tokens (stop ids masked), temperature, top-k, top-p, min-p, draw. Defaults change nothing.
+struct SamplingParams {
+  float temperature = 1.0F;         // 0: the most likely token.  [0, 2]
+  float top_p = 1.0F;               // smallest set of tokens whose probability reaches this.  (0, 1]
+  int32_t top_k = 0;                // the k most likely tokens; 0: all
+  float min_p = 0.0F;               // at least this fraction of the most likely token's probability.  [0, 1]
+  float repetition_penalty = 1.0F;  // over prompt and output; > 1 discourages.  (0, 2]
+  float presence_penalty = 0.0F;    // over output.  [-2, 2]
+  float frequency_penalty = 0.0F;   // over output, per occurrence.  [-2, 2]
+  std::optional<uint64_t> seed;     // same seed, same tokens, whatever else runs; absent: the engine picks one
+  std::vector<std::pair<TokenId, float>> logit_bias;
+};
+
+struct StopConditions {
+  uint32_t max_tokens = 16;             // tokens to generate at most; > 0
+  uint32_t min_tokens = 0;              // stop ids cannot be drawn before this many
+  std::vector<TokenId> stop_token_ids;  // the model's end-of-sequence ids and the client's own
+};
+
+struct GenerateRequest {
+  std::string id;               // names the request in logs of every hop
+  std::string model;            // served name
+  std::vector<TokenId> prompt;  // not empty
+  SamplingParams sampling;
+  StopConditions stop;
+  std::optional<uint32_t> logprobs;  // how many alternatives to report per token; 0: only the drawn token's
+  int32_t priority = 0;              // higher runs first
+  uint64_t cache_salt = 0;           // caches of different salts never mix
+  Time deadline = Time::max();       // given up with kDeadline after this
+};
+
+enum class FinishReason : uint8_t {
+  kStop,    // drew a stop id, which is the last of the chunk's tokens
+  kLength,  // reached max_tokens or the model's context
+};
+
+struct TokenLogprob {
+  TokenId token = 0;
+  float logprob = 0;  // natural log, after penalties and bias, before temperature and truncation
+};
+
+struct TokenLogprobs {
+  TokenLogprob drawn;
+  std::vector<TokenLogprob> top;  // most likely first, as many as asked
+};
+
+// One or more tokens of the answer, in order. The last chunk of a request, and only it, has `finish`.
+struct TokenChunk {
+  std::vector<TokenId> tokens;
+  std::vector<TokenLogprobs> logprobs;  // one per token if asked, else empty
+  std::optional<FinishReason> finish;
+  uint32_t cached_tokens = 0;  // prompt tokens found in the cache; the same in every chunk
+  std::string worker;          // who answered, set in the first chunk
+};
+
+}  // namespace dynamo

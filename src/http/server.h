@@ -1,0 +1,64 @@
+// HTTP/1.1 server on coroutines. http/server.h
+//
+// Source: RFC 9110, RFC 9112; Boost.Beast parses. One coroutine a connection; a handler runs on its connection's I/O
+// thread and must not block. When a client goes away while its handler runs, the handler's coroutine is cancelled: its
+// next co_await throws, its locals are destroyed, and with them the Generation that it held.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "base/clock.h"
+#include "base/io_threads.h"
+#include "base/metrics.h"
+#include "base/status.h"
+#include "http/message.h"
+
+namespace dynamo::http {
+
+using Handler = std::function<Task<void>(const Request*, ResponseWriter*)>;
+
+struct ServerOptions {
+  std::string host = "0.0.0.0";            // address to listen on.  --http-host
+  uint16_t port = 8000;                    // 0: any free port.  [0, 65535]  --http-port
+  uint64_t max_body_bytes = 45ULL << 20;   // larger: 413.  --http-body-limit
+  uint32_t max_header_bytes = 32U << 10;   // larger: 431
+  std::chrono::seconds read_timeout{30};   // to send a whole request once begun: 408
+  std::chrono::seconds idle_timeout{75};   // between requests of a connection
+  std::chrono::seconds write_timeout{30};  // for the client to take what was written
+  uint32_t max_connections = 10000;        // more are closed at once
+  // Makes the body of an error that the server itself finds (400, 404, 405, 408, 413, 431, 500), so that all errors
+  // look alike.
+  std::function<Response(int status, const std::string& message)> error_body;
+};
+
+class Server {
+ public:
+  // Listens and starts to accept. `io` outlives the server.
+  // Errors: kUnavailable (address in use or not ours, with host, port and remedy), kInvalid (no address).
+  static Result<std::unique_ptr<Server>> listen(ServerOptions options, IoThreads* io);
+  ~Server();  // Requires: stop() has returned.
+
+  // Routes are fixed before the first request: call all of these, then start().
+  // `path` may hold "{name}" as its last segment, which then takes the rest of the path, slashes included.
+  // A path with another method answers 405 with Allow; HEAD is answered by GET without its body; OPTIONS with Allow.
+  void route(std::string method, std::string path, Handler handler);
+  void start();
+
+  uint16_t port() const;
+  uint32_t connections() const;
+
+  // Stops accepting, closes idle connections, lets running handlers finish until `until`, then cancels and closes the
+  // rest. Blocks until no connection is left. Not from an I/O thread.
+  void stop(Time until);
+
+ private:
+  struct State;
+  explicit Server(std::shared_ptr<State> state);
+  std::shared_ptr<State> state_;
+};
+
+}  // namespace dynamo::http

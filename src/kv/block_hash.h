@@ -1,0 +1,46 @@
+// The identity of a KV block: what two workers must agree on to share it.                            kv/block_hash.h
+//   TokensHash  hash of one block's tokens alone     (what the block holds)
+//   BlockHash   hash of the whole prefix up to here  (what a cached block is)
+// Spec: docs/reference/block_hash.md (XXH3-64 with seed 1337, little-endian; vectors in the test).  Idea: Kwon et al.
+// 2023, 4.3. Hash equality is not token equality: the block pool compares tokens too.  Threads: values and pure
+// functions.
+#pragma once
+
+#include <compare>
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <vector>
+
+#include "base/ids.h"
+
+namespace dynamo::kv {
+
+struct TokensHash {
+  uint64_t bits = 0;
+  auto operator<=>(const TokensHash&) const = default;
+};
+struct BlockHash {
+  uint64_t bits = 0;
+  auto operator<=>(const BlockHash&) const = default;
+};
+
+// Hash of the tokens of one block.
+TokensHash hash_tokens(std::span<const TokenId> block);
+
+// The first block of a prompt. `salt` keeps caches apart (LoRA, tenant); 0 is no salt, and then the BlockHash is the
+// TokensHash.
+BlockHash first_block(TokensHash tokens, uint64_t salt);
+// The block that follows `parent`.
+BlockHash next_block(BlockHash parent, TokensHash tokens);
+
+// Hashes every full block of `tokens`; a partial last block is left out.
+// Returns: floor(tokens.size() / block_tokens) hashes, first block first.  Requires: block_tokens > 0.
+std::vector<BlockHash> hash_chain(std::span<const TokenId> tokens, uint32_t block_tokens, uint64_t salt);
+
+}  // namespace dynamo::kv
+
+template <>
+struct std::hash<dynamo::kv::BlockHash> {
+  size_t operator()(dynamo::kv::BlockHash hash) const noexcept { return hash.bits; }  // already uniform
+};

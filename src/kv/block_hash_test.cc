@@ -1,0 +1,28 @@
+#include "kv/block_hash.h"
+
+#include <gtest/gtest.h>
+
+namespace dynamo::kv {
+namespace {
+
+const std::vector<TokenId> kTokens = {1, 2, 3, 4, 5, 6, 7, 8, 9};  // two blocks of four and one token
+
+TEST(HashChain, MatchesTheVectorsOfTheSpec) {
+  EXPECT_EQ(hash_tokens(std::span(kTokens).subspan(4, 4)).bits, 16777012769546811212u);
+  EXPECT_EQ(hash_chain(kTokens, /*block_tokens=*/4, /*salt=*/0),
+            (std::vector<BlockHash>{{14643705804678351452u}, {4945711292740353085u}}));
+}
+
+TEST(HashChain, ASaltChangesEveryBlockOfThePrompt) {
+  const auto plain = hash_chain(kTokens, 4, 0);
+  const auto salted = hash_chain(kTokens, 4, 7);
+  EXPECT_NE(plain[0], salted[0]);
+  EXPECT_NE(plain[1], salted[1]);
+}
+
+TEST(HashChain, APartialBlockHasNoHash) {
+  EXPECT_TRUE(hash_chain(kTokens, 10, 0).empty());
+}
+
+}  // namespace
+}  // namespace dynamo::kv

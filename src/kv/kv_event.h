@@ -1,0 +1,35 @@
+// What a worker's cache gained or lost, told to routers.                                               kv/kv_event.h
+// Order matters: an event holds when all earlier ones of that worker have been applied. Threads: values.
+#pragma once
+
+#include <cstdint>
+#include <variant>
+#include <vector>
+
+#include "base/ids.h"
+#include "kv/block_hash.h"
+
+namespace dynamo::kv {
+
+// A run of blocks, each following the one before, whose KV is now computed and may be reused.
+struct BlocksStored {
+  bool has_parent = false;  // false: blocks[0] starts a prompt
+  BlockHash parent;         // the block before blocks[0]
+  std::vector<BlockHash> blocks;
+  std::vector<TokensHash> tokens;  // one per block
+};
+struct BlocksRemoved {
+  std::vector<BlockHash> blocks;
+};
+struct BlocksCleared {};
+
+using KvEvent = std::variant<BlocksStored, BlocksRemoved, BlocksCleared>;
+
+// Receives events in order, on the thread that owns the block pool. Must not block.
+class KvEventSink {
+ public:
+  virtual ~KvEventSink() = default;
+  virtual void on_kv_event(KvEvent event) = 0;
+};
+
+}  // namespace dynamo::kv

@@ -1,0 +1,63 @@
+// A model on disk, opened: its shape, its weights as the file holds them, its tokenizer and its chat template.
+// model/model_source.h
+//
+// Two kinds, one interface: a GGUF file (model/gguf.h) and a Hugging Face folder (model/hf_folder.h). Files are mapped,
+// so a weight is read when it is used. The files are not trusted: every length, offset, type and count is checked
+// before it is used. Threads: immutable after open_model(); any thread.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/status.h"
+#include "kernels/backend.h"
+#include "model/model_config.h"
+#include "text/tokenizer_spec.h"
+
+namespace dynamo::model {
+
+// Where a weight matrix or vector sits in the transformer. Per-layer ones take a layer number.
+enum class WeightRole : uint8_t {
+  kTokenEmbedding,
+  kFinalNorm,
+  kOutput,  // whole model; kOutput is absent when tied
+  kAttentionNorm,
+  kQ,
+  kK,
+  kV,
+  kQBias,
+  kKBias,
+  kVBias,
+  kQNorm,
+  kKNorm,
+  kAttentionOutput,
+  kFfnNorm,
+  kGate,
+  kUp,
+  kDown,  // per layer
+};
+
+class ModelSource {
+ public:
+  virtual ~ModelSource() = default;
+  virtual const ModelConfig& config() const = 0;
+  // The weight as stored, with its shape checked against the config; vectors have rows == 1. Valid as long as the
+  // source. GGUF's q and k of Llama models, stored for interleaved rotation, are put into half-split order here, so
+  // that every source reads alike. Errors: kNotFound (names the tensor), kCorrupt (shape, bounds), kUnsupported (type).
+  virtual Result<kernels::MatrixSource> weight(WeightRole role, uint32_t layer) const = 0;
+  // Errors: kUnsupported, kInvalid, kNotFound (the folder has none).
+  virtual Result<text::TokenizerSpec> tokenizer() const = 0;
+  // The Jinja source, or empty if the model has none.
+  virtual const std::string& chat_template() const = 0;
+  virtual std::string format() const = 0;  // "GGUF v3", "safetensors, 2 shards"
+};
+
+// Opens a .gguf file or a folder with config.json. Errors: kNotFound (path, and what was expected there), kCorrupt and
+// kUnsupported (say what in which file). Never allocates more than the files' own size allows.
+Result<std::unique_ptr<ModelSource>> open_model(const std::string& path);
+
+}  // namespace dynamo::model

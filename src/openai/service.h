@@ -1,0 +1,48 @@
+// OpenAI's HTTP API over a directory of models. openai/service.h
+//
+// Source: OpenAI API reference (chat completions, completions, models) as the official Python client speaks it;
+// extensions are named as vLLM and SGLang name them.  HTTP reference: docs/reference/http_api.md.  Threads: handlers
+// run on I/O threads.
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <memory>
+
+#include <boost/json/object.hpp>
+
+#include "base/metrics.h"
+#include "http/server.h"
+#include "openai/served_model.h"
+
+namespace dynamo::openai {
+
+struct ServiceOptions {
+  std::chrono::seconds request_timeout{600};  // a request's whole time, unless it sends its own.  --request-timeout
+  uint32_t max_choices = 128;                 // n at most
+  uint32_t max_body_depth = 64;               // nesting of the JSON body
+};
+
+// The process's own state, for /health, /live and /ready.
+struct ServiceState {
+  std::function<bool()> is_ready;               // serving and not stopping
+  std::function<boost::json::object()> health;  // what /health shows besides its status
+};
+
+class Service {
+ public:
+  Service(ServiceOptions options, const ModelDirectory* models, ServiceState state, Metrics* metrics);
+  ~Service();
+  // Adds /v1/chat/completions, /v1/completions, /v1/models, /v1/models/{id}, /health, /live, /ready, /metrics. The
+  // service must outlive the server.
+  void add_routes(http::Server* server);
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+// The body of every error: {"error": {"message", "type", "param", "code"}}. For http::ServerOptions::error_body.
+http::Response error_response(int status, const std::string& message);
+
+}  // namespace dynamo::openai
