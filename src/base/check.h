@@ -1,4 +1,4 @@
-// CHECK: stops the program on a bug of ours, with the place and what was expected.                     base/check.h
+// CHECK: stops the program on a bug of ours, with the place and what was expected.
 // Never for input, peers or devices: those are Status (base/status.h). Always on, in release builds too; DCHECK is for
 // inner loops.
 #pragma once

@@ -1,4 +1,4 @@
-// Where time comes from, so that tests and simulation can own it.                                        base/clock.h
+// Where time comes from, so that tests and simulation can own it.
 // Threads: every clock may be read from any thread.
 #pragma once
 

@@ -1,4 +1,4 @@
-// The identifiers that cross modules.                                                                     base/ids.h
+// The identifiers that cross modules.
 // A token id is a plain integer because spans of tokens are hashed and sent as they are; ids that index something of
 // ours are types of their own, so that a block cannot be passed where a sequence is meant.
 #pragma once

@@ -1,4 +1,4 @@
-// One line per change of state, for people and for machines.                                              base/log.h
+// One line per change of state, for people and for machines.
 //
 //   LOG(info, "instance lost", {"id", id}, {"why", status.to_string()});
 //   2026-11-23T07:53:33.120Z [INFO] instance lost id=7 why="deadline: no ping"

@@ -1,4 +1,4 @@
-// Numbers that /metrics shows: counters, gauges and histograms in Prometheus text format.            base/metrics.h
+// Numbers that /metrics shows: counters, gauges and histograms in Prometheus text format.
 //
 // Each module declares its metrics once, as MetricSpec constants in its metrics.h, with unit and meaning;
 // docs/reference/metrics.md is printed from the same constants. Names start with `dynamo_` and end with the unit.

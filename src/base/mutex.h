@@ -1,4 +1,4 @@
-// A mutex that clang can check: what it guards is written down with GUARDED_BY.                         base/mutex.h
+// A mutex that clang can check: what it guards is written down with GUARDED_BY.
 // Checked by `-Wthread-safety` when clang builds the tree (preset fuzz); g++ sees plain std::mutex.
 #pragma once
 

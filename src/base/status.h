@@ -1,4 +1,4 @@
-// What may go wrong and how it is said: Status, Result<T>, and the macros that pass them up.          base/status.h
+// What may go wrong and how it is said: Status, Result<T>, and the macros that pass them up.
 //
 // Everything that input, a peer, a disk or a device can cause is a Status; our own bugs are CHECKs (base/check.h).
 // Nothing of ours throws; an exception of a library becomes a Status at the call that may raise it. The code says what

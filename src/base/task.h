@@ -1,4 +1,4 @@
-// Task<T>: the coroutine that everything which waits returns.                                            base/task.h
+// Task<T>: the coroutine that everything which waits returns.
 //
 // A Task starts when it is awaited or spawned and runs on the executor of whoever awaits it; an I/O thread runs one
 // boost::asio::io_context, so code between two co_awaits needs no lock. Rules:

@@ -1,4 +1,4 @@
-// The engine: continuous batching over a paged KV cache, on one thread of its own. engine/engine.h
+// The engine: continuous batching over a paged KV cache, on one thread of its own.
 //
 // step() = schedule -> run -> emit. Requests come in through submit() and cancel() from any thread; everything else -
 // sequences, block pool, scheduler - belongs to the engine's thread and has no lock. It parks when there is nothing to

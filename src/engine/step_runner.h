@@ -1,4 +1,4 @@
-// Runs one step of the engine: what the scheduler chose, computed and sampled. engine/step_runner.h
+// Runs one step of the engine: what the scheduler chose, computed and sampled.
 //
 // The engine knows blocks, sequences and time; a StepRunner knows numbers. Ours runs a model (engine/model_runner.h); a
 // simulated one (the mocker) returns made-up tokens after a computed time; tests use a fake. Threads: called on the

@@ -1,4 +1,4 @@
-// Carries chunks from the thread that makes them to the coroutine that reads them.             generate/chunk_mailbox.h
+// Carries chunks from the thread that makes them to the coroutine that reads them.
 //
 // One writer thread, one reader coroutine. Chunks not yet read are joined into one, so a slow reader costs the bytes of
 // its tokens and nothing more. Threads: put() and fail() from any thread, never blocking; take() on the reader's

@@ -1,4 +1,4 @@
-// The spine: everything that turns a request into tokens is a Generator.                       generate/generator.h
+// The spine: everything that turns a request into tokens is a Generator.
 //
 // The local engine, a remote worker (rpc) and the router that chooses among others all are one, so that one process or
 // forty is only wiring. Why: docs/decisions/0002-generator-as-the-spine.md. Threads: generate() may be called from any

@@ -1,4 +1,4 @@
-// What a frontend must know of a model to serve it; files and weights stay with the worker.       generate/model_card.h
+// What a frontend must know of a model to serve it; files and weights stay with the worker.
 // Threads: values.
 #pragma once
 

@@ -1,4 +1,4 @@
-// What an HTTP handler sees: a whole request, and the response it writes, in one piece or as a stream. http/message.h
+// What an HTTP handler sees: a whole request, and the response it writes, in one piece or as a stream.
 // Threads: values; a ResponseWriter belongs to its connection's I/O thread.
 #pragma once
 

@@ -1,4 +1,4 @@
-// HTTP/1.1 server on coroutines. http/server.h
+// HTTP/1.1 server on coroutines.
 //
 // Source: RFC 9110, RFC 9112; Boost.Beast parses. One coroutine a connection; a handler runs on its connection's I/O
 // thread and must not block. When a client goes away while its handler runs, the handler's coroutine is cancelled: its

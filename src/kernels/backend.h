@@ -1,4 +1,4 @@
-// The operations a decoder is made of, on one device. kernels/backend.h
+// The operations a decoder is made of, on one device.
 //
 // One call per fused operation, so that choosing the device at run time costs nothing. Model code (model/decoder.h) is
 // written once over this interface; kernels/cpu implements it for AVX2, AVX-512 and plain C++ (the definition of every

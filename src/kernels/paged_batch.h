@@ -1,4 +1,4 @@
-// Which tokens one step computes and where their keys and values lie. kernels/paged_batch.h
+// Which tokens one step computes and where their keys and values lie.
 //
 // The rows of a step are the new tokens of all its sequences, one sequence after the other. Decoding sequences have one
 // row, prefilling ones a chunk. The same description serves every layer and every backend. Threads: values.

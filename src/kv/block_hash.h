@@ -1,4 +1,4 @@
-// The identity of a KV block: what two workers must agree on to share it.                            kv/block_hash.h
+// The identity of a KV block: what two workers must agree on to share it.
 //   TokensHash  hash of one block's tokens alone     (what the block holds)
 //   BlockHash   hash of the whole prefix up to here  (what a cached block is)
 // Spec: docs/reference/block_hash.md (XXH3-64 with seed 1337, little-endian; vectors in the test).  Idea: Kwon et al.

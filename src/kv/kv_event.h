@@ -1,4 +1,4 @@
-// What a worker's cache gained or lost, told to routers.                                               kv/kv_event.h
+// What a worker's cache gained or lost, told to routers.
 // Order matters: an event holds when all earlier ones of that worker have been applied. Threads: values.
 #pragma once
 

@@ -1,4 +1,4 @@
-// OpenAI's HTTP API over a directory of models. openai/service.h
+// OpenAI's HTTP API over a directory of models.
 //
 // Source: OpenAI API reference (chat completions, completions, models) as the official Python client speaks it;
 // extensions are named as vLLM and SGLang name them.  HTTP reference: docs/reference/http_api.md.  Threads: handlers

@@ -1,4 +1,4 @@
-// Renders a conversation into a prompt with the model's own Jinja template. text/chat_template.h
+// Renders a conversation into a prompt with the model's own Jinja template.
 //
 // A sandboxed interpreter of the part of Jinja2 that model templates use, equal byte for byte to Python's jinja2 set up
 // as transformers does (trim_blocks, lstrip_blocks, tojson without escaping, loopcontrols, raise_exception,

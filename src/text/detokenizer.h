@@ -1,4 +1,4 @@
-// Tokens to text while they arrive: each piece is valid UTF-8, and the pieces joined are the whole. text/detokenizer.h
+// Tokens to text while they arrive: each piece is valid UTF-8, and the pieces joined are the whole.
 // Threads: one per stream; the Tokenizer must outlive it.
 #pragma once
 

@@ -1,4 +1,4 @@
-// Finds stop strings in text that arrives in pieces, and holds back what may yet become one. text/stop_strings.h
+// Finds stop strings in text that arrives in pieces, and holds back what may yet become one.
 // Threads: one per stream.
 #pragma once
 

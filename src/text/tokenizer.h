@@ -1,4 +1,4 @@
-// Text to tokens and back: byte-level BPE. text/tokenizer.h
+// Text to tokens and back: byte-level BPE.
 //
 // Equal, id for id, to the Hugging Face `tokenizers` package on the tokenizers that it reads.
 // Source: Sennrich et al. 2016 (BPE); Radford et al. 2019 (byte alphabet).  Speed: docs/performance.md.

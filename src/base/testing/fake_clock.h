@@ -1,4 +1,4 @@
-// A clock that moves only when told.                                                       base/testing/fake_clock.h
+// A clock that moves only when told.
 #pragma once
 
 #include <atomic>

@@ -1,4 +1,4 @@
-// A Generator that plays a script: for tests of everything that calls one.        generate/testing/scripted_generator.h
+// A Generator that plays a script: for tests of everything that calls one.
 #pragma once
 
 #include <functional>

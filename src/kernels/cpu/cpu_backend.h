@@ -1,4 +1,4 @@
-// The backend for x86-64 processors. kernels/cpu/cpu_backend.h
+// The backend for x86-64 processors.
 //
 // Three sets of kernels: scalar (the definition, any machine), AVX2 with FMA and F16C, and AVX-512 with VNNI and BF16.
 // Weights are repacked once into tiles for the chosen set. Work is cut over a pool of threads that park when there is
