@@ -1,7 +1,8 @@
-# dynamo_module(NAME [ASYNC] LINK targets...)
+# dynamo_module(NAME [ASYNC] LINK targets... [TEST_LINK targets...])
 #
 # Makes from the folder src/NAME: the library dynamo_NAME; from testing/, if present, dynamo_NAME_testing; one test program
 # NAME_tests registered with ctest; NAME_bench; and one fuzzer per *_fuzz.cc.
+# TEST_LINK names libraries that only the tests use, such as another module's fakes (dynamo_generate_testing).
 # ASYNC modules see Boost.Asio in their public headers and share a precompiled header that holds it.
 set(DYNAMO_PCH_PLAIN <algorithm> <array> <atomic> <chrono> <cstdint> <cstring> <functional> <map> <memory> <mutex>
     <optional> <span> <string> <string_view> <thread> <unordered_map> <utility> <variant> <vector> <fmt/format.h>)
@@ -26,7 +27,7 @@ function(dynamo_pch target kind)
 endfunction()
 
 function(dynamo_module name)
-  cmake_parse_arguments(M "ASYNC" "" "LINK" ${ARGN})
+  cmake_parse_arguments(M "ASYNC" "" "LINK;TEST_LINK" ${ARGN})
   if(M_ASYNC)
     set(kind ASYNC)
   else()
@@ -71,7 +72,7 @@ function(dynamo_module name)
   endforeach()
   if(DYNAMO_TESTS AND tests AND NOT DYNAMO_FUZZ)
     add_executable(${name}_tests ${tests})
-    target_link_libraries(${name}_tests PRIVATE ${self} GTest::gmock GTest::gtest GTest::gtest_main)
+    target_link_libraries(${name}_tests PRIVATE ${self} ${M_TEST_LINK} GTest::gmock GTest::gtest GTest::gtest_main)
     target_compile_definitions(${name}_tests PRIVATE DYNAMO_SOURCE_DIR="${CMAKE_SOURCE_DIR}")
     dynamo_pch(${name}_tests ${kind})
     add_test(NAME ${name} COMMAND ${name}_tests)
