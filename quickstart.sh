@@ -1,0 +1,63 @@
+#!/usr/bin/env bash
+# From a fresh Debian machine to a streamed answer: installs what is missing, builds, fetches the default model, starts the
+# server, asks it one question and prints the answer as it comes.
+#
+#   ./quickstart.sh                      asks "What is the capital of France?"
+#   ./quickstart.sh "another question"   asks that
+#   ./quickstart.sh --keep               leaves the server running and prints its URL
+set -euo pipefail
+cd "$(dirname "$0")"
+
+question="What is the capital of France?"
+keep=false
+for argument in "$@"; do
+  case "$argument" in
+    --keep) keep=true ;;
+    -h | --help)
+      sed -n '2,7s/^# \{0,1\}//p' "$0"
+      exit 0
+      ;;
+    -*)
+      echo "unknown flag $argument; see ./quickstart.sh --help" >&2
+      exit 2
+      ;;
+    *) question=$argument ;;
+  esac
+done
+
+step() { echo "[$(printf '%3d' $SECONDS) s] $*"; }
+
+scripts/install_dependencies.sh
+step "building build/release/dynamo"
+[ -f build/release/build.ninja ] || cmake --preset release -DDYNAMO_TESTS=OFF >/dev/null
+ninja -C build/release dynamo >build/release/build.log 2>&1 || {
+  grep -A 20 -E '^FAILED|error' build/release/build.log >&2 || tail -n 40 build/release/build.log >&2
+  exit 1
+}
+model=$(scripts/fetch_model.sh)
+step "starting the server"
+log=build/quickstart.log
+build/release/dynamo serve --model-path "$model" --served-model-name SmolLM2-135M-Instruct \
+  --http-host 127.0.0.1 --http-port "${DYN_HTTP_PORT:-0}" >"$log" 2>&1 </dev/null &
+server=$!
+trap 'kill "$server" 2>/dev/null; wait "$server" 2>/dev/null || true' EXIT
+url=
+for _ in $(seq 600); do
+  url=$(sed -n 's/.*serving .*url=\([^ ]*\).*/\1/p' "$log" | tail -n 1)
+  [ -n "$url" ] && break
+  kill -0 "$server" 2>/dev/null || break
+  sleep 0.1
+done
+if [ -z "$url" ]; then
+  cat "$log" >&2
+  echo "the server did not start; its log is above and in $log" >&2
+  exit 1
+fi
+step "asking: $question"
+build/release/dynamo chat --url "$url" --ask "$question" --temperature 0
+if $keep; then
+  trap - EXIT
+  disown "$server"
+  echo "The server goes on at $url (process $server, log $log). Talk to it: build/release/dynamo chat --url $url"
+fi
+step "done"
