@@ -1,0 +1,101 @@
+// dynamo chat: talks with a server from the terminal.
+#include <editline/readline.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <iostream>
+
+#include "apps/chat_session.h"
+#include "apps/command.h"
+
+namespace dynamo::apps {
+namespace {
+
+struct ChatFlags {
+  ChatOptions options;
+  std::string ask;
+};
+
+void print_piece(std::string_view piece) {
+  std::fwrite(piece.data(), 1, piece.size(), stdout);
+  std::fflush(stdout);
+}
+
+int answer(ChatSession* session, const std::string& question) {
+  const auto stats = session->ask(question, print_piece);
+  if (!stats.is_ok()) {
+    std::fprintf(stderr, "dynamo chat: %s\n", stats.status().to_string().c_str());
+    return kFailed;
+  }
+  std::printf("\n");
+  std::fflush(stdout);
+  std::fprintf(stderr, "[%s]\n", describe(*stats).c_str());
+  return 0;
+}
+
+// One line of input; none at its end. On a terminal it can be edited, and earlier lines come back with the arrow keys.
+std::optional<std::string> read_line(bool is_terminal) {
+  if (!is_terminal) {
+    std::string line;
+    if (!std::getline(std::cin, line)) return std::nullopt;
+    return line;
+  }
+  char* line = readline("> ");
+  if (line == nullptr) return std::nullopt;
+  std::string text = line;
+  std::free(line);  // NOLINT: editline's own allocation
+  if (!text.empty()) add_history(text.c_str());
+  return text;
+}
+
+int converse(ChatSession* session) {
+  const bool is_terminal = isatty(STDIN_FILENO) == 1;
+  if (is_terminal) {
+    using_history();
+    std::fprintf(stderr, "Talking to %s. /reset forgets the conversation, /quit or Ctrl-D leaves, Ctrl-C stops an answer.\n",
+                 session->model().c_str());
+  }
+  int status = 0;
+  while (const auto line = read_line(is_terminal)) {
+    if (*line == "/quit" || *line == "/exit") break;
+    if (*line == "/reset") {
+      session->reset();
+      std::fprintf(stderr, "[forgotten]\n");
+    } else if (!line->empty() && line->front() == '/') {
+      std::fprintf(stderr, "[no command %s; there are /reset and /quit]\n", line->c_str());
+    } else if (!line->empty()) {
+      status = answer(session, *line);
+    }
+  }
+  if (is_terminal) std::fprintf(stderr, "\n");
+  return status;
+}
+
+int chat(const ChatFlags& flags) {
+  auto session = ChatSession::open(flags.options);
+  if (!session.is_ok()) {
+    std::fprintf(stderr, "dynamo chat: %s\n", session.status().to_string().c_str());
+    return kFailed;
+  }
+  return flags.ask.empty() ? converse(session->get()) : answer(session->get(), flags.ask);
+}
+
+}  // namespace
+
+void add_chat_command(CLI::App* app, Run* run) {
+  CLI::App* command = app->add_subcommand("chat", "Talk with a server from the terminal");
+  auto flags = std::make_shared<ChatFlags>();
+  ChatOptions& options = flags->options;
+  command->add_option("--url", options.url, "The server")->envname("DYN_CHAT_URL")->capture_default_str();
+  command->add_option("--model", options.model, "Model to ask; by default the server's first");
+  command->add_option("--system", options.system, "System message; by default the model's own");
+  command->add_option("--temperature", options.temperature, "0 always takes the most likely token")->check(CLI::Range(0.0, 2.0));
+  command->add_option("--max-tokens", options.max_tokens, "Longest answer in tokens")->check(CLI::Range(1, 1 << 24));
+  command->add_option("--seed", options.seed, "Same seed, same answer");
+  command->add_option("--timeout", options.timeout, "Seconds for one answer")->check(CLI::Range(1, 86400))->capture_default_str();
+  command->add_option("--ask", flags->ask, "Ask this one question, print the answer and how long it took, and leave");
+  command->callback([=] { *run = [=] { return chat(*flags); }; });
+}
+
+}  // namespace dynamo::apps

@@ -1,0 +1,206 @@
+#include "apps/chat_session.h"
+
+#include <fmt/format.h>
+
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/signal_set.hpp>
+#include <boost/json.hpp>
+
+#include "base/task.h"
+#include "http/client.h"
+
+namespace dynamo::apps {
+namespace {
+
+namespace json = boost::json;
+
+// Member `name` of an object, or null.
+const json::value* find(const json::value* value, std::string_view name) {
+  const json::object* object = value ? value->if_object() : nullptr;
+  return object ? object->if_contains(name) : nullptr;
+}
+
+std::string text_of(const json::value* value) {
+  const json::string* text = value ? value->if_string() : nullptr;
+  return text ? std::string(text->data(), text->size()) : std::string();
+}
+
+uint64_t number_of(const json::value* value) {
+  return value && value->is_int64() ? static_cast<uint64_t>(value->get_int64()) : 0;
+}
+
+const json::value* first_of(const json::value* value) {
+  const json::array* array = value ? value->if_array() : nullptr;
+  return array && !array->empty() ? &array->front() : nullptr;
+}
+
+Result<json::value> parse(std::string_view text) {
+  boost::system::error_code error;
+  json::value value = json::parse(text, error);
+  if (error) return corrupt("the server's reply is not JSON: " + error.message());
+  return value;
+}
+
+// What an error body says, or its status when it is not OpenAI's error object.
+Status status_of(int http_status, const std::string& body) {
+  std::string message;
+  if (const auto value = parse(body); value.is_ok()) message = text_of(find(find(&*value, "error"), "message"));
+  if (message.empty()) message = fmt::format("the server answered with HTTP status {}", http_status);
+  return http_status >= 500 ? unavailable(message) : invalid(message);
+}
+
+}  // namespace
+
+struct ChatSession::State {
+  ChatOptions options;
+  boost::asio::io_context io{1};
+  std::unique_ptr<http::Client> client;
+  json::array messages;
+
+  // Runs a task to its end on this thread.
+  template <class T>
+  T run(Task<T> task) {
+    T out{};
+    boost::asio::co_spawn(io, std::move(task), [&](std::exception_ptr, T result) {
+      out = std::move(result);
+      io.stop();
+    });
+    io.restart();
+    io.run();
+    return out;
+  }
+
+  Time until() const { return Clock::steady().now() + std::chrono::seconds(options.timeout); }
+  Task<Result<std::string>> find_model();
+  std::string body_of_request() const;
+  Task<Result<AnswerStats>> stream(const std::function<void(std::string_view)>* show, std::string* answer, const bool* is_stopped);
+  Status read_event(const std::string& data, const std::function<void(std::string_view)>& show, std::string* answer,
+                    Time started, AnswerStats* stats) const;
+};
+
+Task<Result<std::string>> ChatSession::State::find_model() {
+  http::Headers headers;
+  std::string empty;
+  CO_TRY(const http::Response response, co_await client->fetch("GET", "/v1/models", headers, empty, until()));
+  if (response.status != 200) co_return status_of(response.status, response.body);
+  CO_TRY(const json::value value, parse(response.body));
+  std::string name = text_of(find(first_of(find(&value, "data")), "id"));
+  if (name.empty()) co_return not_found("the server at " + options.url + " has no model");
+  co_return name;
+}
+
+std::string ChatSession::State::body_of_request() const {
+  json::object body = {{"model", options.model}, {"messages", messages}, {"stream", true}, {"stream_options", {{"include_usage", true}}}};
+  if (options.temperature) body["temperature"] = *options.temperature;
+  if (options.max_tokens) body["max_tokens"] = *options.max_tokens;
+  if (options.seed) body["seed"] = *options.seed;
+  return json::serialize(body);
+}
+
+Status ChatSession::State::read_event(const std::string& data, const std::function<void(std::string_view)>& show,
+                                      std::string* answer, Time started, AnswerStats* stats) const {
+  TRY(const json::value event, parse(data));
+  if (const json::value* error = find(&event, "error")) return unavailable(text_of(find(error, "message")));
+  const json::value* choice = first_of(find(&event, "choices"));
+  const std::string piece = text_of(find(find(choice, "delta"), "content"));
+  if (!piece.empty()) {
+    if (answer->empty()) stats->first_token = Clock::steady().now() - started;
+    *answer += piece;
+    show(piece);
+  }
+  if (std::string reason = text_of(find(choice, "finish_reason")); !reason.empty()) stats->finish_reason = std::move(reason);
+  if (const json::value* usage = find(&event, "usage"); usage && usage->is_object()) {
+    stats->prompt_tokens = number_of(find(usage, "prompt_tokens"));
+    stats->completion_tokens = number_of(find(usage, "completion_tokens"));
+    stats->cached_tokens = number_of(find(find(usage, "prompt_tokens_details"), "cached_tokens"));
+  }
+  return {};
+}
+
+Task<Result<AnswerStats>> ChatSession::State::stream(const std::function<void(std::string_view)>* show, std::string* answer,
+                                                     const bool* is_stopped) {
+  const Time started = Clock::steady().now();
+  const Time deadline = until();
+  http::Headers headers = {{"content-type", "application/json"}};
+  CO_TRY(http::Response head, co_await client->begin("POST", "/v1/chat/completions", headers, body_of_request(), deadline));
+  AnswerStats stats;
+  for (const auto& [name, value] : head.headers) {
+    if (name == "x-dynamo-worker") stats.worker = value;
+  }
+  http::SseReader events;
+  std::string error_body;
+  while (!*is_stopped) {
+    CO_TRY(const std::string piece, co_await client->read(deadline));
+    if (piece.empty()) break;
+    if (head.status != 200) {
+      error_body += piece;
+      continue;
+    }
+    for (const std::string& data : events.push(piece)) {
+      if (data != "[DONE]") CO_TRY_STATUS(read_event(data, *show, answer, started, &stats));
+    }
+  }
+  if (head.status != 200) co_return status_of(head.status, error_body);
+  if (stats.finish_reason.empty() && !*is_stopped) co_return unavailable("the answer broke off");
+  stats.total = Clock::steady().now() - started;
+  co_return stats;
+}
+
+ChatSession::ChatSession(std::unique_ptr<State> state) : state_(std::move(state)) {}
+ChatSession::~ChatSession() = default;
+
+Result<std::unique_ptr<ChatSession>> ChatSession::open(ChatOptions options) {
+  TRY(http::Url url, http::parse_url(options.url));
+  auto state = std::make_unique<State>();
+  state->options = std::move(options);
+  state->client = std::make_unique<http::Client>(state->io.get_executor(), std::move(url));
+  if (state->options.model.empty()) {
+    TRY(state->options.model, state->run(state->find_model()));
+  }
+  auto session = std::unique_ptr<ChatSession>(new ChatSession(std::move(state)));
+  session->reset();
+  return session;
+}
+
+void ChatSession::reset() {
+  state_->messages.clear();
+  if (!state_->options.system.empty()) state_->messages.push_back({{"role", "system"}, {"content", state_->options.system}});
+}
+
+const std::string& ChatSession::model() const { return state_->options.model; }
+
+Result<AnswerStats> ChatSession::ask(const std::string& question, const std::function<void(std::string_view)>& show) {
+  state_->messages.push_back({{"role", "user"}, {"content", question}});
+  std::string answer;
+  bool is_stopped = false;
+  boost::asio::signal_set interrupt(state_->io, SIGINT);
+  interrupt.async_wait([&](const boost::system::error_code& error, int) {
+    if (error) return;
+    is_stopped = true;
+    state_->client->close();
+  });
+  auto stats = state_->run(state_->stream(&show, &answer, &is_stopped));
+  if (!stats.is_ok() && is_stopped) stats = AnswerStats{};
+  if (stats.is_ok()) {
+    state_->messages.push_back({{"role", "assistant"}, {"content", answer}});
+  } else {
+    state_->messages.pop_back();
+  }
+  return stats;
+}
+
+std::string describe(const AnswerStats& stats) {
+  if (stats.finish_reason.empty()) return "stopped";
+  const auto seconds = [](Duration duration) { return std::chrono::duration<double>(duration).count(); };
+  const double decoding = seconds(stats.total - stats.first_token);
+  std::string speed;
+  if (stats.completion_tokens > 1 && decoding > 0) {
+    speed = fmt::format(", {:.1f} tokens/s", static_cast<double>(stats.completion_tokens - 1) / decoding);
+  }
+  return fmt::format("first token after {:.0f} ms{} ({} tokens; {} of {} prompt tokens cached{})", seconds(stats.first_token) * 1000,
+                     speed, stats.completion_tokens, stats.cached_tokens, stats.prompt_tokens,
+                     stats.worker.empty() ? "" : "; " + stats.worker);
+}
+
+}  // namespace dynamo::apps

@@ -1,0 +1,47 @@
+// dynamo: one program, one subcommand per role. Parses the command line and calls it.
+#include <CLI/CLI.hpp>
+
+#include <cstdio>
+#include <string>
+
+#include "apps/command.h"
+#include "base/log.h"
+
+namespace {
+
+// "DYN_LOG" and friends are read here and in the subcommands only; nothing below apps/ knows of flags or the environment.
+dynamo::Status configure_logging(const std::string& filter) {
+  return filter.empty() ? dynamo::Status() : dynamo::log::configure(filter);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  CLI::App app("dynamo: multi-node LLM serving with KV-aware routing");
+  app.name("dynamo");
+  app.set_version_flag("--version", "dynamo " DYNAMO_VERSION);
+  std::string log_filter = "info";
+  app.add_option("--log", log_filter, "Which log lines to write: trace, debug, info, warn, error or off, or per module: info,router=debug")
+      ->envname("DYN_LOG")
+      ->capture_default_str();
+  app.require_subcommand(1);
+  app.fallthrough();
+  dynamo::apps::Run run;
+  dynamo::apps::add_serve_command(&app, &run);
+  dynamo::apps::add_chat_command(&app, &run);
+  dynamo::apps::add_model_command(&app, &run);
+  dynamo::apps::add_docs_command(&app, &run);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::Success& done) {  // --help, --version
+    return app.exit(done);
+  } catch (const CLI::ParseError& error) {
+    std::fprintf(stderr, "dynamo: %s\nRun `dynamo --help` or `dynamo COMMAND --help` for what is accepted.\n", error.what());
+    return dynamo::apps::kWrongUsage;
+  }
+  if (const dynamo::Status status = configure_logging(log_filter); !status.is_ok()) {
+    std::fprintf(stderr, "dynamo: --log (DYN_LOG): %s\n", status.text().c_str());
+    return dynamo::apps::kWrongUsage;
+  }
+  return run();
+}

@@ -1,0 +1,30 @@
+#include "apps/progress.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <cstdio>
+
+#include "base/log.h"
+
+namespace dynamo::apps {
+
+Progress::Progress(std::string what) : what_(std::move(what)), is_terminal_(isatty(STDERR_FILENO) == 1) {}
+
+void Progress::update(double fraction) {
+  constexpr int kWidth = 30;
+  const int steps = is_terminal_ ? 100 : 4;
+  const int now = static_cast<int>(fraction * steps);
+  if (now == shown_) return;
+  shown_ = now;
+  if (!is_terminal_) {
+    LOG(info, what_, {"done", fmt::format("{}%", now * 100 / steps)});
+    return;
+  }
+  const int filled = static_cast<int>(fraction * kWidth);
+  std::fprintf(stderr, "\r%s [%s%s] %3d%%%s", what_.c_str(), std::string(filled, '#').c_str(),
+               std::string(kWidth - filled, ' ').c_str(), now, now == 100 ? "\n" : "");
+  std::fflush(stderr);
+}
+
+}  // namespace dynamo::apps

@@ -1,0 +1,59 @@
+#include "worker/model_files.h"
+
+#include <filesystem>
+
+namespace dynamo::worker {
+namespace {
+
+std::string name_of(const std::string& path) {
+  std::filesystem::path name = std::filesystem::path(path).lexically_normal();
+  if (!name.has_filename()) name = name.parent_path();
+  return name.extension() == ".gguf" ? name.stem().string() : name.filename().string();
+}
+
+std::string token_text(const text::Tokenizer& tokenizer, std::optional<TokenId> id) {
+  return id ? std::string(tokenizer.token_bytes(*id)) : std::string();
+}
+
+// The dtype of the matrices that make up most of the model.
+Result<std::string> main_dtype(const model::ModelSource& source) {
+  TRY(const kernels::MatrixSource down, source.weight(model::WeightRole::kDown, 0));
+  return std::string(kernels::dtype_name(down.dtype));
+}
+
+Result<ModelFiles> open(const std::string& path, std::string served_name) {
+  ModelFiles files;
+  TRY(files.source, model::open_model(path));
+  TRY(text::TokenizerSpec spec, files.source->tokenizer());
+  TRY(std::unique_ptr<text::Tokenizer> tokenizer, text::Tokenizer::create(std::move(spec)));
+  files.tokenizer = std::move(tokenizer);
+  if (!files.source->chat_template().empty()) {
+    TRY(std::unique_ptr<text::ChatTemplate> chat_template, text::ChatTemplate::compile(files.source->chat_template()));
+    files.chat_template = std::move(chat_template);
+  }
+  const model::ModelConfig& config = files.source->config();
+  ModelCard& card = files.card;
+  card.name = served_name.empty() ? name_of(path) : std::move(served_name);
+  card.architecture = model::architecture_name(config.architecture);
+  TRY(card.dtype, main_dtype(*files.source));
+  card.context_length = config.context_length;
+  card.vocab_size = config.vocab_size;
+  card.eos_token_ids = config.eos_token_ids;
+  card.bos_token_id = config.bos_token_id;
+  card.bos_token = token_text(*files.tokenizer, config.bos_token_id);
+  if (!config.eos_token_ids.empty()) card.eos_token = token_text(*files.tokenizer, config.eos_token_ids.front());
+  card.default_temperature = config.default_temperature;
+  card.default_top_p = config.default_top_p;
+  card.default_top_k = config.default_top_k;
+  return files;
+}
+
+}  // namespace
+
+Result<ModelFiles> open_model_files(const std::string& path, std::string served_name) {
+  auto files = open(path, std::move(served_name));
+  if (!files.is_ok()) return files.status().with("model " + path);
+  return files;
+}
+
+}  // namespace dynamo::worker

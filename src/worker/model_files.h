@@ -1,0 +1,27 @@
+// A model opened for serving: its files, and the text side that frontends need of it.
+// Threads: immutable once opened.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "base/status.h"
+#include "generate/model_card.h"
+#include "model/model_source.h"
+#include "text/chat_template.h"
+#include "text/tokenizer.h"
+
+namespace dynamo::worker {
+
+struct ModelFiles {
+  std::unique_ptr<model::ModelSource> source;
+  std::shared_ptr<const text::Tokenizer> tokenizer;
+  std::shared_ptr<const text::ChatTemplate> chat_template;  // null: the model has none
+  ModelCard card;                                           // context_length is the model's own
+};
+
+// Opens the model at `path` under the name that clients will ask for; an empty name becomes the file's or folder's.
+// Errors: those of model::open_model, text::Tokenizer::create and text::ChatTemplate::compile, with the path.
+Result<ModelFiles> open_model_files(const std::string& path, std::string served_name);
+
+}  // namespace dynamo::worker

@@ -1,0 +1,55 @@
+// Hosts one engine with a model in this process and makes it a Generator.
+// Threads: start() and stop() from one thread; the generator from any.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "base/clock.h"
+#include "base/metrics.h"
+#include "base/status.h"
+#include "engine/engine.h"
+#include "generate/generator.h"
+#include "generate/model_card.h"
+#include "kernels/cpu/cpu_backend.h"
+#include "worker/model_files.h"
+
+namespace dynamo::worker {
+
+struct WorkerOptions {
+  std::string name = "worker-1";       // in logs, metrics and answers
+  kernels::CpuOptions cpu;
+  uint32_t block_tokens = 16;          // tokens per KV block.  [1, 256]  --page-size
+  uint64_t kv_cache_bytes = 0;         // 0: 256 MiB, or one full context of at most 8,192 tokens if that is more.  --kv-cache-mib
+  uint32_t context_length = 0;         // 0: the model's, as far as the cache reaches.  --context-length
+  uint32_t max_batch_tokens = 512;     // as EngineOptions.  --max-batch-tokens
+  uint32_t max_sequences = 64;         // as EngineOptions.  --max-sequences
+  uint32_t max_waiting = 1024;         // as EngineOptions.  --max-queue
+};
+
+class ModelWorker {
+ public:
+  // Loads the weights (`progress` is told the fraction done) and starts the engine. `files` may be closed afterwards; `metrics` outlives
+  // the worker. Errors: kInvalid (an option, by name), those of Decoder::create and make_cpu_backend.
+  static Result<std::unique_ptr<ModelWorker>> start(const ModelFiles& files, WorkerOptions options, Metrics* metrics,
+                                                    const std::function<void(double)>& progress);
+  ~ModelWorker();  // Requires: stop() has returned.
+
+  std::shared_ptr<Generator> generator() const;
+  uint32_t context_length() const;     // prompt and answer together, in tokens, as this worker serves it
+  engine::EngineLoad load() const;
+  std::string description() const;     // "cpu-avx512, 2 threads; KV 11648 tokens, 256 MiB; weights 94 MiB"
+
+  // As engine::Engine::stop.
+  void stop(Time until);
+
+ private:
+  struct State;
+  explicit ModelWorker(std::unique_ptr<State> state);
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace dynamo::worker

@@ -1,0 +1,101 @@
+"""Starts the real program for the end-to-end tests: build/release/dynamo with the default model, on a free port."""
+import os
+import pathlib
+import re
+import signal
+import subprocess
+import tempfile
+import time
+
+import httpx
+import openai
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+DYNAMO = ROOT / "build/release/dynamo"
+CACHE = pathlib.Path(os.environ.get("DYNAMO_CACHE", pathlib.Path.home() / ".cache/dynamo"))
+MODEL_FILE = CACHE / "SmolLM2-135M-Instruct.Q4_1.gguf"
+MODEL = "SmolLM2-135M-Instruct"
+START_LIMIT = 60  # seconds
+
+
+class Server:
+    """A running `dynamo serve`. Its log is in self.log_path."""
+
+    def __init__(self, *flags, env=None):
+        log = tempfile.NamedTemporaryFile(prefix="dynamo-", suffix=".log", delete=False)
+        self.log_path = pathlib.Path(log.name)
+        command = [DYNAMO, "serve", "--model-path", MODEL_FILE, "--served-model-name", MODEL]
+        command += ["--http-host", "127.0.0.1", "--http-port", "0", *flags]
+        self.process = subprocess.Popen(command, stderr=log, stdout=log, stdin=subprocess.DEVNULL, env={**os.environ, **(env or {})})
+        self.url = self._wait_for_url()
+
+    def _wait_for_url(self):
+        until = time.monotonic() + START_LIMIT
+        while time.monotonic() < until:
+            found = re.search(r"\[INFO\] serving .*url=(\S+)", self.log())
+            if found:
+                return found.group(1)
+            if self.process.poll() is not None:
+                break
+            time.sleep(0.02)
+        self.kill()
+        raise RuntimeError(f"the server did not start:\n{self.log()}")
+
+    def log(self):
+        return self.log_path.read_text()
+
+    def address(self):
+        host, port = self.url.removeprefix("http://").split(":")
+        return host, int(port)
+
+    def metrics(self):
+        """Every sample of /metrics: {'name{labels}': value}."""
+        text = httpx.get(f"{self.url}/metrics").raise_for_status().text
+        samples = (line.rsplit(" ", 1) for line in text.splitlines() if line and not line.startswith("#"))
+        return {name: float(value) for name, value in samples}
+
+    def wait_for(self, metric, value, limit=20):
+        """Waits until a sample of /metrics has a value."""
+        until = time.monotonic() + limit
+        while self.metrics().get(metric) != value:
+            assert time.monotonic() < until, f"{metric} is {self.metrics().get(metric)}, not {value}"
+            time.sleep(0.02)
+
+    def stop(self):
+        self.process.send_signal(signal.SIGTERM)
+        status = self.process.wait(60)
+        self.log_path.unlink(missing_ok=True)
+        return status
+
+    def kill(self):
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait(10)
+
+
+@pytest.fixture(scope="session")
+def server():
+    running = Server()
+    yield running
+    assert running.stop() == 0
+
+
+@pytest.fixture(scope="session")
+def client(server):
+    return openai.OpenAI(base_url=f"{server.url}/v1", api_key="none", max_retries=0)
+
+
+@pytest.fixture
+def start_server():
+    """Starts more servers, and ends them with the test."""
+    started = []
+
+    def start(*flags, env=None):
+        started.append(Server(*flags, env=env))
+        return started[-1]
+
+    yield start
+    for running in started:
+        running.kill()
+        running.log_path.unlink(missing_ok=True)
