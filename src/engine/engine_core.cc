@@ -1,0 +1,181 @@
+#include "engine/engine_core.h"
+
+#include <algorithm>
+#include <random>
+
+#include <fmt/format.h>
+
+#include "engine/metrics.h"
+
+namespace dynamo::engine {
+namespace {
+
+double seconds(Duration duration) {
+  return std::chrono::duration<double>(duration).count();
+}
+
+// Tokens that the request may come to hold, prompt and answer.
+uint32_t longest(const EngineOptions& options, const GenerateRequest& request) {
+  return static_cast<uint32_t>(
+      std::min<uint64_t>(request.prompt.size() + uint64_t{request.stop.max_tokens}, options.context_length));
+}
+
+}  // namespace
+
+EngineCore::EngineCore(EngineOptions options, std::unique_ptr<StepRunner> runner, const Clock* clock,
+                       kv::KvEventSink* events, Metrics* metrics, const MetricLabels& labels)
+    : options_(options),
+      runner_(std::move(runner)),
+      clock_(clock),
+      pool_(options.kv_blocks, options.block_tokens, events),
+      scheduler_({.block_tokens = options.block_tokens,
+                  .max_batch_tokens = options.max_batch_tokens,
+                  .max_sequences = std::min(options.max_sequences, options.max_batch_tokens)},
+                 &pool_),
+      prompt_tokens_(metrics->counter(kPromptTokens, labels)),
+      cached_tokens_(metrics->counter(kCachedTokens, labels)),
+      generated_tokens_(metrics->counter(kGeneratedTokens, labels)),
+      preemption_count_(metrics->counter(kPreemptions, labels)),
+      step_rows_(metrics->histogram(kStepRows, labels)),
+      step_seconds_(metrics->histogram(kStepSeconds, labels)),
+      queue_seconds_(metrics->histogram(kQueueSeconds, labels)),
+      next_seed_((uint64_t{std::random_device{}()} << 32) | std::random_device{}()) {}
+
+Status EngineCore::check(const EngineOptions& options, const GenerateRequest& request) {
+  if (request.prompt.empty()) return invalid("the prompt is empty");
+  if (request.stop.max_tokens == 0) return invalid("max_tokens must be at least 1");
+  if (request.prompt.size() >= options.context_length) {
+    return invalid(
+        fmt::format("the prompt has {} tokens; with at least one token of answer it must be within the context of {}",
+                    request.prompt.size(), options.context_length));
+  }
+  const auto wrong = std::ranges::find_if(request.prompt, [&](TokenId token) { return token >= options.vocab_size; });
+  if (wrong != request.prompt.end()) {
+    return invalid(fmt::format("token id {} is not in the vocabulary of {}", *wrong, options.vocab_size));
+  }
+  const uint64_t blocks = (uint64_t{longest(options, request)} + options.block_tokens - 1) / options.block_tokens;
+  if (blocks > options.kv_blocks) {
+    return invalid(fmt::format("prompt and answer need {} KV blocks; the cache has {}", blocks, options.kv_blocks));
+  }
+  return {};
+}
+
+void EngineCore::add(SequenceId id, GenerateRequest request, std::shared_ptr<ChunkSink> sink) {
+  auto sequence = std::make_unique<Sequence>();
+  sequence->id = id;
+  sequence->sink = std::move(sink);
+  sequence->seed = request.sampling.seed.value_or(next_seed_++);
+  sequence->arrival = clock_->now();
+  sequence->tokens = request.prompt;
+  sequence->request = std::move(request);
+  scheduler_.add(std::move(sequence));
+}
+
+void EngineCore::cancel(SequenceId id) {
+  scheduler_.remove(id);
+}
+
+void EngineCore::fail(SequenceId id, const Status& status) {
+  if (const auto sequence = scheduler_.remove(id)) sequence->sink->on_failure(status);
+}
+
+void EngineCore::fail_all(const Status& status) {
+  for (Sequence* sequence : scheduler_.sequences()) fail(sequence->id, status);
+}
+
+void EngineCore::expire() {
+  const Time now = clock_->now();
+  for (Sequence* sequence : scheduler_.sequences()) {
+    if (sequence->request.deadline <= now) fail(sequence->id, deadline("the request's time ran out in the engine"));
+  }
+}
+
+StepInput EngineCore::input_for(const std::vector<Sequence*>& step) const {
+  StepInput input;
+  input.paged.block_tokens = options_.block_tokens;
+  for (const Sequence* sequence : step) {
+    const uint32_t end = sequence->computed + sequence->scheduled;
+    input.paged.sequences.push_back({.first_row = static_cast<uint32_t>(input.tokens.size()),
+                                     .rows = sequence->scheduled,
+                                     .length = end,
+                                     .first_block = static_cast<uint32_t>(input.paged.block_table.size())});
+    const uint32_t blocks = (end + options_.block_tokens - 1) / options_.block_tokens;
+    for (uint32_t i = 0; i < blocks; ++i) input.paged.block_table.push_back(sequence->blocks[i].value);
+    for (uint32_t position = sequence->computed; position < end; ++position) {
+      input.paged.positions.push_back(position);
+      input.tokens.push_back(sequence->tokens[position]);
+    }
+    if (end < sequence->size()) continue;  // a chunk of a prompt: nothing to draw yet
+    const bool is_below_minimum = sequence->output_size() < sequence->request.stop.min_tokens;
+    input.samples.push_back({.row = static_cast<uint32_t>(input.tokens.size()) - 1,
+                             .sampling = &sequence->request.sampling,
+                             .seed = sequence->seed,
+                             .prompt = sequence->request.prompt,
+                             .output = std::span(sequence->tokens).subspan(sequence->prompt_size()),
+                             .masked = is_below_minimum
+                                           ? std::span<const TokenId>(sequence->request.stop.stop_token_ids)
+                                           : std::span<const TokenId>(),
+                             .logprobs = sequence->request.logprobs});
+  }
+  return input;
+}
+
+void EngineCore::emit(Sequence* sequence, DrawnToken drawn) {
+  const StopConditions& stop = sequence->request.stop;
+  scheduler_.append(sequence, drawn.token);
+  generated_tokens_.Increment();
+  TokenChunk chunk;
+  chunk.tokens = {drawn.token};
+  if (sequence->request.logprobs) chunk.logprobs.push_back(std::move(drawn.logprobs));
+  chunk.cached_tokens = sequence->cached.value_or(0);
+  if (sequence->output_size() > stop.min_tokens &&
+      std::ranges::find(stop.stop_token_ids, drawn.token) != stop.stop_token_ids.end()) {
+    chunk.finish = FinishReason::kStop;
+  } else if (sequence->output_size() >= stop.max_tokens || sequence->size() >= options_.context_length) {
+    chunk.finish = FinishReason::kLength;
+  }
+  const bool is_over = chunk.finish.has_value();
+  const std::shared_ptr<ChunkSink> sink = sequence->sink;
+  if (is_over) scheduler_.remove(sequence->id);
+  sink->on_chunk(std::move(chunk));
+}
+
+void EngineCore::step() {
+  expire();
+  const std::vector<Sequence*> step = scheduler_.schedule();
+  preemption_count_.Increment(static_cast<double>(scheduler_.preemptions() - counted_preemptions_));
+  counted_preemptions_ = scheduler_.preemptions();
+  if (step.empty()) return;
+  const Time started = clock_->now();
+  std::vector<Sequence*> drawing;
+  for (Sequence* sequence : step) {
+    if (sequence->computed + sequence->scheduled == sequence->size()) drawing.push_back(sequence);
+    if (sequence->output_size() == 0 && sequence->cached && sequence->computed == *sequence->cached) {
+      queue_seconds_.Observe(seconds(started - sequence->arrival));
+      prompt_tokens_.Increment(sequence->prompt_size());
+      cached_tokens_.Increment(*sequence->cached);
+    }
+  }
+  const StepInput input = input_for(step);
+  auto drawn = runner_->run(input);
+  if (!drawn.is_ok()) {
+    for (Sequence* sequence : step) fail(sequence->id, drawn.status());
+    return;
+  }
+  CHECK(drawn->size() == drawing.size());
+  step_rows_.Observe(static_cast<double>(input.tokens.size()));
+  step_seconds_.Observe(seconds(clock_->now() - started));
+  scheduler_.complete(step);
+  for (size_t i = 0; i < drawing.size(); ++i) emit(drawing[i], std::move((*drawn)[i]));
+}
+
+EngineLoad EngineCore::load() const {
+  return {.running = static_cast<uint32_t>(scheduler_.running()),
+          .waiting = static_cast<uint32_t>(scheduler_.waiting()),
+          .used_blocks = pool_.held(),
+          .cached_blocks = pool_.cached(),
+          .total_blocks = pool_.total(),
+          .queued_tokens = scheduler_.queued_tokens()};
+}
+
+}  // namespace dynamo::engine

@@ -1,0 +1,56 @@
+// The engine without its thread: sequences, scheduler and runner, driven one step at a time.
+// Tests and simulation drive it directly; engine.cc gives it a thread and an inbox.  Threads: one.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "base/metrics.h"
+#include "engine/block_pool.h"
+#include "engine/engine.h"
+#include "engine/scheduler.h"
+
+namespace dynamo::engine {
+
+class EngineCore {
+ public:
+  EngineCore(EngineOptions options, std::unique_ptr<StepRunner> runner, const Clock* clock, kv::KvEventSink* events,
+             Metrics* metrics, const MetricLabels& labels);
+
+  // As Engine::submit, on this thread.
+  static Status check(const EngineOptions& options, const GenerateRequest& request);
+  void add(SequenceId id, GenerateRequest request, std::shared_ptr<ChunkSink> sink);
+  void cancel(SequenceId id);
+
+  bool has_work() const { return scheduler_.running() + scheduler_.waiting() > 0; }
+  // One step: gives up what is past its deadline, schedules, runs, and hands out what was drawn. Requires: has_work().
+  void step();
+  // Ends every sequence with `status`.
+  void fail_all(const Status& status);
+
+  EngineLoad load() const;
+  const BlockPool& pool() const { return pool_; }
+
+ private:
+  void expire();
+  StepInput input_for(const std::vector<Sequence*>& step) const;
+  void emit(Sequence* sequence, DrawnToken drawn);
+  void fail(SequenceId id, const Status& status);
+
+  EngineOptions options_;
+  std::unique_ptr<StepRunner> runner_;
+  const Clock* clock_;
+  BlockPool pool_;
+  Scheduler scheduler_;
+  prometheus::Counter& prompt_tokens_;
+  prometheus::Counter& cached_tokens_;
+  prometheus::Counter& generated_tokens_;
+  prometheus::Counter& preemption_count_;
+  prometheus::Histogram& step_rows_;
+  prometheus::Histogram& step_seconds_;
+  prometheus::Histogram& queue_seconds_;
+  uint64_t counted_preemptions_ = 0;
+  uint64_t next_seed_;
+};
+
+}  // namespace dynamo::engine

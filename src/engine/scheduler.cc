@@ -1,0 +1,179 @@
+#include "engine/scheduler.h"
+
+#include <algorithm>
+
+#include "base/check.h"
+
+namespace dynamo::engine {
+namespace {
+
+uint32_t blocks_for(uint32_t tokens, uint32_t block_tokens) {
+  return (tokens + block_tokens - 1) / block_tokens;
+}
+
+}  // namespace
+
+void Scheduler::add(std::unique_ptr<Sequence> sequence) {
+  CHECK(sequence->blocks.empty() && sequence->computed == 0 && !sequence->tokens.empty());
+  Sequence* added = sequence.get();
+  CHECK(all_.emplace(added->id, std::move(sequence)).second);
+  waiting_.insert(added);
+}
+
+std::unique_ptr<Sequence> Scheduler::remove(SequenceId id) {
+  const auto found = all_.find(id);
+  if (found == all_.end()) return nullptr;
+  std::unique_ptr<Sequence> sequence = std::move(found->second);
+  all_.erase(found);
+  if (running_.erase(sequence.get()) == 0) waiting_.erase(sequence.get());
+  release_blocks(sequence.get());
+  return sequence;
+}
+
+void Scheduler::extend_chain(Sequence* sequence) const {
+  while ((sequence->chain.size() + 1) * options_.block_tokens <= sequence->tokens.size()) {
+    const auto block =
+        std::span(sequence->tokens).subspan(sequence->chain.size() * options_.block_tokens, options_.block_tokens);
+    const kv::TokensHash own = kv::hash_tokens(block);
+    sequence->chain.push_back(sequence->chain.empty() ? kv::first_block(own, sequence->request.cache_salt)
+                                                      : kv::next_block(sequence->chain.back(), own));
+  }
+}
+
+void Scheduler::release_blocks(Sequence* sequence) {
+  for (const kv::BlockHash& hash : sequence->chain) {
+    const auto found = computing_.find(hash);
+    if (found != computing_.end() && found->second == sequence->id) computing_.erase(found);
+  }
+  while (!sequence->blocks.empty()) {
+    pool_->release(sequence->blocks.back());
+    sequence->blocks.pop_back();
+  }
+  sequence->computed = 0;
+  sequence->scheduled = 0;
+}
+
+void Scheduler::preempt(Sequence* sequence) {
+  ++preemptions_;
+  release_blocks(sequence);
+  running_.erase(sequence);
+  waiting_.insert(sequence);
+}
+
+// Gives the sequence blocks for its first `tokens` tokens. On false it holds what there was.
+bool Scheduler::cover(Sequence* sequence, uint32_t tokens) {
+  while (sequence->blocks.size() < blocks_for(tokens, options_.block_tokens)) {
+    const auto block = pool_->allocate();
+    if (!block) return false;
+    sequence->blocks.push_back(*block);
+  }
+  return true;
+}
+
+// As cover(), taking blocks from the last in order, which may be this sequence itself: then false.
+bool Scheduler::cover_or_preempt(Sequence* sequence, uint32_t tokens) {
+  while (!cover(sequence, tokens)) {
+    Sequence* last = *running_.rbegin();
+    preempt(last);
+    if (last == sequence) return false;
+  }
+  return true;
+}
+
+bool Scheduler::is_computed_elsewhere(const Sequence& sequence, size_t first_block) const {
+  return first_block < sequence.chain.size() && computing_.contains(sequence.chain[first_block]);
+}
+
+// Moves a waiting sequence to the running ones, with what the cache has of it and blocks for all its tokens.
+bool Scheduler::admit(Sequence* sequence) {
+  extend_chain(sequence);
+  // The last token is always computed, since its logits are needed.
+  const size_t matchable = (sequence->tokens.size() - 1) / options_.block_tokens;
+  const auto chain = std::span(sequence->chain).first(std::min(matchable, sequence->chain.size()));
+  sequence->blocks = pool_->match(sequence->tokens, chain);
+  sequence->computed = static_cast<uint32_t>(sequence->blocks.size()) * options_.block_tokens;
+  const uint32_t missing =
+      blocks_for(sequence->size(), options_.block_tokens) - static_cast<uint32_t>(sequence->blocks.size());
+  if (is_computed_elsewhere(*sequence, sequence->blocks.size()) || missing > pool_->available()) {
+    release_blocks(sequence);
+    return false;
+  }
+  CHECK(cover(sequence, sequence->size()));
+  for (size_t i = sequence->computed / options_.block_tokens; i < sequence->chain.size(); ++i) {
+    computing_.try_emplace(sequence->chain[i], sequence->id);
+  }
+  if (!sequence->cached) sequence->cached = std::min(sequence->computed, sequence->prompt_size());
+  waiting_.erase(sequence);
+  running_.insert(sequence);
+  return true;
+}
+
+std::vector<Sequence*> Scheduler::schedule() {
+  std::vector<Sequence*> step;
+  uint32_t budget = options_.max_batch_tokens;
+  const auto take = [&](Sequence* sequence) {
+    sequence->scheduled = std::min(budget, sequence->uncomputed());
+    budget -= sequence->scheduled;
+    step.push_back(sequence);
+  };
+  // Decoding sequences, in order. Preempting takes from the far end, so never one that this loop has taken.
+  for (auto at = running_.begin(); at != running_.end() && budget > 0;) {
+    Sequence* sequence = *at;
+    const bool is_decoding = sequence->uncomputed() == 1 && sequence->output_size() > 0;
+    if (is_decoding) {
+      if (!cover_or_preempt(sequence, sequence->size())) break;  // it was the last in order
+      take(sequence);
+    }
+    at = std::next(running_.find(sequence));
+  }
+  for (auto at = running_.begin(); at != running_.end() && budget > 0; ++at) {
+    if ((*at)->scheduled == 0 && (*at)->uncomputed() > 0) take(*at);
+  }
+  for (auto at = waiting_.begin(); at != waiting_.end() && budget > 0 && running_.size() < options_.max_sequences;) {
+    Sequence* sequence = *at++;
+    const size_t before = pool_->available();
+    if (admit(sequence)) {
+      take(sequence);
+    } else if (before < blocks_for(sequence->size(), options_.block_tokens)) {
+      break;  // no room: those behind it must not overtake it for ever
+    }
+  }
+  return step;
+}
+
+void Scheduler::complete(const std::vector<Sequence*>& step) {
+  const uint32_t size = options_.block_tokens;
+  for (Sequence* sequence : step) {
+    const uint32_t first = sequence->computed / size;
+    sequence->computed += sequence->scheduled;
+    sequence->scheduled = 0;
+    extend_chain(sequence);
+    for (uint32_t i = first; (i + 1) * size <= sequence->computed; ++i) {
+      const auto tokens = std::span(sequence->tokens).subspan(size_t{i} * size, size);
+      sequence->blocks[i] =
+          pool_->store(sequence->blocks[i], sequence->chain[i], i == 0 ? nullptr : &sequence->chain[i - 1], tokens);
+      const auto found = computing_.find(sequence->chain[i]);
+      if (found != computing_.end() && found->second == sequence->id) computing_.erase(found);
+    }
+  }
+}
+
+void Scheduler::append(Sequence* sequence, TokenId token) {
+  sequence->tokens.push_back(token);
+}
+
+uint64_t Scheduler::queued_tokens() const {
+  uint64_t tokens = 0;
+  for (const auto& [id, sequence] : all_) {
+    if (sequence->computed < sequence->prompt_size()) tokens += sequence->prompt_size() - sequence->computed;
+  }
+  return tokens;
+}
+
+std::vector<Sequence*> Scheduler::sequences() const {
+  std::vector<Sequence*> sequences;
+  for (const auto& [id, sequence] : all_) sequences.push_back(sequence.get());
+  return sequences;
+}
+
+}  // namespace dynamo::engine
