@@ -1,9 +1,11 @@
-// A small HTTP/1.1 client: enough for `dynamo chat`, health checks, and tests. http/client.h Threads: a Client belongs
-// to one executor; one request at a time; it keeps its connection for the next.
+// A small HTTP/1.1 client: enough for `dynamo chat`, health checks, and tests.
+// Threads: a Client belongs to one executor; one request at a time; it keeps its connection for the next.
 #pragma once
 
 #include <memory>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include <boost/asio/any_io_executor.hpp>
 
@@ -32,6 +34,8 @@ class Client {
   Task<Result<Response>> begin(std::string method, std::string path, Headers headers, std::string body, Time until);
   // The next piece of the body as it arrives; empty at its end.
   Task<Result<std::string>> read(Time until);
+  // Ends the request under way, if there is one, with kUnavailable.
+  void close();
   // begin(), then all pieces, into Response::body.
   Task<Result<Response>> fetch(std::string method, std::string path, Headers headers, std::string body, Time until);
 
@@ -50,6 +54,8 @@ class SseReader {
   std::string line_;
   std::string data_;
   bool has_data_ = false;
+  bool has_cr_ = false;  // the last byte was a CR: a LF that follows belongs to it
+  bool is_first_line_ = true;
 };
 
 }  // namespace dynamo::http

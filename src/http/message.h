@@ -2,6 +2,7 @@
 // Threads: values; a ResponseWriter belongs to its connection's I/O thread.
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -48,5 +49,8 @@ class ResponseWriter {
   virtual Task<Status> write(std::string piece) = 0;
   virtual Task<Status> end() = 0;
 };
+
+// Answers one request. Runs on the connection's I/O thread and must not block.
+using Handler = std::function<Task<void>(const Request*, ResponseWriter*)>;
 
 }  // namespace dynamo::http

@@ -19,17 +19,16 @@
 
 namespace dynamo::http {
 
-using Handler = std::function<Task<void>(const Request*, ResponseWriter*)>;
-
 struct ServerOptions {
-  std::string host = "0.0.0.0";            // address to listen on.  --http-host
-  uint16_t port = 8000;                    // 0: any free port.  [0, 65535]  --http-port
-  uint64_t max_body_bytes = 45ULL << 20;   // larger: 413.  --http-body-limit
-  uint32_t max_header_bytes = 32U << 10;   // larger: 431
-  std::chrono::seconds read_timeout{30};   // to send a whole request once begun: 408
-  std::chrono::seconds idle_timeout{75};   // between requests of a connection
-  std::chrono::seconds write_timeout{30};  // for the client to take what was written
-  uint32_t max_connections = 10000;        // more are closed at once
+  std::string host = "0.0.0.0";                    // address to listen on.  --http-host
+  uint16_t port = 8000;                            // 0: any free port.  [0, 65535]  --http-port
+  uint64_t max_body_bytes = 45ULL << 20;           // larger: 413.  --http-body-limit
+  uint32_t max_header_bytes = 32U << 10;           // larger: 431
+  std::chrono::milliseconds read_timeout{30000};   // to send a whole request once begun: 408
+  std::chrono::milliseconds idle_timeout{75000};   // between requests of a connection
+  std::chrono::milliseconds write_timeout{30000};  // for the client to take what was written
+  uint32_t max_connections = 10000;                // more are closed at once
+  Metrics* metrics = nullptr;                      // counts connections and responses; outlives the server
   // Makes the body of an error that the server itself finds (400, 404, 405, 408, 413, 431, 500), so that all errors
   // look alike.
   std::function<Response(int status, const std::string& message)> error_body;
