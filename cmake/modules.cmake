@@ -49,6 +49,16 @@ function(dynamo_module name)
   set(sources ${all})
   list(REMOVE_ITEM sources ${tests} ${benches} ${fuzzers} ${fakes} ${mains} "")
 
+  # Kernels for one instruction set are compiled for it and for nothing else; they see no shared header.
+  # (g++ 12 warns of its own AVX-512 intrinsics.)
+  foreach(source ${sources})
+    if(source MATCHES "/avx2_[^/]*\\.cc$")
+      set_source_files_properties(${source} PROPERTIES SKIP_PRECOMPILE_HEADERS ON COMPILE_OPTIONS "-mavx2;-mfma;-mf16c;-O3")
+    elseif(source MATCHES "/avx512_[^/]*\\.cc$")
+      set_source_files_properties(${source} PROPERTIES SKIP_PRECOMPILE_HEADERS ON COMPILE_OPTIONS
+        "-Wno-uninitialized;-Wno-maybe-uninitialized;-mavx512f;-mavx512bw;-mavx512vl;-mavx512dq;-mavx512vnni;-mfma;-mf16c;-mprefer-vector-width=512;-O3")
+    endif()
+  endforeach()
   if(sources)
     add_library(dynamo_${name} STATIC ${sources})
     target_link_libraries(dynamo_${name} PUBLIC dynamo_flags Threads::Threads fmt::fmt ${M_LINK})
