@@ -20,6 +20,20 @@
 
 namespace dynamo::model {
 
+// Tensors of one type in a model's files.
+struct StoredType {
+  std::string name;  // as the format spells it: "Q4_1", "BF16"
+  uint64_t tensors = 0;
+  uint64_t bytes = 0;
+};
+
+// What the files hold.
+struct StoredModel {
+  std::string format;             // "GGUF v3", "safetensors, 2 shards"
+  uint64_t file_bytes = 0;        // of the files with weights
+  std::vector<StoredType> types;  // of the tensors that the model uses, most bytes first
+};
+
 class ModelSource {
  public:
   virtual ~ModelSource() = default;
@@ -32,7 +46,7 @@ class ModelSource {
   virtual Result<text::TokenizerSpec> tokenizer() const = 0;
   // The Jinja source, or empty if the model has none.
   virtual const std::string& chat_template() const = 0;
-  virtual std::string format() const = 0;  // "GGUF v3", "safetensors, 2 shards"
+  virtual const StoredModel& stored() const = 0;
 };
 
 // Opens a .gguf file or a folder with config.json. Errors: kNotFound (path, and what was expected there), kCorrupt and

@@ -2,6 +2,7 @@
 // The one table that readers, the summary and the writers of test models share.  Threads: pure functions.
 #pragma once
 
+#include <compare>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -15,7 +16,7 @@ namespace dynamo::model {
 struct WeightSlot {
   WeightRole role = WeightRole::kTokenEmbedding;
   uint32_t layer = 0;
-  bool operator==(const WeightSlot&) const = default;
+  auto operator<=>(const WeightSlot&) const = default;
 };
 
 // Vectors have one row.
