@@ -1,17 +1,21 @@
-// The shape of a decoder-only transformer, whichever file it was read from. model/model_config.h Threads: values.
+// The shape of a decoder-only transformer, whichever file it was read from.  Threads: values.
 #pragma once
 
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/ids.h"
+#include "base/status.h"
 
 namespace dynamo::model {
 
 enum class Architecture : uint8_t { kLlama, kQwen2, kQwen3 };
 std::string_view architecture_name(Architecture architecture);  // "llama", "qwen2", "qwen3"
+// The architecture of that name, or nothing.
+std::optional<Architecture> find_architecture(std::string_view name);
 
 // Llama 3's stretching of low frequencies.  Source: Hugging Face rope_type "llama3".
 struct RopeScaling {
@@ -48,5 +52,10 @@ struct ModelConfig {
   std::optional<float> default_top_p;
   std::optional<int32_t> default_top_k;
 };
+
+// Whether a decoder can be made of it: counts within bounds that keep every later product small, heads that kv_heads
+// divides, an even head_dim, finite numbers, token ids inside the vocabulary. Errors: kCorrupt, with the field, its
+// value and what was expected.
+Status validate(const ModelConfig& config);
 
 }  // namespace dynamo::model

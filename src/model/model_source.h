@@ -1,5 +1,4 @@
 // A model on disk, opened: its shape, its weights as the file holds them, its tokenizer and its chat template.
-// model/model_source.h
 //
 // Two kinds, one interface: a GGUF file (model/gguf.h) and a Hugging Face folder (model/hf_folder.h). Files are mapped,
 // so a weight is read when it is used. The files are not trusted: every length, offset, type and count is checked
@@ -16,29 +15,23 @@
 #include "base/status.h"
 #include "kernels/backend.h"
 #include "model/model_config.h"
+#include "model/weight_role.h"
 #include "text/tokenizer_spec.h"
 
 namespace dynamo::model {
 
-// Where a weight matrix or vector sits in the transformer. Per-layer ones take a layer number.
-enum class WeightRole : uint8_t {
-  kTokenEmbedding,
-  kFinalNorm,
-  kOutput,  // whole model; kOutput is absent when tied
-  kAttentionNorm,
-  kQ,
-  kK,
-  kV,
-  kQBias,
-  kKBias,
-  kVBias,
-  kQNorm,
-  kKNorm,
-  kAttentionOutput,
-  kFfnNorm,
-  kGate,
-  kUp,
-  kDown,  // per layer
+// Tensors of one type in a model's files.
+struct StoredType {
+  std::string name;  // as the format spells it: "Q4_1", "BF16"
+  uint64_t tensors = 0;
+  uint64_t bytes = 0;
+};
+
+// What the files hold.
+struct StoredModel {
+  std::string format;             // "GGUF v3", "safetensors, 2 shards"
+  uint64_t file_bytes = 0;        // of the files with weights
+  std::vector<StoredType> types;  // of the tensors that the model uses, most bytes first
 };
 
 class ModelSource {
@@ -53,7 +46,7 @@ class ModelSource {
   virtual Result<text::TokenizerSpec> tokenizer() const = 0;
   // The Jinja source, or empty if the model has none.
   virtual const std::string& chat_template() const = 0;
-  virtual std::string format() const = 0;  // "GGUF v3", "safetensors, 2 shards"
+  virtual const StoredModel& stored() const = 0;
 };
 
 // Opens a .gguf file or a folder with config.json. Errors: kNotFound (path, and what was expected there), kCorrupt and

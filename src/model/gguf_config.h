@@ -1,0 +1,15 @@
+// What a GGUF file's metadata says about the model's shape.
+// Keys: GGML's docs/gguf.md, for the architectures llama, qwen2 and qwen3.  Threads: pure functions.
+#pragma once
+
+#include "base/status.h"
+#include "model/gguf.h"
+#include "model/model_config.h"
+
+namespace dynamo::model {
+
+// Requires nothing of the file but that it was parsed. Errors: kCorrupt (a key missing, of a wrong type or out of range,
+// by name), kUnsupported (an architecture or a feature that is not computed here, by name).
+Result<ModelConfig> gguf_config(const GgufFile& file);
+
+}  // namespace dynamo::model

@@ -1,0 +1,205 @@
+#include "model/hf_config.h"
+
+#include <algorithm>
+
+#include <fmt/format.h>
+#include <boost/json/array.hpp>
+
+#include "model/json_fields.h"
+#include "model/quote_name.h"
+
+namespace dynamo::model {
+namespace {
+
+namespace json = boost::json;
+
+constexpr const char* kCausalSuffix = "ForCausalLM";
+
+Result<Architecture> read_architecture(const JsonFields& fields) {
+  TRY(const auto name, fields.find_string("model_type"));
+  if (!name) return corrupt("field 'model_type' is missing");
+  const auto architecture = find_architecture(*name);
+  if (!architecture) {
+    return unsupported(fmt::format("model_type {}; llama, qwen2 and qwen3 are computed", quote_name(*name)));
+  }
+  const json::value* classes = fields.find("architectures");
+  if (classes != nullptr && classes->is_array() && !classes->get_array().empty()) {
+    const json::value& first = classes->get_array().front();
+    if (!first.is_string() || !std::string_view(first.get_string()).ends_with(kCausalSuffix)) {
+      return unsupported(fmt::format("architectures[0] is {}; expected a ...{}",
+                                     first.is_string() ? quote_name(first.get_string()) : "no string", kCausalSuffix));
+    }
+  }
+  return *architecture;
+}
+
+Status refuse_if_true(const JsonFields& fields, const char* key) {
+  TRY(const auto value, fields.find_bool(key));
+  return value.value_or(false) ? unsupported(fmt::format("field '{}' is true; only false is computed", key)) : Status();
+}
+
+// Fields that change what is computed; leaving one out would give wrong answers without a word.
+Status refuse_features(const JsonFields& fields, Architecture architecture) {
+  if (architecture != Architecture::kQwen2) TRY_STATUS(refuse_if_true(fields, "attention_bias"));
+  TRY_STATUS(refuse_if_true(fields, "mlp_bias"));
+  TRY_STATUS(refuse_if_true(fields, "use_sliding_window"));
+  TRY(const auto activation, fields.find_string("hidden_act"));
+  if (activation.value_or("silu") != "silu") {
+    return unsupported(fmt::format("hidden_act {}; silu is computed", quote_name(*activation)));
+  }
+  if (const json::value* quantization = fields.find("quantization_config")) {
+    const json::object* object = quantization->if_object();
+    const auto method = object ? JsonFields(*object).find_string("quant_method") : Result<std::optional<std::string>>();
+    return unsupported(fmt::format("weights quantised by {}; F32, F16 and BF16 safetensors are computed",
+                                   quote_name(method.is_ok() ? method->value_or("?") : "?")));
+  }
+  TRY(const auto rotated, fields.find_number("partial_rotary_factor"));
+  if (rotated.value_or(1) != 1)
+    return unsupported(fmt::format("partial_rotary_factor {}; only 1 is computed", *rotated));
+  const json::value* layer_types = fields.find("layer_types");
+  if (layer_types == nullptr || !layer_types->is_array()) return {};
+  for (const json::value& type : layer_types->get_array()) {
+    if (type.is_string() && type.get_string() == "full_attention") continue;
+    return unsupported(fmt::format("layer_types holds {}; full_attention is computed",
+                                   type.is_string() ? quote_name(type.get_string()) : "no string"));
+  }
+  return {};
+}
+
+Status read_shape(const JsonFields& fields, ModelConfig* config) {
+  TRY(config->layers, fields.count("num_hidden_layers"));
+  TRY(config->width, fields.count("hidden_size"));
+  TRY(config->heads, fields.count("num_attention_heads"));
+  TRY(config->ffn_width, fields.count("intermediate_size"));
+  TRY(config->vocab_size, fields.count("vocab_size"));
+  TRY(config->context_length, fields.count("max_position_embeddings"));
+  TRY(const auto kv_heads, fields.find_count("num_key_value_heads"));
+  config->kv_heads = kv_heads.value_or(config->heads);
+  TRY(const auto head_dim, fields.find_count("head_dim"));
+  if (head_dim) {
+    config->head_dim = *head_dim;
+  } else if (config->architecture == Architecture::kQwen3) {
+    config->head_dim = 128;  // transformers' default for this architecture alone
+  } else if (config->heads > 0 && config->width % config->heads == 0) {
+    config->head_dim = config->width / config->heads;
+  } else {
+    return corrupt(fmt::format("hidden_size {} is no multiple of num_attention_heads {}, and head_dim is missing",
+                               config->width, config->heads));
+  }
+  TRY(const auto epsilon, fields.find_number("rms_norm_eps"));
+  config->norm_epsilon = static_cast<float>(epsilon.value_or(1e-6));
+  TRY(const auto is_tied, fields.find_bool("tie_word_embeddings"));
+  config->has_tied_embedding = is_tied.value_or(false);
+  config->has_qkv_bias = config->architecture == Architecture::kQwen2;
+  config->has_qk_norm = config->architecture == Architecture::kQwen3;
+  return {};
+}
+
+Result<float> scaling_number(const JsonFields& fields, const char* key) {
+  TRY(const auto value, fields.find_number(key));
+  if (!value) return corrupt(fmt::format("field '{}' of the llama3 rope scaling is missing", key));
+  return static_cast<float>(*value);
+}
+
+// `rope` is rope_scaling of version 4, or rope_parameters of version 5, which holds rope_theta too.
+Status read_rope_object(const JsonFields& rope, ModelConfig* config) {
+  TRY(const auto base, rope.find_number("rope_theta"));
+  if (base) config->rope_base = static_cast<float>(*base);
+  TRY(const auto rotated, rope.find_number("partial_rotary_factor"));
+  if (rotated.value_or(1) != 1)
+    return unsupported(fmt::format("partial_rotary_factor {}; only 1 is computed", *rotated));
+  TRY(auto type, rope.find_string("rope_type"));
+  if (!type) {
+    TRY(type, rope.find_string("type"));
+  }
+  if (type.value_or("default") == "default") {
+    if (!type && !base) return unsupported("a rope scaling without a rope_type");
+    return {};
+  }
+  if (*type != "llama3")
+    return unsupported(fmt::format("rope_type {}; default and llama3 are computed", quote_name(*type)));
+  RopeScaling scaling;
+  TRY(scaling.factor, scaling_number(rope, "factor"));
+  TRY(scaling.low_frequency_factor, scaling_number(rope, "low_freq_factor"));
+  TRY(scaling.high_frequency_factor, scaling_number(rope, "high_freq_factor"));
+  TRY(const auto original, rope.find_count("original_max_position_embeddings"));
+  scaling.original_context = original.value_or(config->context_length);
+  config->rope_scaling = scaling;
+  return {};
+}
+
+Status read_rope(const JsonFields& fields, ModelConfig* config) {
+  TRY(const auto base, fields.find_number("rope_theta"));
+  config->rope_base = static_cast<float>(base.value_or(10000.0));
+  for (const char* key : {"rope_scaling", "rope_parameters"}) {
+    TRY(const json::object* rope, fields.find_object(key));
+    if (rope == nullptr || rope->empty()) continue;
+    const Status status = read_rope_object(JsonFields(*rope), config);
+    if (!status.is_ok()) return status.with(key);
+  }
+  return {};
+}
+
+// One id or a list of them. Returns: nothing if absent.
+Result<std::vector<TokenId>> read_ids(const JsonFields& fields, const char* key) {
+  std::vector<TokenId> ids;
+  const json::value* value = fields.find(key);
+  if (value == nullptr) return ids;
+  if (!value->is_array()) {
+    TRY(const uint32_t id, json_count(*value, key));
+    ids.push_back(id);
+    return ids;
+  }
+  constexpr size_t kMost = 1000;
+  if (value->get_array().size() > kMost) return corrupt(fmt::format("field '{}' has more than {} entries", key, kMost));
+  for (const json::value& entry : value->get_array()) {
+    TRY(const uint32_t id, json_count(entry, key));
+    if (std::find(ids.begin(), ids.end(), id) == ids.end()) ids.push_back(id);
+  }
+  return ids;
+}
+
+Status read_special_tokens(const JsonFields& fields, ModelConfig* config) {
+  TRY(auto eos, read_ids(fields, "eos_token_id"));
+  if (!eos.empty()) config->eos_token_ids = std::move(eos);
+  TRY(const auto bos, read_ids(fields, "bos_token_id"));
+  if (!bos.empty()) config->bos_token_id = bos.front();
+  return {};
+}
+
+}  // namespace
+
+Result<ModelConfig> hf_config(std::string_view text) {
+  TRY(const json::object object, parse_json_object(text));
+  const JsonFields fields(object);
+  ModelConfig config;
+  TRY(config.architecture, read_architecture(fields));
+  TRY_STATUS(refuse_features(fields, config.architecture));
+  TRY_STATUS(read_shape(fields, &config));
+  TRY_STATUS(read_rope(fields, &config));
+  TRY_STATUS(read_special_tokens(fields, &config));
+  TRY(const auto name, fields.find_string("_name_or_path"));
+  config.name = name.value_or("");
+  TRY_STATUS(validate(config));
+  return config;
+}
+
+Status apply_generation_config(std::string_view text, ModelConfig* config) {
+  TRY(const json::object object, parse_json_object(text));
+  const JsonFields fields(object);
+  TRY_STATUS(read_special_tokens(fields, config));
+  TRY(const auto is_sampled, fields.find_bool("do_sample"));
+  TRY(const auto temperature, fields.find_number("temperature"));
+  TRY(const auto top_p, fields.find_number("top_p"));
+  TRY(const auto top_k, fields.find_count("top_k"));
+  if (!is_sampled.value_or(true)) {
+    config->default_temperature = 0.0F;  // greedy; the other fields have no meaning then
+    return validate(*config);
+  }
+  if (temperature) config->default_temperature = static_cast<float>(*temperature);
+  if (top_p) config->default_top_p = static_cast<float>(*top_p);
+  if (top_k) config->default_top_k = static_cast<int32_t>(std::min<uint32_t>(*top_k, INT32_MAX));
+  return validate(*config);
+}
+
+}  // namespace dynamo::model

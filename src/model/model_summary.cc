@@ -1,0 +1,133 @@
+#include "model/model_summary.h"
+
+#include <algorithm>
+#include <initializer_list>
+#include <iterator>
+
+#include <fmt/format.h>
+
+#include "kv/kv_layout.h"
+#include "model/quote_name.h"
+#include "model/weight_table.h"
+
+namespace dynamo::model {
+namespace {
+
+std::string with_unit(double value, double base, std::initializer_list<const char*> units) {
+  const char* const* unit = units.begin();
+  while (value >= base && unit + 1 != units.end()) {
+    value /= base;
+    ++unit;
+  }
+  return unit == units.begin() ? fmt::format("{:.0f} {}", value, *unit) : fmt::format("{:.1f} {}", value, *unit);
+}
+
+std::string bytes_text(uint64_t bytes) {
+  return with_unit(static_cast<double>(bytes), 1024, {"B", "KiB", "MiB", "GiB", "TiB"});
+}
+
+std::string token_text(const text::TokenizerSpec& spec, TokenId id) {
+  for (const text::AddedToken& token : spec.added) {
+    if (token.id == id) return token.content;
+  }
+  return id < spec.vocab.size() ? spec.vocab[id] : "";
+}
+
+void count_tokenizer(const text::TokenizerSpec& spec, ModelSummary* summary) {
+  std::vector<bool> is_used(summary->config.vocab_size);
+  for (size_t id = 0; id < spec.vocab.size(); ++id) is_used[id] = !spec.vocab[id].empty();
+  for (const text::AddedToken& token : spec.added) is_used[token.id] = true;
+  summary->tokenizer_tokens = static_cast<size_t>(std::count(is_used.begin(), is_used.end(), true));
+  summary->tokenizer_merges = spec.merges.size();
+  if (summary->config.bos_token_id) summary->bos_token = token_text(spec, *summary->config.bos_token_id);
+  for (const TokenId id : summary->config.eos_token_ids) summary->eos_tokens.push_back(token_text(spec, id));
+}
+
+std::string rope_text(const ModelConfig& config) {
+  std::string text = fmt::format("base {:g}", config.rope_base);
+  if (config.rope_scaling) {
+    text += fmt::format(", llama3 scaling by {:g} from {} tokens", config.rope_scaling->factor,
+                        config.rope_scaling->original_context);
+  }
+  if (!config.rope_factors.empty()) text += ", scaled by factors in the file";
+  return text;
+}
+
+std::string specials_text(const ModelSummary& summary) {
+  const ModelConfig& config = summary.config;
+  std::string text = "bos none";
+  if (config.bos_token_id) {
+    text = fmt::format("bos {} {}{}", *config.bos_token_id, quote_name(summary.bos_token),
+                       config.adds_bos ? " (put before a prompt)" : "");
+  }
+  if (config.eos_token_ids.empty()) text += ", eos none";
+  for (size_t i = 0; i < config.eos_token_ids.size(); ++i) {
+    text += fmt::format(", eos {} {}", config.eos_token_ids[i], quote_name(summary.eos_tokens[i]));
+  }
+  return text;
+}
+
+}  // namespace
+
+Result<ModelSummary> summarize_model(const std::string& path) {
+  TRY(const std::unique_ptr<ModelSource> source, open_model(path));
+  ModelSummary summary;
+  summary.path = path;
+  summary.config = source->config();
+  summary.stored = source->stored();
+  for (const WeightSlot slot : weight_slots(summary.config)) {
+    const WeightShape shape = weight_shape(summary.config, slot.role);
+    summary.parameters += shape.rows * shape.columns;
+  }
+  for (const StoredType& type : summary.stored.types) summary.weight_bytes += type.bytes;
+  const ModelConfig& config = summary.config;
+  const kv::KvLayout layout{.layers = config.layers, .kv_heads = config.kv_heads, .head_dim = config.head_dim};
+  summary.kv_token_bytes = layout.token_bytes();
+  TRY(const text::TokenizerSpec spec, source->tokenizer());
+  count_tokenizer(spec, &summary);
+  summary.chat_template_bytes = source->chat_template().size();
+  return summary;
+}
+
+std::string format_summary(const ModelSummary& summary) {
+  const ModelConfig& config = summary.config;
+  std::string out;
+  const auto line = [&](std::string_view key, const std::string& value) {
+    fmt::format_to(std::back_inserter(out), "{:<15} {}\n", key, value);
+  };
+  line("path", summary.path);
+  line("name", config.name.empty() ? "(none)" : quote_name(config.name));
+  line("format", fmt::format("{}, {}", summary.stored.format, bytes_text(summary.stored.file_bytes)));
+  line("architecture", std::string(architecture_name(config.architecture)));
+  line("parameters", with_unit(static_cast<double>(summary.parameters), 1000, {"", "K", "M", "B", "T"}));
+  line("layers", fmt::format("{}", config.layers));
+  line("width", fmt::format("{}, FFN {}", config.width, config.ffn_width));
+  line("heads", fmt::format("{} query, {} KV, of {} dimensions{}", config.heads, config.kv_heads, config.head_dim,
+                            config.has_qk_norm    ? ", q and k normed"
+                            : config.has_qkv_bias ? ", with bias"
+                                                  : ""));
+  line("vocabulary",
+       fmt::format("{}{}", config.vocab_size, config.has_tied_embedding ? ", output tied to embedding" : ""));
+  line("context", fmt::format("{} tokens", config.context_length));
+  line("rope", rope_text(config));
+  for (const StoredType& type : summary.stored.types) {
+    line("tensors", fmt::format("{:>5} of {}, {}", type.tensors, type.name, bytes_text(type.bytes)));
+  }
+  line("weights", fmt::format("{} in memory as stored", bytes_text(summary.weight_bytes)));
+  line("KV cache", fmt::format("{} bytes per token (F16), {} for the whole context", summary.kv_token_bytes,
+                               bytes_text(uint64_t{summary.kv_token_bytes} * config.context_length)));
+  line("tokenizer",
+       fmt::format("byte-level BPE, {} tokens, {} merges", summary.tokenizer_tokens, summary.tokenizer_merges));
+  line("special tokens", specials_text(summary));
+  line("chat template",
+       summary.chat_template_bytes > 0 ? fmt::format("{} bytes", summary.chat_template_bytes) : "none");
+  line("checks", fmt::format("every weight of {} layers is there and has its shape", config.layers));
+  return out;
+}
+
+Result<std::string> describe_model(const std::string& path) {
+  TRY(const ModelSummary summary, summarize_model(path));
+  return format_summary(summary);
+}
+
+}  // namespace dynamo::model

@@ -1,0 +1,100 @@
+#include "model/safetensors_shards.h"
+
+#include <filesystem>
+#include <map>
+
+#include <fmt/format.h>
+
+#include "model/hf_cache.h"
+#include "model/json_fields.h"
+#include "model/quote_name.h"
+
+namespace dynamo::model {
+namespace {
+
+namespace json = boost::json;
+
+constexpr size_t kMostShards = 1000;
+
+// Shard -> names of its tensors.
+using ShardMap = std::map<std::string, std::vector<std::string>>;
+
+Result<ShardMap> read_index(std::string_view text) {
+  TRY(const json::object index, parse_json_object(text));
+  TRY(const json::object* places, JsonFields(index).find_object("weight_map"));
+  if (places == nullptr) return corrupt("field 'weight_map' is missing");
+  ShardMap shards;
+  for (const auto& [tensor, shard] : *places) {
+    if (!shard.is_string()) return corrupt(fmt::format("weight_map of tensor {} is no string", quote_name(tensor)));
+    const std::string name(shard.get_string().data(), shard.get_string().size());
+    if (!is_plain_name(name) || !name.ends_with(".safetensors")) {
+      return corrupt(fmt::format("weight_map of tensor {} is {}; expected a .safetensors file of the same folder",
+                                 quote_name(tensor), quote_name(name)));
+    }
+    shards[name].emplace_back(tensor.data(), tensor.size());
+    if (shards.size() > kMostShards) return corrupt(fmt::format("names more than {} shards", kMostShards));
+  }
+  if (shards.empty()) return corrupt("field 'weight_map' is empty");
+  return shards;
+}
+
+Status none_found(const std::string& folder) {
+  std::error_code ignored;
+  for (const char* other : {"pytorch_model.bin", "pytorch_model.bin.index.json"}) {
+    if (!std::filesystem::exists(folder + "/" + other, ignored)) continue;
+    return not_found(fmt::format("{}: has {}, which is not read, and no model.safetensors", folder, other));
+  }
+  return not_found(folder + ": has neither model.safetensors nor model.safetensors.index.json");
+}
+
+}  // namespace
+
+Result<SafetensorsShards> SafetensorsShards::open(const std::string& folder) {
+  SafetensorsShards shards;
+  std::error_code ignored;
+  const std::string single = folder + "/model.safetensors";
+  const std::string index = folder + "/model.safetensors.index.json";
+  if (std::filesystem::exists(single, ignored)) {
+    TRY_STATUS(shards.add_shard(single, &shards.tensors_));
+  } else if (std::filesystem::exists(index, ignored)) {
+    TRY_STATUS(shards.add_indexed(folder, index));
+  } else {
+    return none_found(folder);
+  }
+  return shards;
+}
+
+Status SafetensorsShards::add_shard(const std::string& path, SafetensorsTable* table) {
+  TRY(MappedFile file, MappedFile::open(path));
+  auto parsed = parse_safetensors(file.bytes());
+  if (!parsed.is_ok()) return parsed.status().with(path);
+  *table = std::move(parsed).value();
+  files_.push_back(std::move(file));
+  return {};
+}
+
+Status SafetensorsShards::add_indexed(const std::string& folder, const std::string& index_path) {
+  TRY(const MappedFile index, MappedFile::open(index_path));
+  const auto shards = read_index(index.text());
+  if (!shards.is_ok()) return shards.status().with(index_path);
+  for (const auto& [name, tensors] : *shards) {
+    SafetensorsTable table;
+    TRY_STATUS(add_shard(folder + "/" + name, &table));
+    for (const std::string& tensor : tensors) {
+      auto node = table.extract(tensor);
+      if (node.empty())
+        return not_found(fmt::format("{}: tensor {}, which {} puts there, is missing", files_.back().path(),
+                                     quote_name(tensor), index_path));
+      tensors_.insert(std::move(node));
+    }
+  }
+  return {};
+}
+
+uint64_t SafetensorsShards::file_bytes() const {
+  uint64_t bytes = 0;
+  for (const MappedFile& file : files_) bytes += file.bytes().size();
+  return bytes;
+}
+
+}  // namespace dynamo::model

@@ -1,0 +1,34 @@
+// The safetensors files of a folder as one table of tensors.
+// Threads: immutable after open; any thread.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/status.h"
+#include "model/mapped_file.h"
+#include "model/safetensors.h"
+
+namespace dynamo::model {
+
+class SafetensorsShards {
+ public:
+  // model.safetensors, or else the files that model.safetensors.index.json names, which must lie in the same folder.
+  // Errors: kNotFound (neither; a shard missing), kCorrupt, kUnsupported; with file and tensor.
+  static Result<SafetensorsShards> open(const std::string& folder);
+
+  const SafetensorsTable& tensors() const { return tensors_; }
+  size_t shard_count() const { return files_.size(); }
+  uint64_t file_bytes() const;
+
+ private:
+  Status add_shard(const std::string& path, SafetensorsTable* table);
+  Status add_indexed(const std::string& folder, const std::string& index_path);
+
+  std::vector<MappedFile> files_;
+  SafetensorsTable tensors_;  // views into the files
+};
+
+}  // namespace dynamo::model
