@@ -1,9 +1,10 @@
-// The shape of a decoder-only transformer, whichever file it was read from. model/model_config.h Threads: values.
+// The shape of a decoder-only transformer, whichever file it was read from.  Threads: values.
 #pragma once
 
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/ids.h"

@@ -1,5 +1,4 @@
 // A model on disk, opened: its shape, its weights as the file holds them, its tokenizer and its chat template.
-// model/model_source.h
 //
 // Two kinds, one interface: a GGUF file (model/gguf.h) and a Hugging Face folder (model/hf_folder.h). Files are mapped,
 // so a weight is read when it is used. The files are not trusted: every length, offset, type and count is checked
@@ -16,30 +15,10 @@
 #include "base/status.h"
 #include "kernels/backend.h"
 #include "model/model_config.h"
+#include "model/weight_role.h"
 #include "text/tokenizer_spec.h"
 
 namespace dynamo::model {
-
-// Where a weight matrix or vector sits in the transformer. Per-layer ones take a layer number.
-enum class WeightRole : uint8_t {
-  kTokenEmbedding,
-  kFinalNorm,
-  kOutput,  // whole model; kOutput is absent when tied
-  kAttentionNorm,
-  kQ,
-  kK,
-  kV,
-  kQBias,
-  kKBias,
-  kVBias,
-  kQNorm,
-  kKNorm,
-  kAttentionOutput,
-  kFfnNorm,
-  kGate,
-  kUp,
-  kDown,  // per layer
-};
 
 class ModelSource {
  public:

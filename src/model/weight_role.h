@@ -1,0 +1,28 @@
+// Where a weight matrix or vector sits in the transformer.  Threads: values.
+#pragma once
+
+#include <cstdint>
+
+namespace dynamo::model {
+
+enum class WeightRole : uint8_t {
+  kTokenEmbedding,  // of the whole model, as are the next two
+  kFinalNorm,
+  kOutput,         // absent when tied to the embedding
+  kAttentionNorm,  // per layer, as are all that follow
+  kQ,
+  kK,
+  kV,
+  kQBias,  // Qwen2
+  kKBias,
+  kVBias,
+  kQNorm,  // Qwen3
+  kKNorm,
+  kAttentionOutput,
+  kFfnNorm,
+  kGate,
+  kUp,
+  kDown,
+};
+
+}  // namespace dynamo::model
