@@ -137,10 +137,13 @@ TEST(Invariance, HoldsForTinyModelsOfEveryDtype) {
   using enum kernels::DType;
   for (const kernels::DType dtype : {kF32, kF16, kBF16, kQ8_0, kQ4_0, kQ4_1}) {
     SCOPED_TRACE(kernels::dtype_name(dtype));
-    const testing::TinyModelSpec spec{
-        .architecture = Architecture::kQwen3, .heads = 6, .kv_heads = 2, .head_dim = 32, .dtype = dtype};
+    testing::TinyModelSpec spec;
+    spec.architecture = Architecture::kQwen3;
+    spec.heads = 6;
+    spec.head_dim = 32;
+    spec.dtype = dtype;
     const std::string path = folder / (std::string(kernels::dtype_name(dtype)) + ".gguf");
-    ASSERT_TRUE(write_tiny_gguf(spec, path).is_ok());
+    ASSERT_TRUE(testing::write_tiny_gguf(spec, path).is_ok());
     const auto source = open_model(path);
     CHECK_OK(source);
     for (const kernels::CpuLevel level : kernels::supported_cpu_levels()) {

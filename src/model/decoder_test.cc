@@ -82,9 +82,9 @@ TEST(TinyModels, InFp32EqualTransformersToOneInTenThousand) {
   const testing::TemporaryFolder folder;
   for (const TinyGolden& golden : goldens()) {
     if (!golden.folder.empty() || golden.spec.dtype != kernels::DType::kF32) continue;
-    ASSERT_TRUE(write_tiny_hf_folder(golden.spec, folder / golden.name).is_ok());
+    ASSERT_TRUE(testing::write_tiny_hf_folder(golden.spec, folder / golden.name).is_ok());
     expect_fp32_truth(golden, folder / golden.name);
-    ASSERT_TRUE(write_tiny_gguf(golden.spec, folder / (golden.name + ".gguf")).is_ok());
+    ASSERT_TRUE(testing::write_tiny_gguf(golden.spec, folder / (golden.name + ".gguf")).is_ok());
     expect_fp32_truth(golden, folder / (golden.name + ".gguf"));
   }
 }
@@ -100,7 +100,7 @@ TEST(TinyModels, InBf16AreAsCloseToTheTruthAsTransformersInBf16) {
   size_t models = 0;
   for (const TinyGolden& golden : goldens()) {
     if (!golden.folder.empty() || golden.spec.dtype != kernels::DType::kBF16) continue;
-    ASSERT_TRUE(write_tiny_hf_folder(golden.spec, folder / golden.name).is_ok());
+    ASSERT_TRUE(testing::write_tiny_hf_folder(golden.spec, folder / golden.name).is_ok());
     for (const kernels::CpuLevel level : kernels::supported_cpu_levels()) {
       const std::vector<float> ours = our_logits(golden, folder / golden.name, level, kv::KvDtype::kF16);
       EXPECT_LE(relative_rms(golden.logits, ours), 1.5 * golden.bf16_error)
@@ -114,7 +114,7 @@ TEST(TinyModels, InBf16AreAsCloseToTheTruthAsTransformersInBf16) {
 // A small Llama on the scalar level, for what does not depend on the numbers.
 struct SmallDecoder {
   explicit SmallDecoder(DecoderOptions options, const std::function<void(double)>& progress = nullptr) {
-    CHECK(write_tiny_gguf({}, folder / "small.gguf").is_ok());
+    CHECK(testing::write_tiny_gguf({}, folder / "small.gguf").is_ok());
     auto source = open_model(folder / "small.gguf");
     CHECK_OK(source);
     auto made = kernels::make_cpu_backend({.level = kernels::CpuLevel::kScalar, .threads = 1});
