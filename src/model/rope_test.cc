@@ -19,6 +19,31 @@ TEST(Rope, StretchesFrequenciesAsTransformersDoesForLlama3) {
   ModelConfig config = config_of(64, 500000.0F);
   config.rope_scaling = RopeScaling{
       .factor = 32.0F, .low_frequency_factor = 1.0F, .high_frequency_factor = 4.0F, .original_context = 8192};
+  const std::vector<double> expected = {1.0,
+                                        0.440366626,
+                                        0.193922758,
+                                        0.0853971019,
+                                        0.0376060307,
+                                        0.0165604409,
+                                        0.00729266508,
+                                        0.00321144611,
+                                        0.000429556705,
+                                        1.94616387e-05,
+                                        8.57025589e-06,
+                                        3.77405445e-06,
+                                        1.66196742e-06,
+                                        7.31874934e-07,
+                                        3.22293289e-07,
+                                        1.41927202e-07};
+  const std::vector<double> frequencies = rope_frequencies(config);
+  ASSERT_EQ(frequencies.size(), 32U);
+  for (size_t i = 0; i < expected.size(); ++i) {
+    EXPECT_NEAR(frequencies[2 * i] / expected[i], 1.0, 1e-6) << "pair " << 2 * i;
+  }
+}
+
+TEST(Rope, FrequenciesFallFromOneByAConstantRatio) {
+  const std::vector<double> frequencies = rope_frequencies(config_of(8, 10000.0F));
   const std::vector<double> expected = {1.0, 0.1, 0.01, 0.001};
   ASSERT_EQ(frequencies.size(), expected.size());
   for (size_t i = 0; i < expected.size(); ++i) EXPECT_DOUBLE_EQ(frequencies[i], expected[i]);
