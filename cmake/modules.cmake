@@ -1,7 +1,8 @@
 # dynamo_module(NAME [ASYNC] LINK targets... [TEST_LINK targets...])
 #
 # Makes from the folder src/NAME: the library dynamo_NAME; from testing/, if present, dynamo_NAME_testing; one test program
-# NAME_tests registered with ctest; NAME_bench; and one fuzzer per *_fuzz.cc.
+# NAME_tests registered with ctest; NAME_bench; one fuzzer per *_fuzz.cc; one program per *_tool.cc, built when asked for
+# by its name.
 # TEST_LINK names libraries that only the tests use, such as another module's fakes (dynamo_generate_testing).
 # ASYNC modules see Boost.Asio in their public headers and share a precompiled header that holds it.
 set(DYNAMO_PCH_PLAIN <algorithm> <array> <atomic> <chrono> <cstdint> <cstring> <functional> <map> <memory> <mutex>
@@ -41,13 +42,15 @@ function(dynamo_module name)
   list(FILTER benches INCLUDE REGEX "_bench\\.cc$")
   set(fuzzers ${all})
   list(FILTER fuzzers INCLUDE REGEX "_fuzz\\.cc$")
+  set(tools ${all})
+  list(FILTER tools INCLUDE REGEX "_tool\\.cc$")
   set(fakes ${all})
   list(FILTER fakes INCLUDE REGEX "/testing/[^/]*\\.cc$")
   list(FILTER fakes EXCLUDE REGEX "_test\\.cc$")
   set(mains ${all})
   list(FILTER mains INCLUDE REGEX "/main\\.cc$")
   set(sources ${all})
-  list(REMOVE_ITEM sources ${tests} ${benches} ${fuzzers} ${fakes} ${mains} "")
+  list(REMOVE_ITEM sources ${tests} ${benches} ${fuzzers} ${tools} ${fakes} ${mains} "")
 
   # Kernels for one instruction set are compiled for it and for nothing else; they see no shared header.
   # (g++ 12 warns of its own AVX-512 intrinsics.)
@@ -94,6 +97,12 @@ function(dynamo_module name)
     target_compile_definitions(${name}_bench PRIVATE DYNAMO_SOURCE_DIR="${CMAKE_SOURCE_DIR}")
     dynamo_pch(${name}_bench ${kind})
   endif()
+  foreach(tool ${tools})
+    get_filename_component(tool_name ${tool} NAME_WE)
+    add_executable(${tool_name} EXCLUDE_FROM_ALL ${tool})
+    target_link_libraries(${tool_name} PRIVATE ${self})
+    dynamo_pch(${tool_name} ${kind})
+  endforeach()
   if(DYNAMO_FUZZ)
     foreach(fuzzer ${fuzzers})
       get_filename_component(fuzzer_name ${fuzzer} NAME_WE)

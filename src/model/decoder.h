@@ -23,10 +23,10 @@ namespace dynamo::model {
 
 struct DecoderOptions {
   uint32_t block_tokens = 16;
-  uint32_t kv_blocks = 0;                    // size of the KV pool; > 0
-  uint32_t max_rows = 512;                   // rows a step may have
-  uint32_t max_logits_rows = 64;             // rows of a step whose logits may be asked for
-  uint32_t context_length = 0;               // 0: the model's
+  uint32_t kv_blocks = 0;         // size of the KV pool; > 0
+  uint32_t max_rows = 512;        // rows a step may have
+  uint32_t max_logits_rows = 64;  // rows of a step whose logits may be asked for; more than max_rows is max_rows
+  uint32_t context_length = 0;    // 0: the model's; never more than the pool holds
   kv::KvDtype kv_dtype = kv::KvDtype::kF16;  // kF32 or kF16
 };
 
