@@ -1,7 +1,8 @@
 # dynamo_module(NAME [ASYNC] LINK targets... [TEST_LINK targets...])
 #
 # Makes from the folder src/NAME: the library dynamo_NAME; from testing/, if present, dynamo_NAME_testing; one test program
-# NAME_tests registered with ctest; NAME_bench; and one fuzzer per *_fuzz.cc.
+# NAME_tests registered with ctest; NAME_bench; one fuzzer per *_fuzz.cc; and one program per *_tool.cc, which only tests
+# and benchmarks run and which is built only when it is named.
 # TEST_LINK names libraries that only the tests use, such as another module's fakes (dynamo_generate_testing).
 # ASYNC modules see Boost.Asio in their public headers and share a precompiled header that holds it.
 set(DYNAMO_PCH_PLAIN <algorithm> <array> <atomic> <chrono> <cstdint> <cstring> <functional> <map> <memory> <mutex>
@@ -46,8 +47,10 @@ function(dynamo_module name)
   list(FILTER fakes EXCLUDE REGEX "_test\\.cc$")
   set(mains ${all})
   list(FILTER mains INCLUDE REGEX "/main\\.cc$")
+  set(tools ${all})
+  list(FILTER tools INCLUDE REGEX "_tool\\.cc$")
   set(sources ${all})
-  list(REMOVE_ITEM sources ${tests} ${benches} ${fuzzers} ${fakes} ${mains} "")
+  list(REMOVE_ITEM sources ${tests} ${benches} ${fuzzers} ${fakes} ${mains} ${tools} "")
 
   if(sources)
     add_library(dynamo_${name} STATIC ${sources})
@@ -69,6 +72,12 @@ function(dynamo_module name)
     add_executable(dynamo ${main})
     target_link_libraries(dynamo PRIVATE ${self})
     dynamo_pch(dynamo ${kind})
+  endforeach()
+  foreach(tool ${tools})
+    get_filename_component(tool_name ${tool} NAME_WE)
+    add_executable(${tool_name} EXCLUDE_FROM_ALL ${tool})
+    target_link_libraries(${tool_name} PRIVATE ${self})
+    dynamo_pch(${tool_name} ${kind})
   endforeach()
   if(DYNAMO_TESTS AND tests AND NOT DYNAMO_FUZZ)
     add_executable(${name}_tests ${tests})
