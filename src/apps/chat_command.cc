@@ -53,7 +53,8 @@ int converse(ChatSession* session) {
   const bool is_terminal = isatty(STDIN_FILENO) == 1;
   if (is_terminal) {
     using_history();
-    std::fprintf(stderr, "Talking to %s. /reset forgets the conversation, /quit or Ctrl-D leaves, Ctrl-C stops an answer.\n",
+    std::fprintf(stderr,
+                 "Talking to %s. /reset forgets the conversation, /quit or Ctrl-D leaves, Ctrl-C stops an answer.\n",
                  session->model().c_str());
   }
   int status = 0;
@@ -90,10 +91,13 @@ void add_chat_command(CLI::App* app, Run* run) {
   command->add_option("--url", options.url, "The server")->envname("DYN_CHAT_URL")->capture_default_str();
   command->add_option("--model", options.model, "Model to ask; by default the server's first");
   command->add_option("--system", options.system, "System message; by default the model's own");
-  command->add_option("--temperature", options.temperature, "0 always takes the most likely token")->check(CLI::Range(0.0, 2.0));
+  command->add_option("--temperature", options.temperature, "0 always takes the most likely token")
+      ->check(CLI::Range(0.0, 2.0));
   command->add_option("--max-tokens", options.max_tokens, "Longest answer in tokens")->check(CLI::Range(1, 1 << 24));
   command->add_option("--seed", options.seed, "Same seed, same answer");
-  command->add_option("--timeout", options.timeout, "Seconds for one answer")->check(CLI::Range(1, 86400))->capture_default_str();
+  command->add_option("--timeout", options.timeout, "Seconds for one answer")
+      ->check(CLI::Range(1, 86400))
+      ->capture_default_str();
   command->add_option("--ask", flags->ask, "Ask this one question, print the answer and how long it took, and leave");
   command->callback([=] { *run = [=] { return chat(*flags); }; });
 }

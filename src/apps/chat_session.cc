@@ -74,7 +74,8 @@ struct ChatSession::State {
   Time until() const { return Clock::steady().now() + std::chrono::seconds(options.timeout); }
   Task<Result<std::string>> find_model();
   std::string body_of_request() const;
-  Task<Result<AnswerStats>> stream(const std::function<void(std::string_view)>* show, std::string* answer, const bool* is_stopped);
+  Task<Result<AnswerStats>> stream(const std::function<void(std::string_view)>* show, std::string* answer,
+                                   const bool* is_stopped);
   Status read_event(const std::string& data, const std::function<void(std::string_view)>& show, std::string* answer,
                     Time started, AnswerStats* stats) const;
 };
@@ -91,7 +92,10 @@ Task<Result<std::string>> ChatSession::State::find_model() {
 }
 
 std::string ChatSession::State::body_of_request() const {
-  json::object body = {{"model", options.model}, {"messages", messages}, {"stream", true}, {"stream_options", {{"include_usage", true}}}};
+  json::object body = {{"model", options.model},
+                       {"messages", messages},
+                       {"stream", true},
+                       {"stream_options", {{"include_usage", true}}}};
   if (options.temperature) body["temperature"] = *options.temperature;
   if (options.max_tokens) body["max_tokens"] = *options.max_tokens;
   if (options.seed) body["seed"] = *options.seed;
@@ -109,7 +113,8 @@ Status ChatSession::State::read_event(const std::string& data, const std::functi
     *answer += piece;
     show(piece);
   }
-  if (std::string reason = text_of(find(choice, "finish_reason")); !reason.empty()) stats->finish_reason = std::move(reason);
+  if (std::string reason = text_of(find(choice, "finish_reason")); !reason.empty())
+    stats->finish_reason = std::move(reason);
   if (const json::value* usage = find(&event, "usage"); usage && usage->is_object()) {
     stats->prompt_tokens = number_of(find(usage, "prompt_tokens"));
     stats->completion_tokens = number_of(find(usage, "completion_tokens"));
@@ -118,12 +123,13 @@ Status ChatSession::State::read_event(const std::string& data, const std::functi
   return {};
 }
 
-Task<Result<AnswerStats>> ChatSession::State::stream(const std::function<void(std::string_view)>* show, std::string* answer,
-                                                     const bool* is_stopped) {
+Task<Result<AnswerStats>> ChatSession::State::stream(const std::function<void(std::string_view)>* show,
+                                                     std::string* answer, const bool* is_stopped) {
   const Time started = Clock::steady().now();
   const Time deadline = until();
   http::Headers headers = {{"content-type", "application/json"}};
-  CO_TRY(http::Response head, co_await client->begin("POST", "/v1/chat/completions", headers, body_of_request(), deadline));
+  CO_TRY(http::Response head,
+         co_await client->begin("POST", "/v1/chat/completions", headers, body_of_request(), deadline));
   AnswerStats stats;
   for (const auto& [name, value] : head.headers) {
     if (name == "x-dynamo-worker") stats.worker = value;
@@ -165,10 +171,13 @@ Result<std::unique_ptr<ChatSession>> ChatSession::open(ChatOptions options) {
 
 void ChatSession::reset() {
   state_->messages.clear();
-  if (!state_->options.system.empty()) state_->messages.push_back({{"role", "system"}, {"content", state_->options.system}});
+  if (!state_->options.system.empty())
+    state_->messages.push_back({{"role", "system"}, {"content", state_->options.system}});
 }
 
-const std::string& ChatSession::model() const { return state_->options.model; }
+const std::string& ChatSession::model() const {
+  return state_->options.model;
+}
 
 Result<AnswerStats> ChatSession::ask(const std::string& question, const std::function<void(std::string_view)>& show) {
   state_->messages.push_back({{"role", "user"}, {"content", question}});
@@ -198,9 +207,9 @@ std::string describe(const AnswerStats& stats) {
   if (stats.completion_tokens > 1 && decoding > 0) {
     speed = fmt::format(", {:.1f} tokens/s", static_cast<double>(stats.completion_tokens - 1) / decoding);
   }
-  return fmt::format("first token after {:.0f} ms{} ({} tokens; {} of {} prompt tokens cached{})", seconds(stats.first_token) * 1000,
-                     speed, stats.completion_tokens, stats.cached_tokens, stats.prompt_tokens,
-                     stats.worker.empty() ? "" : "; " + stats.worker);
+  return fmt::format("first token after {:.0f} ms{} ({} tokens; {} of {} prompt tokens cached{})",
+                     seconds(stats.first_token) * 1000, speed, stats.completion_tokens, stats.cached_tokens,
+                     stats.prompt_tokens, stats.worker.empty() ? "" : "; " + stats.worker);
 }
 
 }  // namespace dynamo::apps

@@ -14,23 +14,23 @@ namespace dynamo::apps {
 
 struct ChatOptions {
   std::string url = "http://127.0.0.1:8000";
-  std::string model;                        // empty: the server's first
-  std::string system;                       // empty: the model's own
+  std::string model;   // empty: the server's first
+  std::string system;  // empty: the model's own
   std::optional<double> temperature;
   std::optional<uint32_t> max_tokens;
   std::optional<uint64_t> seed;
-  uint32_t timeout = 600;                   // seconds for one answer
+  uint32_t timeout = 600;  // seconds for one answer
 };
 
 // How one answer went.
 struct AnswerStats {
-  Duration first_token{};                   // from sending the request to the first piece of text
+  Duration first_token{};  // from sending the request to the first piece of text
   Duration total{};
   uint64_t prompt_tokens = 0;
   uint64_t cached_tokens = 0;
   uint64_t completion_tokens = 0;
-  std::string finish_reason;                // empty when stopped by Ctrl-C
-  std::string worker;                       // who answered
+  std::string finish_reason;  // empty when stopped by Ctrl-C
+  std::string worker;         // who answered
 };
 // "first token after 85 ms, 110.3 tokens/s (8 tokens, 20 of 37 prompt tokens cached, worker-1)"
 std::string describe(const AnswerStats& stats);

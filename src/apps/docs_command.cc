@@ -12,8 +12,10 @@ namespace dynamo::apps {
 namespace {
 
 void print_flags(const CLI::App& app) {
-  std::puts("# Flags\n\nPrinted by `dynamo docs flags` from what `--help` shows. A flag's environment variable, where it has one, stands"
-            "\nbehind it; the flag wins.\n");
+  std::puts(
+      "# Flags\n\nPrinted by `dynamo docs flags` from what `--help` shows. A flag's environment variable, where it has "
+      "one, stands"
+      "\nbehind it; the flag wins.\n");
   std::printf("## dynamo\n\n```\n%s```\n", app.help().c_str());
   for (const CLI::App* command : app.get_subcommands([](const CLI::App*) { return true; })) {
     std::printf("\n## dynamo %s\n\n```\n%s```\n", command->get_name().c_str(), command->help().c_str());
@@ -21,9 +23,13 @@ void print_flags(const CLI::App& app) {
 }
 
 void print_metrics() {
-  std::puts("# Metrics\n\nPrinted by `dynamo docs metrics` from where each module declares what it counts. Shown at `/metrics`.\n");
-  const std::vector<std::pair<const char*, std::vector<const MetricSpec*>>> modules = {
-      {"openai", openai::kAllMetrics}, {"router", router::kAllMetrics}, {"engine", engine::kAllMetrics}, {"http", http::kAllMetrics}};
+  std::puts(
+      "# Metrics\n\nPrinted by `dynamo docs metrics` from where each module declares what it counts. Shown at "
+      "`/metrics`.\n");
+  const std::vector<std::pair<const char*, std::vector<const MetricSpec*>>> modules = {{"openai", openai::kAllMetrics},
+                                                                                       {"router", router::kAllMetrics},
+                                                                                       {"engine", engine::kAllMetrics},
+                                                                                       {"http", http::kAllMetrics}};
   for (const auto& [module, specs] : modules) {
     std::printf("## %s\n\n| metric | kind | meaning |\n|---|---|---|\n", module);
     for (const MetricSpec* spec : specs) {

@@ -21,7 +21,8 @@ int main(int argc, char** argv) {
   app.name("dynamo");
   app.set_version_flag("--version", "dynamo " DYNAMO_VERSION);
   std::string log_filter = "info";
-  app.add_option("--log", log_filter, "Which log lines to write: trace, debug, info, warn, error or off, or per module: info,router=debug")
+  app.add_option("--log", log_filter,
+                 "Which log lines to write: trace, debug, info, warn, error or off, or per module: info,router=debug")
       ->envname("DYN_LOG")
       ->capture_default_str();
   app.require_subcommand(1);
@@ -36,7 +37,8 @@ int main(int argc, char** argv) {
   } catch (const CLI::Success& done) {  // --help, --version
     return app.exit(done);
   } catch (const CLI::ParseError& error) {
-    std::fprintf(stderr, "dynamo: %s\nRun `dynamo --help` or `dynamo COMMAND --help` for what is accepted.\n", error.what());
+    std::fprintf(stderr, "dynamo: %s\nRun `dynamo --help` or `dynamo COMMAND --help` for what is accepted.\n",
+                 error.what());
     return dynamo::apps::kWrongUsage;
   }
   if (const dynamo::Status status = configure_logging(log_filter); !status.is_ok()) {

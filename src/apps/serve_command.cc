@@ -49,14 +49,17 @@ void declare_flags(CLI::App* command, ServeFlags* flags) {
     return command->add_option(name, value, meaning)->envname(variable)->capture_default_str();
   };
   option("--model-path", flags->model_path,
-         fmt::format("A .gguf file or a Hugging Face folder; by default {} in $DYNAMO_CACHE (~/.cache/dynamo)", kDefaultModel));
-  option("--served-model-name", flags->served_model_name, "The name clients ask for; by default the file's or folder's");
+         fmt::format("A .gguf file or a Hugging Face folder; by default {} in $DYNAMO_CACHE (~/.cache/dynamo)",
+                     kDefaultModel));
+  option("--served-model-name", flags->served_model_name,
+         "The name clients ask for; by default the file's or folder's");
   option("--http-host", flags->http.host, "Address to listen on");
   option("--http-port", flags->http.port, "Port to listen on; 0 takes any free one")->check(CLI::Range(0, 65535));
   option("--http-threads", flags->http_threads, "Threads for connections")->check(CLI::Range(1, 256));
   option("--http-body-limit", flags->body_limit_mib, "Largest request body in MiB")->check(CLI::Range(1, 4096));
   option("--request-timeout", flags->request_timeout, "Seconds a request may take in all")->check(CLI::Range(1, 86400));
-  option("--workers", flags->workers, "Engines to run, each with its own copy of the weights")->check(CLI::Range(1, 64));
+  option("--workers", flags->workers, "Engines to run, each with its own copy of the weights")
+      ->check(CLI::Range(1, 64));
   option("--router-mode", flags->router_mode, "How a worker is chosen: round-robin or random")
       ->check(CLI::IsMember({"round-robin", "random"}));
   option("--page-size", flags->worker.block_tokens, "Tokens per KV block")->check(CLI::Range(1, 256));
@@ -65,8 +68,10 @@ void declare_flags(CLI::App* command, ServeFlags* flags) {
       ->check(CLI::Range(0, 1 << 24));
   option("--context-length", flags->worker.context_length, "Prompt and answer together, in tokens; 0: the model's own")
       ->check(CLI::Range(0, 1 << 24));
-  option("--max-batch-tokens", flags->worker.max_batch_tokens, "Tokens computed per engine step")->check(CLI::Range(1, 65536));
-  option("--max-sequences", flags->worker.max_sequences, "Requests computed at once per worker")->check(CLI::Range(1, 4096));
+  option("--max-batch-tokens", flags->worker.max_batch_tokens, "Tokens computed per engine step")
+      ->check(CLI::Range(1, 65536));
+  option("--max-sequences", flags->worker.max_sequences, "Requests computed at once per worker")
+      ->check(CLI::Range(1, 4096));
   option("--max-queue", flags->worker.max_waiting, "Requests waiting per worker; more are refused with 503")
       ->check(CLI::Range(0, 1 << 20));
   option("--threads", flags->worker.cpu.threads, "Threads per worker; 0: the usable cores, shared among the workers")
@@ -93,11 +98,13 @@ Status complete(ServeFlags* flags) {
   if (!flags->model_path.empty()) return {};
   const char* cache = std::getenv("DYNAMO_CACHE");
   const char* home = std::getenv("HOME");
-  flags->model_path = (cache ? std::string(cache) : std::string(home ? home : ".") + "/.cache/dynamo") + "/" + kDefaultModel;
-  struct stat found {};
+  flags->model_path =
+      (cache ? std::string(cache) : std::string(home ? home : ".") + "/.cache/dynamo") + "/" + kDefaultModel;
+  struct stat found{};
   if (stat(flags->model_path.c_str(), &found) != 0) {
-    return not_found(fmt::format("the default model is not at {}; scripts/fetch_model.sh puts it there, or name another with --model-path",
-                                 flags->model_path));
+    return not_found(fmt::format(
+        "the default model is not at {}; scripts/fetch_model.sh puts it there, or name another with --model-path",
+        flags->model_path));
   }
   return {};
 }
@@ -133,7 +140,8 @@ Result<Workers> start_workers(const ServeFlags& flags, const worker::ModelFiles&
 std::shared_ptr<const openai::ServedModel> serve_model(const ServeFlags& flags, const worker::ModelFiles& files,
                                                        const Workers& workers, Metrics* metrics) {
   std::vector<router::RoutedWorker> routed;
-  for (size_t i = 0; i < workers.size(); ++i) routed.push_back({fmt::format("worker-{}", i + 1), workers[i]->generator()});
+  for (size_t i = 0; i < workers.size(); ++i)
+    routed.push_back({fmt::format("worker-{}", i + 1), workers[i]->generator()});
   auto served = std::make_shared<openai::ServedModel>();
   served->card = files.card;
   served->card.context_length = workers.front()->context_length();
@@ -141,8 +149,8 @@ std::shared_ptr<const openai::ServedModel> serve_model(const ServeFlags& flags, 
   served->created = std::time(nullptr);
   served->tokenizer = files.tokenizer;
   served->chat_template = files.chat_template;
-  served->generator = std::make_shared<router::Router>(std::move(routed), router::make_policy(*router::parse_mode(flags.router_mode)),
-                                                       metrics);
+  served->generator = std::make_shared<router::Router>(
+      std::move(routed), router::make_policy(*router::parse_mode(flags.router_mode)), metrics);
   return served;
 }
 
@@ -177,7 +185,7 @@ class StopSignals {
   }
   // From now on a signal ends the program at once.
   void release() const {
-    struct sigaction at_once {};
+    struct sigaction at_once{};
     at_once.sa_handler = [](int signal) { _exit(128 + signal); };
     sigaction(SIGINT, &at_once, nullptr);
     sigaction(SIGTERM, &at_once, nullptr);
@@ -191,7 +199,8 @@ class StopSignals {
 std::string url_of(const http::ServerOptions& options, uint16_t port) {
   const bool is_any = options.host == "0.0.0.0" || options.host == "::";
   const std::string host = is_any ? "127.0.0.1" : options.host;
-  return host.find(':') == std::string::npos ? fmt::format("http://{}:{}", host, port) : fmt::format("http://[{}]:{}", host, port);
+  return host.find(':') == std::string::npos ? fmt::format("http://{}:{}", host, port)
+                                             : fmt::format("http://[{}]:{}", host, port);
 }
 
 Status serve(ServeFlags flags) {
@@ -199,7 +208,8 @@ Status serve(ServeFlags flags) {
   const StopSignals signals;  // before any thread starts
   Metrics metrics;
   IoThreads io(flags.http_threads);
-  TRY(auto server, http::Server::listen(flags.http, &io));  // first, so that a taken port is known before the model is loaded
+  TRY(auto server,
+      http::Server::listen(flags.http, &io));  // first, so that a taken port is known before the model is loaded
   std::atomic<bool> is_ready = false;
   Workers workers;
   const auto stop_all = [&] {
@@ -232,7 +242,8 @@ Status serve(ServeFlags flags) {
   signals.release();
   is_ready = false;
   const Time until = Clock::steady().now() + std::chrono::seconds(flags.drain_timeout);
-  LOG(info, "stopping: running requests may finish", {"signal", signal}, {"within", fmt::format("{} s", flags.drain_timeout)});
+  LOG(info, "stopping: running requests may finish", {"signal", signal},
+      {"within", fmt::format("{} s", flags.drain_timeout)});
   server->stop(until);
   for (const auto& worker : workers) worker->stop(Clock::steady().now());
   LOG(info, "stopped");
@@ -242,7 +253,8 @@ Status serve(ServeFlags flags) {
 }  // namespace
 
 void add_serve_command(CLI::App* app, Run* run) {
-  CLI::App* command = app->add_subcommand("serve", "Serve a model on this machine: frontend, router and workers in one process");
+  CLI::App* command =
+      app->add_subcommand("serve", "Serve a model on this machine: frontend, router and workers in one process");
   auto flags = std::make_shared<ServeFlags>();
   declare_flags(command, flags.get());
   command->callback([=] {

@@ -59,7 +59,8 @@ std::string completion_logprobs(const text::Tokenizer& tokenizer, const ChoiceDe
     const TokenLogprobs& entry = delta.logprobs[i];
     const char* comma = i == 0 ? "" : ",";
     const std::string text = token_text(tokenizer, entry.drawn.token);
-    tokens += comma + quoted(text);
+    tokens += comma;
+    tokens += quoted(text);
     drawn += fmt::format("{}{:.6f}", comma, std::max(entry.drawn.logprob, -9999.0F));
     offsets += fmt::format("{}{}", comma, *offset);
     *offset += text.size();

@@ -15,7 +15,9 @@ constexpr uint64_t kMiB = 1ULL << 20;
 constexpr uint64_t kDefaultCacheBytes = 256 * kMiB;
 constexpr uint32_t kDefaultContext = 8192;
 
-uint32_t divide_up(uint32_t value, uint32_t by) { return (value + by - 1) / by; }
+uint32_t divide_up(uint32_t value, uint32_t by) {
+  return (value + by - 1) / by;
+}
 
 kv::KvLayout layout_of(const model::ModelConfig& config, const WorkerOptions& options) {
   return {.layers = config.layers,
@@ -29,13 +31,16 @@ kv::KvLayout layout_of(const model::ModelConfig& config, const WorkerOptions& op
 Result<uint32_t> pool_blocks(const model::ModelConfig& config, const WorkerOptions& options) {
   const uint64_t block_bytes = layout_of(config, options).block_bytes();
   if (options.kv_cache_bytes == 0) {
-    const uint32_t context = std::min(options.context_length ? options.context_length : config.context_length, kDefaultContext);
-    return static_cast<uint32_t>(std::max<uint64_t>(kDefaultCacheBytes / block_bytes, divide_up(context, options.block_tokens) + 1));
+    const uint32_t context =
+        std::min(options.context_length ? options.context_length : config.context_length, kDefaultContext);
+    return static_cast<uint32_t>(
+        std::max<uint64_t>(kDefaultCacheBytes / block_bytes, divide_up(context, options.block_tokens) + 1));
   }
   const uint64_t blocks = options.kv_cache_bytes / block_bytes;
   if (blocks < 2 || blocks > UINT32_MAX) {
-    return invalid(fmt::format("--kv-cache-mib {}: a KV block of this model takes {} bytes; room for at least 2 blocks is needed",
-                               options.kv_cache_bytes / kMiB, block_bytes));
+    return invalid(
+        fmt::format("--kv-cache-mib {}: a KV block of this model takes {} bytes; room for at least 2 blocks is needed",
+                    options.kv_cache_bytes / kMiB, block_bytes));
   }
   return static_cast<uint32_t>(blocks);
 }
@@ -64,8 +69,8 @@ struct ModelWorker::State {
 ModelWorker::ModelWorker(std::unique_ptr<State> state) : state_(std::move(state)) {}
 ModelWorker::~ModelWorker() = default;
 
-Result<std::unique_ptr<ModelWorker>> ModelWorker::start(const ModelFiles& files, WorkerOptions options, Metrics* metrics,
-                                                        const std::function<void(double)>& progress) {
+Result<std::unique_ptr<ModelWorker>> ModelWorker::start(const ModelFiles& files, WorkerOptions options,
+                                                        Metrics* metrics, const std::function<void(double)>& progress) {
   if (options.block_tokens < 1 || options.block_tokens > 256) {
     return invalid(fmt::format("--page-size {}: must be in [1, 256]", options.block_tokens));
   }
@@ -74,12 +79,13 @@ Result<std::unique_ptr<ModelWorker>> ModelWorker::start(const ModelFiles& files,
   TRY(state->blocks, pool_blocks(config, options));
   TRY(state->context_length, served_context(config, options, state->blocks));
   TRY(state->backend, kernels::make_cpu_backend(options.cpu));
-  const model::DecoderOptions decoder_options{.block_tokens = options.block_tokens,
-                                              .kv_blocks = state->blocks,
-                                              .max_rows = options.max_batch_tokens,
-                                              .max_logits_rows = std::min(options.max_sequences, options.max_batch_tokens),
-                                              .context_length = state->context_length,
-                                              .kv_dtype = kv::KvDtype::kF16};
+  const model::DecoderOptions decoder_options{
+      .block_tokens = options.block_tokens,
+      .kv_blocks = state->blocks,
+      .max_rows = options.max_batch_tokens,
+      .max_logits_rows = std::min(options.max_sequences, options.max_batch_tokens),
+      .context_length = state->context_length,
+      .kv_dtype = kv::KvDtype::kF16};
   TRY(state->decoder, model::Decoder::create(*files.source, state->backend.get(), decoder_options, progress));
   const engine::EngineOptions engine_options{.block_tokens = options.block_tokens,
                                              .kv_blocks = state->blocks,
@@ -88,15 +94,22 @@ Result<std::unique_ptr<ModelWorker>> ModelWorker::start(const ModelFiles& files,
                                              .max_batch_tokens = options.max_batch_tokens,
                                              .max_sequences = options.max_sequences,
                                              .max_waiting = options.max_waiting};
-  TRY(state->engine, engine::Engine::start(engine_options, engine::make_model_runner(state->decoder.get()), &Clock::steady(),
-                                           /*events=*/nullptr, metrics, {{"worker", options.name}}));
+  TRY(state->engine,
+      engine::Engine::start(engine_options, engine::make_model_runner(state->decoder.get()), &Clock::steady(),
+                            /*events=*/nullptr, metrics, {{"worker", options.name}}));
   state->generator = std::make_shared<engine::LocalGenerator>(state->engine.get(), options.name);
   return std::unique_ptr<ModelWorker>(new ModelWorker(std::move(state)));
 }
 
-std::shared_ptr<Generator> ModelWorker::generator() const { return state_->generator; }
-uint32_t ModelWorker::context_length() const { return state_->context_length; }
-engine::EngineLoad ModelWorker::load() const { return state_->engine->load(); }
+std::shared_ptr<Generator> ModelWorker::generator() const {
+  return state_->generator;
+}
+uint32_t ModelWorker::context_length() const {
+  return state_->context_length;
+}
+engine::EngineLoad ModelWorker::load() const {
+  return state_->engine->load();
+}
 
 std::string ModelWorker::description() const {
   const kv::KvLayout& layout = state_->decoder->kv_layout();
@@ -105,6 +118,8 @@ std::string ModelWorker::description() const {
                      state_->decoder->weight_bytes() / kMiB);
 }
 
-void ModelWorker::stop(Time until) { state_->engine->stop(until); }
+void ModelWorker::stop(Time until) {
+  state_->engine->stop(until);
+}
 
 }  // namespace dynamo::worker

@@ -20,14 +20,15 @@
 namespace dynamo::worker {
 
 struct WorkerOptions {
-  std::string name = "worker-1";       // in logs, metrics and answers
+  std::string name = "worker-1";  // in logs, metrics and answers
   kernels::CpuOptions cpu;
-  uint32_t block_tokens = 16;          // tokens per KV block.  [1, 256]  --page-size
-  uint64_t kv_cache_bytes = 0;         // 0: 256 MiB, or one full context of at most 8,192 tokens if that is more.  --kv-cache-mib
-  uint32_t context_length = 0;         // 0: the model's, as far as the cache reaches.  --context-length
-  uint32_t max_batch_tokens = 512;     // as EngineOptions.  --max-batch-tokens
-  uint32_t max_sequences = 64;         // as EngineOptions.  --max-sequences
-  uint32_t max_waiting = 1024;         // as EngineOptions.  --max-queue
+  uint32_t block_tokens = 16;  // tokens per KV block.  [1, 256]  --page-size
+  uint64_t kv_cache_bytes =
+      0;  // 0: 256 MiB, or one full context of at most 8,192 tokens if that is more.  --kv-cache-mib
+  uint32_t context_length = 0;      // 0: the model's, as far as the cache reaches.  --context-length
+  uint32_t max_batch_tokens = 512;  // as EngineOptions.  --max-batch-tokens
+  uint32_t max_sequences = 64;      // as EngineOptions.  --max-sequences
+  uint32_t max_waiting = 1024;      // as EngineOptions.  --max-queue
 };
 
 class ModelWorker {
@@ -39,9 +40,9 @@ class ModelWorker {
   ~ModelWorker();  // Requires: stop() has returned.
 
   std::shared_ptr<Generator> generator() const;
-  uint32_t context_length() const;     // prompt and answer together, in tokens, as this worker serves it
+  uint32_t context_length() const;  // prompt and answer together, in tokens, as this worker serves it
   engine::EngineLoad load() const;
-  std::string description() const;     // "cpu-avx512, 2 threads; KV 11648 tokens, 256 MiB; weights 94 MiB"
+  std::string description() const;  // "cpu-avx512, 2 threads; KV 11648 tokens, 256 MiB; weights 94 MiB"
 
   // As engine::Engine::stop.
   void stop(Time until);
