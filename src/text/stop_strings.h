@@ -11,20 +11,31 @@ namespace dynamo::text {
 class StopStrings {
  public:
   // Requires: no stop string is empty. With none, push() passes everything through.
+  // Cost: of push(), each byte once per stop string; memory, the longest stop string.
   explicit StopStrings(std::vector<std::string> stops);
 
-  // Returns: text that can be shown now: all up to the earliest stop string, or all but the longest tail that could
-  // begin one. After a stop was found, always empty.
+  // Returns: text that can be shown now: all up to the stop string that ends first, or all but the longest tail that
+  // could begin one. After a stop was found, always empty.
   std::string push(std::string_view piece);
   // What was held back, when the text ended without a stop.
   std::string finish();
   bool has_stopped() const { return has_stopped_; }
-  // The stop string that was found; empty before. Of two that end at the same place the longer; else the one that ends
-  // first.
+  // The stop string that was found; empty before. It is the one that ends first; of two that end at the same place,
+  // the longer.
   const std::string& matched() const { return matched_; }
 
  private:
-  std::vector<std::string> stops_;
+  // One stop string and how much of it the text so far ends with (Knuth, Morris, Pratt 1977).
+  struct Stop {
+    explicit Stop(std::string stop);
+    void read(char c);
+
+    std::string text;
+    std::vector<size_t> borders;  // of each prefix, the longest proper prefix that is its suffix too
+    size_t matched = 0;
+  };
+
+  std::vector<Stop> stops_;
   std::string held_;
   std::string matched_;
   bool has_stopped_ = false;

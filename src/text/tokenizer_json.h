@@ -1,5 +1,5 @@
-// Reads Hugging Face tokenizer.json into a TokenizerSpec. text/tokenizer_json.h Format: the `tokenizers` package's
-// serialisation, version 1.0.  Threads: pure functions.
+// Reads Hugging Face's tokenizer.json into a TokenizerSpec.
+// Format: the `tokenizers` package's serialisation, version 1.0.  Threads: pure functions.
 #pragma once
 
 #include <string_view>
@@ -9,8 +9,10 @@
 
 namespace dynamo::text {
 
-// Errors: kInvalid (not JSON, a part missing or of the wrong type, with its path), kUnsupported (a model, normalizer,
-// pre-tokenizer, post-processor or decoder that is not of the byte-level BPE family, by name).
+// Its truncation and padding are left aside: they are for training. Memory: a small multiple of the document.
+// Errors: kInvalid (not JSON, a part missing or of the wrong type, an id used twice or far too large, with its path),
+// kUnsupported (a model, normalizer, pre-tokenizer, post-processor or decoder that is not of the byte-level BPE family,
+// by path and name).
 Result<TokenizerSpec> tokenizer_spec_from_json(std::string_view json);
 
 // The pre-split of a family of tokenizers by the name that GGUF files use: "gpt-2", "smollm", "qwen2", "llama-bpe".

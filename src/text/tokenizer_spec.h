@@ -1,5 +1,6 @@
-// What a byte-level BPE tokenizer is made of, whichever file it came from. text/tokenizer_spec.h Filled from
-// tokenizer.json (text/tokenizer_json.h) or from a GGUF's metadata (model/gguf_tokenizer.h). Threads: values.
+// What a byte-level BPE tokenizer is made of, whichever file it came from.
+// Filled from tokenizer.json (text/tokenizer_json.h) or from a GGUF's metadata (model/gguf_tokenizer.h).
+// Threads: values.
 #pragma once
 
 #include <cstdint>
@@ -25,6 +26,7 @@ struct AddedToken {
 
 struct TokenizerSpec {
   // Token strings in the byte-level alphabet of GPT-2 ("Ġthe"); the index is the id. Empty where an id is not used.
+  // An added token may stand here too, written as its content.
   std::vector<std::string> vocab;
   std::vector<std::pair<std::string, std::string>> merges;  // best first
   // Pre-split patterns (PCRE2 syntax), applied one after the other, each piece of the former cut by the next; matches
@@ -33,8 +35,8 @@ struct TokenizerSpec {
   // True: digits are cut one by one before the patterns (tokenizers' Digits(individual_digits=true)).
   bool splits_digits = false;
   bool normalizes_nfc = false;
-  bool adds_prefix_space = false;
-  bool ignores_merges = false;  // a piece that is in the vocabulary is one token, merges or not (Llama 3)
+  bool adds_prefix_space = false;  // before each text between added tokens that does not begin with one
+  bool ignores_merges = false;     // a piece that is in the vocabulary is one token, merges or not (Llama 3)
   std::vector<AddedToken> added;
   // Ids that encode(add_special) puts before and after the text.
   std::vector<TokenId> prefix_ids;

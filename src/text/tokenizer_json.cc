@@ -1,0 +1,350 @@
+#include "text/tokenizer_json.h"
+
+#include <algorithm>
+
+#include <boost/json.hpp>
+
+#include "text/byte_alphabet.h"
+#include "text/pre_split.h"
+
+namespace dynamo::text {
+namespace {
+
+namespace json = boost::json;
+
+// Ids may leave gaps, but not so many that a small file asks for a large table.
+constexpr uint64_t kMostTokens = 1u << 24;
+constexpr uint64_t kIdsPerToken = 8;
+constexpr uint64_t kFreeIds = 1u << 16;
+
+// A value of the document with its path ("model.vocab"), so that every complaint can say where.
+struct Node {
+  const json::value* value;  // null: absent
+  std::string path;
+
+  bool is_absent() const { return value == nullptr || value->is_null(); }
+  Status wrong(std::string_view wanted) const {
+    if (is_absent()) return invalid(fmt::format("{}: missing, wanted {}", path, wanted));
+    return invalid(fmt::format("{}: wanted {}, found {}", path, wanted, json::to_string(value->kind())));
+  }
+  Node operator[](std::string_view key) const {
+    const json::object* object = is_absent() ? nullptr : value->if_object();
+    return {object == nullptr ? nullptr : object->if_contains(key),
+            path.empty() ? std::string(key) : fmt::format("{}.{}", path, key)};
+  }
+  Node at(const json::array& array, size_t i) const { return {&array[i], fmt::format("{}[{}]", path, i)}; }
+};
+
+Result<const json::object*> object_of(const Node& node) {
+  const json::object* object = node.is_absent() ? nullptr : node.value->if_object();
+  if (object == nullptr) return node.wrong("an object");
+  return object;
+}
+
+Result<const json::array*> array_of(const Node& node) {
+  const json::array* array = node.is_absent() ? nullptr : node.value->if_array();
+  if (array == nullptr) return node.wrong("an array");
+  return array;
+}
+
+Result<std::string> string_of(const Node& node) {
+  const json::string* string = node.is_absent() ? nullptr : node.value->if_string();
+  if (string == nullptr) return node.wrong("a string");
+  return std::string(*string);
+}
+
+// Absent means false.
+Result<bool> flag_of(const Node& node, bool otherwise = false) {
+  if (node.is_absent()) return otherwise;
+  const bool* flag = node.value->if_bool();
+  if (flag == nullptr) return node.wrong("true or false");
+  return *flag;
+}
+
+Result<TokenId> id_of(const Node& node) {
+  const int64_t* id = node.is_absent() ? nullptr : node.value->if_int64();
+  if (id == nullptr || *id < 0) return node.wrong("a token id");
+  if (static_cast<uint64_t>(*id) >= kMostTokens)
+    return invalid(fmt::format("{}: id {} is not below {}", node.path, *id, kMostTokens));
+  return static_cast<TokenId>(*id);
+}
+
+Status unsupported_kind(const Node& node, std::string_view type) {
+  return unsupported(fmt::format("{}: {} is not read here", node.path, type.substr(0, 100)));
+}
+
+// What is done with a part that may be a Sequence of such parts: each in turn, in order.
+template <class Visit>
+Status for_each_part(const Node& node, std::string_view list, Visit visit, int depth = 0) {
+  if (node.is_absent()) return Status();
+  if (depth > 16) return invalid(node.path + ": sequences are nested too deep");
+  TRY(const std::string type, string_of(node["type"]));
+  if (type != "Sequence") return visit(node, type);
+  const Node parts = node[list];
+  TRY(const json::array* array, array_of(parts));
+  for (size_t i = 0; i < array->size(); ++i) TRY_STATUS(for_each_part(parts.at(*array, i), list, visit, depth + 1));
+  return Status();
+}
+
+Status read_vocab(const Node& node, size_t added, TokenizerSpec* spec) {
+  TRY(const json::object* vocab, object_of(node));
+  const uint64_t id_limit = (vocab->size() + added) * kIdsPerToken + kFreeIds;
+  for (const auto& [token, value] : *vocab) {
+    const Node entry = {&value, fmt::format("{}[\"{}\"]", node.path, std::string_view(token).substr(0, 100))};
+    TRY(const TokenId id, id_of(entry));
+    if (id >= id_limit) return invalid(fmt::format("{}: id {} is far beyond the number of tokens", entry.path, id));
+    if (token.empty()) return invalid(fmt::format("{}: an empty token", entry.path));
+    if (id >= spec->vocab.size()) spec->vocab.resize(id + size_t{1});
+    if (!spec->vocab[id].empty())
+      return invalid(fmt::format("{}: id {} is also that of \"{}\"", entry.path, id, spec->vocab[id]));
+    spec->vocab[id] = std::string(token);
+  }
+  return Status();
+}
+
+Result<std::pair<std::string, std::string>> merge_of(const Node& node) {
+  if (const json::string* both = node.value->if_string()) {
+    const std::string_view text = *both;
+    const size_t space = text.find(' ');
+    if (space == std::string_view::npos || text.find(' ', space + 1) != std::string_view::npos)
+      return invalid(node.path + ": a merge is two tokens with one space between");
+    return std::pair(std::string(text.substr(0, space)), std::string(text.substr(space + 1)));
+  }
+  TRY(const json::array* pair, array_of(node));
+  if (pair->size() != 2) return node.wrong("two tokens");
+  TRY(std::string left, string_of(node.at(*pair, 0)));
+  TRY(std::string right, string_of(node.at(*pair, 1)));
+  return std::pair(std::move(left), std::move(right));
+}
+
+// What BPE does to characters that the vocabulary does not have makes no difference once it has every byte.
+Status check_unknowns(const Node& model, const TokenizerSpec& spec) {
+  TRY(const bool falls_back, flag_of(model["byte_fallback"]));
+  if (model["unk_token"].is_absent() && !falls_back) return Status();
+  std::vector<std::string_view> single;
+  for (const std::string& token : spec.vocab)
+    if (!token.empty() && token.size() <= 2) single.push_back(token);
+  std::sort(single.begin(), single.end());
+  for (int byte = 0; byte < 256; ++byte) {
+    if (std::binary_search(single.begin(), single.end(), alphabet_character(static_cast<unsigned char>(byte))))
+      continue;
+    return unsupported(fmt::format("{}.unk_token: an unknown token, needed since byte {:#04x} is not in the vocabulary",
+                                   model.path, byte));
+  }
+  return Status();
+}
+
+Status read_model(const Node& model, size_t added, TokenizerSpec* spec) {
+  TRY_STATUS(object_of(model));
+  if (!model["type"].is_absent()) {
+    TRY(const std::string type, string_of(model["type"]));
+    if (type != "BPE") return unsupported_kind(model, type);
+  }
+  for (const char* affix : {"continuing_subword_prefix", "end_of_word_suffix"}) {
+    if (model[affix].is_absent()) continue;
+    TRY(const std::string text, string_of(model[affix]));
+    if (!text.empty()) return unsupported_kind(model, affix);
+  }
+  if (const Node dropout = model["dropout"]; !dropout.is_absent()) {
+    if (!dropout.value->is_number()) return dropout.wrong("a number");
+    if (dropout.value->to_number<double>() != 0) return unsupported_kind(model, "dropout");
+  }
+  TRY(spec->ignores_merges, flag_of(model["ignore_merges"]));
+  TRY_STATUS(read_vocab(model["vocab"], added, spec));
+  const Node merges = model["merges"];
+  TRY(const json::array* list, array_of(merges));
+  spec->merges.reserve(list->size());
+  for (size_t i = 0; i < list->size(); ++i) {
+    TRY(auto merge, merge_of(merges.at(*list, i)));
+    spec->merges.push_back(std::move(merge));
+  }
+  return check_unknowns(model, *spec);
+}
+
+Status read_added(const Node& node, const json::array& tokens, TokenizerSpec* spec) {
+  const uint64_t id_limit = (spec->vocab.size() + tokens.size()) * kIdsPerToken + kFreeIds;
+  for (size_t i = 0; i < tokens.size(); ++i) {
+    const Node entry = node.at(tokens, i);
+    AddedToken token;
+    TRY(token.id, id_of(entry["id"]));
+    if (token.id >= id_limit)
+      return invalid(fmt::format("{}.id: {} is far beyond the number of tokens", entry.path, token.id));
+    TRY(token.content, string_of(entry["content"]));
+    TRY(token.is_special, flag_of(entry["special"]));
+    TRY(token.lstrip, flag_of(entry["lstrip"]));
+    TRY(token.rstrip, flag_of(entry["rstrip"]));
+    TRY(token.single_word, flag_of(entry["single_word"]));
+    TRY(token.normalized, flag_of(entry["normalized"]));
+    spec->added.push_back(std::move(token));
+  }
+  return Status();
+}
+
+// A text as a pattern that matches it and nothing else.
+std::string quoted(std::string_view text) {
+  std::string pattern;
+  for (const char c : text) {
+    const bool is_plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || (c & 0x80);
+    if (!is_plain) pattern += '\\';
+    pattern += c;
+  }
+  return pattern;
+}
+
+// Whether `pattern` matches every text from end to end, so that what lies between matches need not be kept.
+bool matches_all(std::string_view pattern) {
+  return pattern == kGpt2Pattern || pattern == kQwen2Pattern || pattern == kLlama3Pattern;
+}
+
+Status read_split(const Node& node, TokenizerSpec* spec) {
+  const Node pattern = node["pattern"];
+  std::string regex;
+  if (!pattern["Regex"].is_absent()) {
+    TRY(regex, string_of(pattern["Regex"]));
+  } else {
+    TRY(const std::string text, string_of(pattern["String"]));
+    regex = quoted(text);
+  }
+  TRY(const std::string behavior, string_of(node["behavior"]));
+  TRY(const bool is_inverted, flag_of(node["invert"]));
+  const bool drops_nothing = behavior == "Removed" && is_inverted && matches_all(regex);
+  if (behavior != "Isolated" && !drops_nothing) return unsupported_kind(node["behavior"], behavior);
+  spec->split_patterns.push_back(std::move(regex));
+  return Status();
+}
+
+Status read_digits(const Node& node, TokenizerSpec* spec) {
+  TRY(const bool is_individual, flag_of(node["individual_digits"]));
+  if (is_individual && spec->split_patterns.empty()) {
+    spec->splits_digits = true;
+  } else {
+    spec->split_patterns.push_back(is_individual ? "\\p{N}" : "\\p{N}+");
+  }
+  return Status();
+}
+
+Status read_pre_tokenizer(const Node& root, TokenizerSpec* spec) {
+  bool has_bytes = false;
+  const auto read = [&](const Node& node, const std::string& type) -> Status {
+    if (has_bytes) return unsupported(node.path + ": a pre-tokenizer after ByteLevel");
+    if (type == "Split") return read_split(node, spec);
+    if (type == "Digits") return read_digits(node, spec);
+    if (type != "ByteLevel") return unsupported_kind(node, type);
+    has_bytes = true;
+    const bool is_first = spec->split_patterns.empty() && !spec->splits_digits;
+    TRY(spec->adds_prefix_space, flag_of(node["add_prefix_space"], true));
+    if (spec->adds_prefix_space && !is_first)
+      return unsupported(node.path + ".add_prefix_space: only where no other split comes before");
+    TRY(const bool uses_regex, flag_of(node["use_regex"], true));
+    if (uses_regex) spec->split_patterns.emplace_back(kGpt2Pattern);
+    return Status();
+  };
+  TRY_STATUS(for_each_part(root, "pretokenizers", read));
+  if (!has_bytes) return unsupported(root.path + ": no ByteLevel, so not a byte-level tokenizer");
+  return Status();
+}
+
+Status read_normalizer(const Node& root, TokenizerSpec* spec) {
+  return for_each_part(root, "normalizers", [spec](const Node& node, const std::string& type) -> Status {
+    if (type != "NFC") return unsupported_kind(node, type);
+    spec->normalizes_nfc = true;
+    return Status();
+  });
+}
+
+// [{"SpecialToken": {"id": "<s>", ...}}, {"Sequence": {"id": "A", ...}}, ...]
+Status read_template(const Node& node, TokenizerSpec* spec) {
+  std::vector<TokenId> before, after;
+  bool has_text = false;
+  const Node single = node["single"];
+  TRY(const json::array* parts, array_of(single));
+  for (size_t i = 0; i < parts->size(); ++i) {
+    const Node part = single.at(*parts, i);
+    if (!part["Sequence"].is_absent()) {
+      TRY(const std::string which, string_of(part["Sequence"]["id"]));
+      if (which != "A" || has_text) return unsupported_kind(part, "a template that does not hold the text once");
+      has_text = true;
+      continue;
+    }
+    TRY(const std::string name, string_of(part["SpecialToken"]["id"]));
+    const Node ids = node["special_tokens"][name]["ids"];
+    TRY(const json::array* list, array_of(ids));
+    for (size_t k = 0; k < list->size(); ++k) {
+      TRY(const TokenId id, id_of(ids.at(*list, k)));
+      (has_text ? after : before).push_back(id);
+    }
+  }
+  if (!has_text) return unsupported_kind(single, "a template without the text");
+  spec->prefix_ids.insert(spec->prefix_ids.begin(), before.begin(), before.end());
+  spec->suffix_ids.insert(spec->suffix_ids.end(), after.begin(), after.end());
+  return Status();
+}
+
+Status read_post_processor(const Node& root, TokenizerSpec* spec) {
+  return for_each_part(root, "processors", [spec](const Node& node, const std::string& type) -> Status {
+    if (type == "ByteLevel") return Status();  // moves offsets only
+    if (type == "TemplateProcessing") return read_template(node, spec);
+    return unsupported_kind(node, type);
+  });
+}
+
+Status read_decoder(const Node& root) {
+  bool has_bytes = false;
+  TRY_STATUS(for_each_part(root, "decoders", [&has_bytes](const Node& node, const std::string& type) -> Status {
+    if (type != "ByteLevel" || has_bytes) return unsupported_kind(node, type);
+    has_bytes = true;
+    return Status();
+  }));
+  return has_bytes ? Status() : unsupported(root.path + ": no ByteLevel, so not a byte-level tokenizer");
+}
+
+}  // namespace
+
+Result<TokenizerSpec> tokenizer_spec_from_json(std::string_view text) {
+  json::error_code error;
+  json::monotonic_resource memory(text.size());
+  const json::value document = json::parse(text, error, &memory);
+  if (error) return invalid("tokenizer.json is not JSON: " + error.message());
+  const Node root = {&document, ""};
+  if (!document.is_object()) return Node{&document, "the document"}.wrong("an object");
+
+  TokenizerSpec spec;
+  const Node added = root["added_tokens"];
+  static const json::array kNone;
+  const json::array* added_list = &kNone;
+  if (!added.is_absent()) {
+    TRY(added_list, array_of(added));
+  }
+  TRY_STATUS(read_model(root["model"], added_list->size(), &spec));
+  TRY_STATUS(read_added(added, *added_list, &spec));
+  TRY_STATUS(read_normalizer(root["normalizer"], &spec));
+  TRY_STATUS(read_pre_tokenizer(root["pre_tokenizer"], &spec));
+  TRY_STATUS(read_post_processor(root["post_processor"], &spec));
+  TRY_STATUS(read_decoder(root["decoder"]));
+  return spec;
+}
+
+Status set_pre_split(std::string_view family, TokenizerSpec* spec) {
+  struct Family {
+    std::string_view name;
+    std::string_view pattern;
+    bool splits_digits;
+    bool ignores_merges;
+    bool normalizes_nfc;
+  };
+  static constexpr Family kFamilies[] = {{"gpt-2", kGpt2Pattern, false, false, false},
+                                         {"smollm", kGpt2Pattern, true, false, false},
+                                         {"qwen2", kQwen2Pattern, false, false, true},
+                                         {"llama-bpe", kLlama3Pattern, false, true, false}};
+  for (const Family& known : kFamilies) {
+    if (known.name != family) continue;
+    spec->split_patterns = {std::string(known.pattern)};
+    spec->splits_digits = known.splits_digits;
+    spec->ignores_merges = known.ignores_merges;
+    spec->normalizes_nfc = known.normalizes_nfc;
+    return Status();
+  }
+  return unsupported(fmt::format("the pre-split of \"{}\": known are gpt-2, smollm, qwen2 and llama-bpe", family));
+}
+
+}  // namespace dynamo::text
