@@ -36,13 +36,6 @@ uint64_t mix(uint64_t a, uint64_t b) {
   return static_cast<uint64_t>(product) ^ static_cast<uint64_t>(product >> 64);
 }
 
-uint64_t hash_piece(std::string_view piece, uint64_t head) {
-  uint64_t hash = mix(head ^ 0x9E3779B97F4A7C15u, piece.size() ^ 0xD6E8FEB86659FD93u);
-  for (size_t at = 8; at < piece.size(); at += 8)
-    hash = mix(hash ^ first_eight(piece.substr(at, 8)), 0xA0761D6478BD642Fu);
-  return hash;
-}
-
 size_t slots_for(size_t entries) {
   return std::bit_ceil(std::max<size_t>(16, entries + entries / 2));
 }
@@ -70,16 +63,23 @@ void PieceTable::create(const TokenBytes* tokens, const std::vector<bool>& is_in
   for (TokenId id = 0; id < tokens->size(); ++id) {
     if (!is_included[id]) continue;
     const std::string_view bytes = (*tokens)[id];
-    Slot& slot = slots_[slot_of(bytes)];
+    Slot& slot = slots_[slot_of(bytes, hash_of(bytes))];
     slot.head = first_eight(bytes);
     slot.id = id;
     slot.size = static_cast<uint32_t>(bytes.size()) & 0x7FFFFFFF;
   }
 }
 
-size_t PieceTable::slot_of(std::string_view piece) const {
+uint64_t PieceTable::hash_of(std::string_view piece) {
+  uint64_t hash = mix(first_eight(piece) ^ 0x9E3779B97F4A7C15u, piece.size() ^ 0xD6E8FEB86659FD93u);
+  for (size_t at = 8; at < piece.size(); at += 8)
+    hash = mix(hash ^ first_eight(piece.substr(at, 8)), 0xA0761D6478BD642Fu);
+  return hash;
+}
+
+size_t PieceTable::slot_of(std::string_view piece, uint64_t hash) const {
   const uint64_t head = first_eight(piece);
-  for (size_t at = hash_piece(piece, head) & mask_;; at = (at + 1) & mask_) {
+  for (size_t at = hash & mask_;; at = (at + 1) & mask_) {
     const Slot& slot = slots_[at];
     if (slot.id == kNoToken) return at;
     if (slot.head != head || slot.size != piece.size()) continue;
@@ -127,13 +127,20 @@ Status Bpe::add_merges(const std::vector<std::pair<std::string, std::string>>& m
   merges_ = MergeTable(merges.size());
   for (size_t i = 0; i < merges.size(); ++i) {
     const auto& [left, right] = merges[i];
+    const auto left_bytes = from_alphabet(left), right_bytes = from_alphabet(right);
+    if (left_bytes && right_bytes) {
+      const TokenId a = pieces_.find(*left_bytes).id, b = pieces_.find(*right_bytes).id;
+      const TokenId both = pieces_.find(*left_bytes + *right_bytes).id;
+      if (a != kNoToken && b != kNoToken && both != kNoToken) {
+        merges_.put(a, b, {static_cast<uint32_t>(i), both});
+        continue;
+      }
+    }
+    // A merge of tokens outside the byte alphabet never comes to pass, as no text is made of them; but it must be whole.
     for (const std::string& token : {left, right, left + right}) {
       if (find(token) != kNoToken) continue;
       return invalid(fmt::format("merge {} (\"{}\" \"{}\"): \"{}\" is not in the vocabulary", i, left, right, token));
     }
-    // A merge of tokens outside the byte alphabet never comes to pass: no text is made of them.
-    if (!from_alphabet(left + right)) continue;
-    merges_.put(find(left), find(right), {static_cast<uint32_t>(i), find(left + right)});
   }
   return Status();
 }
@@ -155,12 +162,26 @@ TokenId Bpe::find(std::string_view token) const {
   return found == unwritable_.end() ? kNoToken : found->second;
 }
 
-void Bpe::encode(std::string_view piece, std::vector<TokenId>* out) const {
-  const PieceTable::Found found = pieces_.find(piece);
-  if (found.is_whole) {
-    out->push_back(found.id);
-  } else {
-    merge(piece, out);
+void Bpe::encode(std::string_view text, std::span<const size_t> ends, std::vector<TokenId>* out) const {
+  constexpr size_t kAhead = 8;
+  std::array<uint64_t, kAhead> hashes;  // of the pieces from `i` on, in a ring
+  const auto look_ahead = [&](size_t i) {
+    const size_t begin = i == 0 ? 0 : ends[i - 1];
+    hashes[i % kAhead] = PieceTable::hash_of(text.substr(begin, ends[i] - begin));
+    pieces_.prefetch(hashes[i % kAhead]);
+  };
+  for (size_t i = 0; i < std::min(kAhead, ends.size()); ++i) look_ahead(i);
+  size_t begin = 0;
+  for (size_t i = 0; i < ends.size(); ++i) {
+    const std::string_view piece = text.substr(begin, ends[i] - begin);
+    const PieceTable::Found found = pieces_.find(piece, hashes[i % kAhead]);
+    if (i + kAhead < ends.size()) look_ahead(i + kAhead);
+    if (found.is_whole) {
+      out->push_back(found.id);
+    } else {
+      merge(piece, out);
+    }
+    begin = ends[i];
   }
 }
 

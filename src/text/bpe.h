@@ -47,11 +47,16 @@ class PieceTable {
     TokenId id = kNoToken;
     bool is_whole = false;  // the piece's encoding is this one token
   };
-  Found find(std::string_view piece) const {
-    const Slot& slot = slots_[slot_of(piece)];
+  Found find(std::string_view piece) const { return find(piece, hash_of(piece)); }
+  void set_whole(std::string_view piece) { slots_[slot_of(piece, hash_of(piece))].is_whole = true; }
+
+  // find() in two steps, so that the memory of the next pieces is on its way while one is looked at.
+  static uint64_t hash_of(std::string_view piece);
+  void prefetch(uint64_t hash) const { __builtin_prefetch(&slots_[hash & mask_]); }
+  Found find(std::string_view piece, uint64_t hash) const {
+    const Slot& slot = slots_[slot_of(piece, hash)];
     return {slot.id, slot.is_whole != 0};
   }
-  void set_whole(std::string_view piece) { slots_[slot_of(piece)].is_whole = true; }
 
  private:
   struct Slot {
@@ -61,7 +66,7 @@ class PieceTable {
     uint32_t is_whole : 1 = 0;
   };
   // The slot that holds `piece`, or the free one where it would be.
-  size_t slot_of(std::string_view piece) const;
+  size_t slot_of(std::string_view piece, uint64_t hash) const;
 
   const TokenBytes* tokens_ = nullptr;
   std::vector<Slot> slots_;
@@ -104,9 +109,9 @@ class Bpe {
   // Requires: the ids of the added tokens are below 2^24.
   static Result<Bpe> create(const TokenizerSpec& spec);
 
-  // Appends the tokens of `piece`. Bytes that the vocabulary does not have are left out.
-  // Cost: linear in the piece, times the logarithm of its length when it is long.
-  void encode(std::string_view piece, std::vector<TokenId>* out) const;
+  // Appends the tokens of the pieces of `text`, which end at `ends`. Bytes that the vocabulary does not have are left out.
+  // Cost: linear in the text, times the logarithm of a piece's length where it is long.
+  void encode(std::string_view text, std::span<const size_t> ends, std::vector<TokenId>* out) const;
 
   // Returns: the token of the vocabulary that is written `token`, or kNoToken.
   TokenId find(std::string_view token) const;

@@ -51,11 +51,7 @@ struct Tokenizer::State {
       text = scratch->spaced;
     }
     pre_split.split(text, &scratch->ends);
-    size_t begin = 0;
-    for (const size_t end : scratch->ends) {
-      bpe.encode(text.substr(begin, end - begin), out);
-      begin = end;
-    }
+    bpe.encode(text, scratch->ends, out);
   }
 
   void encode_normalized(std::string_view text, bool parses_added, Scratch* scratch, Tokens* out) const {

@@ -47,10 +47,11 @@ Result<const json::array*> array_of(const Node& node) {
   return array;
 }
 
-Result<std::string> string_of(const Node& node) {
+// Returns: a view into the document.
+Result<std::string_view> string_of(const Node& node) {
   const json::string* string = node.is_absent() ? nullptr : node.value->if_string();
   if (string == nullptr) return node.wrong("a string");
-  return std::string(*string);
+  return std::string_view(*string);
 }
 
 // Absent means false.
@@ -78,7 +79,7 @@ template <class Visit>
 Status for_each_part(const Node& node, std::string_view list, Visit visit, int depth = 0) {
   if (node.is_absent()) return Status();
   if (depth > 16) return invalid(node.path + ": sequences are nested too deep");
-  TRY(const std::string type, string_of(node["type"]));
+  TRY(const std::string_view type, string_of(node["type"]));
   if (type != "Sequence") return visit(node, type);
   const Node parts = node[list];
   TRY(const json::array* array, array_of(parts));
@@ -89,32 +90,36 @@ Status for_each_part(const Node& node, std::string_view list, Visit visit, int d
 Status read_vocab(const Node& node, size_t added, TokenizerSpec* spec) {
   TRY(const json::object* vocab, object_of(node));
   const uint64_t id_limit = (vocab->size() + added) * kIdsPerToken + kFreeIds;
-  for (const auto& [token, value] : *vocab) {
-    const Node entry = {&value, fmt::format("{}[\"{}\"]", node.path, std::string_view(token).substr(0, 100))};
-    TRY(const TokenId id, id_of(entry));
-    if (id >= id_limit) return invalid(fmt::format("{}: id {} is far beyond the number of tokens", entry.path, id));
-    if (token.empty()) return invalid(fmt::format("{}: an empty token", entry.path));
-    if (id >= spec->vocab.size()) spec->vocab.resize(id + size_t{1});
-    if (!spec->vocab[id].empty())
-      return invalid(fmt::format("{}: id {} is also that of \"{}\"", entry.path, id, spec->vocab[id]));
-    spec->vocab[id] = std::string(token);
+  const auto complaint = [&](std::string_view token, std::string_view what) {
+    return invalid(fmt::format("{}[\"{}\"]: {}", node.path, token.substr(0, 100), what));
+  };
+  for (const auto& [key, value] : *vocab) {
+    const std::string_view token = key;
+    const int64_t* id = value.if_int64();
+    if (id == nullptr || *id < 0) return complaint(token, "wanted a token id");
+    const auto index = static_cast<uint64_t>(*id);
+    if (index >= id_limit || index >= kMostTokens)
+      return complaint(token, fmt::format("id {} is far beyond the number of tokens", index));
+    if (token.empty()) return complaint(token, "an empty token");
+    if (index >= spec->vocab.size()) spec->vocab.resize(index + 1);
+    if (!spec->vocab[index].empty())
+      return complaint(token, fmt::format("id {} is also that of \"{}\"", index, spec->vocab[index]));
+    spec->vocab[index] = std::string(token);
   }
   return Status();
 }
 
-Result<std::pair<std::string, std::string>> merge_of(const Node& node) {
-  if (const json::string* both = node.value->if_string()) {
+// "a b" or ["a", "b"].
+std::optional<std::pair<std::string, std::string>> merge_of(const json::value& value) {
+  if (const json::string* both = value.if_string()) {
     const std::string_view text = *both;
     const size_t space = text.find(' ');
-    if (space == std::string_view::npos || text.find(' ', space + 1) != std::string_view::npos)
-      return invalid(node.path + ": a merge is two tokens with one space between");
+    if (space == std::string_view::npos || text.find(' ', space + 1) != std::string_view::npos) return std::nullopt;
     return std::pair(std::string(text.substr(0, space)), std::string(text.substr(space + 1)));
   }
-  TRY(const json::array* pair, array_of(node));
-  if (pair->size() != 2) return node.wrong("two tokens");
-  TRY(std::string left, string_of(node.at(*pair, 0)));
-  TRY(std::string right, string_of(node.at(*pair, 1)));
-  return std::pair(std::move(left), std::move(right));
+  const json::array* pair = value.if_array();
+  if (pair == nullptr || pair->size() != 2 || !(*pair)[0].is_string() || !(*pair)[1].is_string()) return std::nullopt;
+  return std::pair(std::string((*pair)[0].get_string()), std::string((*pair)[1].get_string()));
 }
 
 // What BPE does to characters that the vocabulary does not have makes no difference once it has every byte.
@@ -137,12 +142,12 @@ Status check_unknowns(const Node& model, const TokenizerSpec& spec) {
 Status read_model(const Node& model, size_t added, TokenizerSpec* spec) {
   TRY_STATUS(object_of(model));
   if (!model["type"].is_absent()) {
-    TRY(const std::string type, string_of(model["type"]));
+    TRY(const std::string_view type, string_of(model["type"]));
     if (type != "BPE") return unsupported_kind(model, type);
   }
   for (const char* affix : {"continuing_subword_prefix", "end_of_word_suffix"}) {
     if (model[affix].is_absent()) continue;
-    TRY(const std::string text, string_of(model[affix]));
+    TRY(const std::string_view text, string_of(model[affix]));
     if (!text.empty()) return unsupported_kind(model, affix);
   }
   if (const Node dropout = model["dropout"]; !dropout.is_absent()) {
@@ -155,8 +160,9 @@ Status read_model(const Node& model, size_t added, TokenizerSpec* spec) {
   TRY(const json::array* list, array_of(merges));
   spec->merges.reserve(list->size());
   for (size_t i = 0; i < list->size(); ++i) {
-    TRY(auto merge, merge_of(merges.at(*list, i)));
-    spec->merges.push_back(std::move(merge));
+    auto merge = merge_of((*list)[i]);
+    if (!merge) return invalid(fmt::format("{}[{}]: a merge is \"a b\" or [\"a\", \"b\"]", merges.path, i));
+    spec->merges.push_back(*std::move(merge));
   }
   return check_unknowns(model, *spec);
 }
@@ -202,10 +208,10 @@ Status read_split(const Node& node, TokenizerSpec* spec) {
   if (!pattern["Regex"].is_absent()) {
     TRY(regex, string_of(pattern["Regex"]));
   } else {
-    TRY(const std::string text, string_of(pattern["String"]));
+    TRY(const std::string_view text, string_of(pattern["String"]));
     regex = quoted(text);
   }
-  TRY(const std::string behavior, string_of(node["behavior"]));
+  TRY(const std::string_view behavior, string_of(node["behavior"]));
   TRY(const bool is_inverted, flag_of(node["invert"]));
   const bool drops_nothing = behavior == "Removed" && is_inverted && matches_all(regex);
   if (behavior != "Isolated" && !drops_nothing) return unsupported_kind(node["behavior"], behavior);
@@ -225,7 +231,7 @@ Status read_digits(const Node& node, TokenizerSpec* spec) {
 
 Status read_pre_tokenizer(const Node& root, TokenizerSpec* spec) {
   bool has_bytes = false;
-  const auto read = [&](const Node& node, const std::string& type) -> Status {
+  const auto read = [&](const Node& node, std::string_view type) -> Status {
     if (has_bytes) return unsupported(node.path + ": a pre-tokenizer after ByteLevel");
     if (type == "Split") return read_split(node, spec);
     if (type == "Digits") return read_digits(node, spec);
@@ -245,7 +251,7 @@ Status read_pre_tokenizer(const Node& root, TokenizerSpec* spec) {
 }
 
 Status read_normalizer(const Node& root, TokenizerSpec* spec) {
-  return for_each_part(root, "normalizers", [spec](const Node& node, const std::string& type) -> Status {
+  return for_each_part(root, "normalizers", [spec](const Node& node, std::string_view type) -> Status {
     if (type != "NFC") return unsupported_kind(node, type);
     spec->normalizes_nfc = true;
     return Status();
@@ -261,12 +267,12 @@ Status read_template(const Node& node, TokenizerSpec* spec) {
   for (size_t i = 0; i < parts->size(); ++i) {
     const Node part = single.at(*parts, i);
     if (!part["Sequence"].is_absent()) {
-      TRY(const std::string which, string_of(part["Sequence"]["id"]));
+      TRY(const std::string_view which, string_of(part["Sequence"]["id"]));
       if (which != "A" || has_text) return unsupported_kind(part, "a template that does not hold the text once");
       has_text = true;
       continue;
     }
-    TRY(const std::string name, string_of(part["SpecialToken"]["id"]));
+    TRY(const std::string_view name, string_of(part["SpecialToken"]["id"]));
     const Node ids = node["special_tokens"][name]["ids"];
     TRY(const json::array* list, array_of(ids));
     for (size_t k = 0; k < list->size(); ++k) {
@@ -281,7 +287,7 @@ Status read_template(const Node& node, TokenizerSpec* spec) {
 }
 
 Status read_post_processor(const Node& root, TokenizerSpec* spec) {
-  return for_each_part(root, "processors", [spec](const Node& node, const std::string& type) -> Status {
+  return for_each_part(root, "processors", [spec](const Node& node, std::string_view type) -> Status {
     if (type == "ByteLevel") return Status();  // moves offsets only
     if (type == "TemplateProcessing") return read_template(node, spec);
     return unsupported_kind(node, type);
@@ -290,7 +296,7 @@ Status read_post_processor(const Node& root, TokenizerSpec* spec) {
 
 Status read_decoder(const Node& root) {
   bool has_bytes = false;
-  TRY_STATUS(for_each_part(root, "decoders", [&has_bytes](const Node& node, const std::string& type) -> Status {
+  TRY_STATUS(for_each_part(root, "decoders", [&has_bytes](const Node& node, std::string_view type) -> Status {
     if (type != "ByteLevel" || has_bytes) return unsupported_kind(node, type);
     has_bytes = true;
     return Status();
