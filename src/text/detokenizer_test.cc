@@ -1,6 +1,8 @@
 #include "text/detokenizer.h"
 
+#include <memory>
 #include <random>
+#include <vector>
 
 #include <gtest/gtest.h>
 

@@ -1,6 +1,8 @@
 #include "text/pre_split.h"
 
 #include <random>
+#include <string>
+#include <vector>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -1,10 +1,12 @@
 #include "text/tokenizer.h"
 
 #include <algorithm>
+#include <unordered_map>
+
+#include <fmt/format.h>
 
 #include "text/added_tokens.h"
 #include "text/bpe.h"
-#include "text/byte_alphabet.h"
 #include "text/nfc.h"
 #include "text/pre_split.h"
 #include "text/utf8.h"

@@ -1,7 +1,9 @@
 // Any text through small tokenizers that have every byte: decode(encode(text)) is the text, whole or piece by piece, and
 // for bytes that are no UTF-8 the text with U+FFFD in their place. NFC takes any text too.
 #include <cstdint>
+#include <memory>
 #include <string_view>
+#include <vector>
 
 #include "base/check.h"
 #include "text/byte_alphabet.h"

@@ -1,5 +1,8 @@
 #include "text/tokenizer_json.h"
 
+#include <string>
+#include <vector>
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <boost/json.hpp>

@@ -1,7 +1,10 @@
 #include "text/tokenizer.h"
 
+#include <memory>
 #include <random>
+#include <string>
 #include <thread>
+#include <vector>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -120,15 +123,15 @@ TEST(Tokenizer, EncodesLongRunsInGoodTime) {
   // Quadratic work on any of these would take hours.
   const auto tokenizers = {load("gpt2"), load("smollm"), load("qwen2"), load("llama3"), load("odd")};
   std::string mixed;
-  for (int i = 0; i < 250'000; ++i) mixed += "\n   "[i * 7919 % 4];
+  for (int i = 0; i < 50'000; ++i) mixed += "\n   "[i * 7919 % 4];
   std::string marks = "a";
-  for (int i = 0; i < 250'000; ++i) marks += i % 2 == 0 ? "\u0301" : "\u0323";
-  const std::string runs[] = {std::string(1'000'000, 'a'),
-                              std::string(1'000'000, ' '),
-                              std::string(1'000'000, '7'),
-                              std::string(1'000'000, '\n'),
-                              std::string(1'000'000, '<'),
-                              std::string(1'000'000, '\''),
+  for (int i = 0; i < 50'000; ++i) marks += i % 2 == 0 ? "\u0301" : "\u0323";
+  const std::string runs[] = {std::string(200'000, 'a'),
+                              std::string(200'000, ' '),
+                              std::string(200'000, '7'),
+                              std::string(200'000, '\n'),
+                              std::string(200'000, '<'),
+                              std::string(200'000, '\''),
                               mixed + "x",
                               marks};
   for (const auto& tokenizer : tokenizers) {

@@ -1,9 +1,12 @@
 #include "text/testing/token_vectors.h"
 
+#include <algorithm>
 #include <charconv>
 #include <fstream>
 #include <iterator>
+#include <vector>
 
+#include <fmt/format.h>
 #include <boost/json.hpp>
 
 #include "text/tokenizer_json.h"

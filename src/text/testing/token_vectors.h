@@ -2,6 +2,7 @@
 // Threads: reads files; any.
 #pragma once
 
+#include <memory>
 #include <string>
 #include <string_view>
 
