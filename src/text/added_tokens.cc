@@ -47,21 +47,25 @@ const AddedToken* AddedTokens::longest_at(std::string_view text, size_t at) cons
   return longest;
 }
 
-AddedTokens::Match AddedTokens::find(std::string_view text, size_t from) const {
+AddedTokens::Match AddedTokens::find(std::string_view text, const Match& last) const {
   if (tokens_.empty()) return {};
-  for (size_t at = from; at < text.size(); ++at) {
+  for (size_t at = last.next; at < text.size(); ++at) {
     if (!first_bytes_[static_cast<unsigned char>(text[at])]) continue;
     const AddedToken* token = longest_at(text, at);
     if (token == nullptr) continue;
-    Match match = {token, at, at + token->content.size()};
-    if (token->single_word && (has_flag_before(text, at, kWord) || has_flag_at(text, match.end, kWord))) {
-      at = match.end - 1;
+    const size_t end = at + token->content.size();
+    if (token->single_word && (has_flag_before(text, at, kWord) || has_flag_at(text, end, kWord))) {
+      at = end - 1;
       continue;
     }
-    while (token->lstrip && match.begin > from && has_flag_before(text, match.begin, kSpace))
+    Match match = {token, at, end, end, last.space_end};
+    while (token->lstrip && match.begin > last.end && has_flag_before(text, match.begin, kSpace))
       match.begin -= valid_character_before(text.data(), text.data() + match.begin).size;
-    while (token->rstrip && has_flag_at(text, match.end, kSpace))
-      match.end += valid_character(text.data() + match.end).size;
+    if (token->rstrip) {
+      match.end = std::max(end, last.space_end);
+      while (has_flag_at(text, match.end, kSpace)) match.end += valid_character(text.data() + match.end).size;
+      match.space_end = match.end;
+    }
     return match;
   }
   return {};

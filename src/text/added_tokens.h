@@ -24,10 +24,12 @@ class AddedTokens {
     const AddedToken* token = nullptr;  // null: none up to the end of the text
     size_t begin = 0;                   // with the white space that the token swallows
     size_t end = 0;
+    size_t next = 0;       // where to search on: swallowed space is not skipped, as it may be a token too
+    size_t space_end = 0;  // end of the white space that was looked through last
   };
-  // The first match at or after `from`; white space before `from` is not swallowed.
+  // The first match after `last`, or in all of the text. White space that `last` took is not swallowed again.
   // Cost: linear in the text up to the match, times the longest content where contents nearly match.
-  Match find(std::string_view text, size_t from) const;
+  Match find(std::string_view text, const Match& last) const;
 
   bool empty() const { return tokens_.empty(); }
 

@@ -6,6 +6,8 @@
 #include <functional>
 #include <queue>
 
+#include <fmt/format.h>
+
 #include "text/byte_alphabet.h"
 
 namespace dynamo::text {

@@ -1,8 +1,10 @@
 // Pre-splitting by any pattern, in PCRE2.
+#include <algorithm>
 #include <limits>
 
+#include <fmt/format.h>
+
 #include "text/pre_split.h"
-#include "text/unicode.h"
 #include "text/utf8.h"
 
 #define PCRE2_CODE_UNIT_WIDTH 8

@@ -1,4 +1,6 @@
 // The known pre-split patterns, each as one pass over the text.
+#include <array>
+
 #include "text/pre_split.h"
 #include "text/unicode.h"
 #include "text/utf8.h"

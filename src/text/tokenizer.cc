@@ -1,10 +1,12 @@
 #include "text/tokenizer.h"
 
 #include <algorithm>
+#include <unordered_map>
+
+#include <fmt/format.h>
 
 #include "text/added_tokens.h"
 #include "text/bpe.h"
-#include "text/byte_alphabet.h"
 #include "text/nfc.h"
 #include "text/pre_split.h"
 #include "text/utf8.h"
@@ -34,14 +36,14 @@ struct Tokenizer::State {
   // Cuts `text` at the tokens of `added`; `encode_rest` gets what lies between.
   template <class EncodeRest>
   void cut(std::string_view text, const AddedTokens& added, Tokens* out, EncodeRest encode_rest) const {
-    size_t at = 0;
-    while (at < text.size()) {
-      const AddedTokens::Match match = added.find(text, at);
+    AddedTokens::Match last;
+    while (true) {
+      const AddedTokens::Match match = added.find(text, last);
       const size_t rest_end = match.token == nullptr ? text.size() : match.begin;
-      if (rest_end > at) encode_rest(text.substr(at, rest_end - at));
+      if (rest_end > last.end) encode_rest(text.substr(last.end, rest_end - last.end));
       if (match.token == nullptr) return;
       out->push_back(match.token->id);
-      at = match.end;
+      last = match;
     }
   }
 
@@ -96,6 +98,11 @@ Status check_ids(const std::vector<TokenId>& ids, size_t vocab_size) {
 Result<std::unique_ptr<Tokenizer>> Tokenizer::create(TokenizerSpec spec) {
   if (spec.vocab.size() > kMostTokens) return invalid(fmt::format("more than {} tokens", kMostTokens));
   TRY_STATUS(check_added(spec));
+  std::unordered_map<std::string, TokenId> added_ids;
+  for (AddedToken& token : spec.added) {
+    if (!token.content.empty()) added_ids.emplace(token.content, token.id);
+    if (token.normalized && spec.normalizes_nfc) token.content = to_nfc(token.content).value_or(token.content);
+  }
   TRY(Bpe bpe, Bpe::create(spec));
   TRY_STATUS(check_ids(spec.prefix_ids, bpe.size()));
   TRY_STATUS(check_ids(spec.suffix_ids, bpe.size()));
@@ -114,10 +121,9 @@ Result<std::unique_ptr<Tokenizer>> Tokenizer::create(TokenizerSpec spec) {
   for (AddedToken& token : spec.added) {
     if (token.content.empty()) continue;
     state->is_special[token.id] = token.is_special;
-    state->added_ids.emplace(token.content, token.id);
-    if (token.normalized && spec.normalizes_nfc) token.content = to_nfc(token.content).value_or(token.content);
     (token.normalized ? normalized : raw).push_back(std::move(token));
   }
+  state->added_ids = std::move(added_ids);
   state->raw_added = AddedTokens(std::move(raw));
   state->normalized_added = AddedTokens(std::move(normalized));
   state->prefix_ids = std::move(spec.prefix_ids);

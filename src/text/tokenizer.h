@@ -42,7 +42,7 @@ class Tokenizer {
 
   // The raw bytes of one token (not always valid UTF-8); empty for an unused or unknown id. Valid as long as the
   // tokenizer. An added token whose content is all in the byte alphabet has the bytes that this stands for, as in the
-  // `tokenizers` package: for "<|im_end|>" its own, but for "Ġ" a space.
+  // `tokenizers` package: for "<|im_end|>" its own, but for "Ġ" a space. One that is `normalized` is so here too.
   std::string_view token_bytes(TokenId token) const;
   bool is_special(TokenId token) const;
   // Added tokens by their content, others by their string in the byte alphabet.

@@ -1,10 +1,13 @@
 #include "text/tokenizer_json.h"
 
 #include <algorithm>
+#include <optional>
 
+#include <fmt/format.h>
 #include <boost/json.hpp>
 
 #include "text/byte_alphabet.h"
+#include "text/json_node.h"
 #include "text/pre_split.h"
 
 namespace dynamo::text {
@@ -17,52 +20,7 @@ constexpr uint64_t kMostTokens = 1u << 24;
 constexpr uint64_t kIdsPerToken = 8;
 constexpr uint64_t kFreeIds = 1u << 16;
 
-// A value of the document with its path ("model.vocab"), so that every complaint can say where.
-struct Node {
-  const json::value* value;  // null: absent
-  std::string path;
-
-  bool is_absent() const { return value == nullptr || value->is_null(); }
-  Status wrong(std::string_view wanted) const {
-    if (is_absent()) return invalid(fmt::format("{}: missing, wanted {}", path, wanted));
-    return invalid(fmt::format("{}: wanted {}, found {}", path, wanted, json::to_string(value->kind())));
-  }
-  Node operator[](std::string_view key) const {
-    const json::object* object = is_absent() ? nullptr : value->if_object();
-    return {object == nullptr ? nullptr : object->if_contains(key),
-            path.empty() ? std::string(key) : fmt::format("{}.{}", path, key)};
-  }
-  Node at(const json::array& array, size_t i) const { return {&array[i], fmt::format("{}[{}]", path, i)}; }
-};
-
-Result<const json::object*> object_of(const Node& node) {
-  const json::object* object = node.is_absent() ? nullptr : node.value->if_object();
-  if (object == nullptr) return node.wrong("an object");
-  return object;
-}
-
-Result<const json::array*> array_of(const Node& node) {
-  const json::array* array = node.is_absent() ? nullptr : node.value->if_array();
-  if (array == nullptr) return node.wrong("an array");
-  return array;
-}
-
-// Returns: a view into the document.
-Result<std::string_view> string_of(const Node& node) {
-  const json::string* string = node.is_absent() ? nullptr : node.value->if_string();
-  if (string == nullptr) return node.wrong("a string");
-  return std::string_view(*string);
-}
-
-// Absent means false.
-Result<bool> flag_of(const Node& node, bool otherwise = false) {
-  if (node.is_absent()) return otherwise;
-  const bool* flag = node.value->if_bool();
-  if (flag == nullptr) return node.wrong("true or false");
-  return *flag;
-}
-
-Result<TokenId> id_of(const Node& node) {
+Result<TokenId> id_of(const JsonNode& node) {
   const int64_t* id = node.is_absent() ? nullptr : node.value->if_int64();
   if (id == nullptr || *id < 0) return node.wrong("a token id");
   if (static_cast<uint64_t>(*id) >= kMostTokens)
@@ -70,24 +28,24 @@ Result<TokenId> id_of(const Node& node) {
   return static_cast<TokenId>(*id);
 }
 
-Status unsupported_kind(const Node& node, std::string_view type) {
+Status unsupported_kind(const JsonNode& node, std::string_view type) {
   return unsupported(fmt::format("{}: {} is not read here", node.path, type.substr(0, 100)));
 }
 
 // What is done with a part that may be a Sequence of such parts: each in turn, in order.
 template <class Visit>
-Status for_each_part(const Node& node, std::string_view list, Visit visit, int depth = 0) {
+Status for_each_part(const JsonNode& node, std::string_view list, Visit visit, int depth = 0) {
   if (node.is_absent()) return Status();
   if (depth > 16) return invalid(node.path + ": sequences are nested too deep");
   TRY(const std::string_view type, string_of(node["type"]));
   if (type != "Sequence") return visit(node, type);
-  const Node parts = node[list];
+  const JsonNode parts = node[list];
   TRY(const json::array* array, array_of(parts));
   for (size_t i = 0; i < array->size(); ++i) TRY_STATUS(for_each_part(parts.at(*array, i), list, visit, depth + 1));
   return Status();
 }
 
-Status read_vocab(const Node& node, size_t added, TokenizerSpec* spec) {
+Status read_vocab(const JsonNode& node, size_t added, TokenizerSpec* spec) {
   TRY(const json::object* vocab, object_of(node));
   const uint64_t id_limit = (vocab->size() + added) * kIdsPerToken + kFreeIds;
   const auto complaint = [&](std::string_view token, std::string_view what) {
@@ -123,7 +81,7 @@ std::optional<std::pair<std::string, std::string>> merge_of(const json::value& v
 }
 
 // What BPE does to characters that the vocabulary does not have makes no difference once it has every byte.
-Status check_unknowns(const Node& model, const TokenizerSpec& spec) {
+Status check_unknowns(const JsonNode& model, const TokenizerSpec& spec) {
   TRY(const bool falls_back, flag_of(model["byte_fallback"]));
   if (model["unk_token"].is_absent() && !falls_back) return Status();
   std::vector<std::string_view> single;
@@ -139,7 +97,7 @@ Status check_unknowns(const Node& model, const TokenizerSpec& spec) {
   return Status();
 }
 
-Status read_model(const Node& model, size_t added, TokenizerSpec* spec) {
+Status read_model(const JsonNode& model, size_t added, TokenizerSpec* spec) {
   TRY_STATUS(object_of(model));
   if (!model["type"].is_absent()) {
     TRY(const std::string_view type, string_of(model["type"]));
@@ -150,13 +108,13 @@ Status read_model(const Node& model, size_t added, TokenizerSpec* spec) {
     TRY(const std::string_view text, string_of(model[affix]));
     if (!text.empty()) return unsupported_kind(model, affix);
   }
-  if (const Node dropout = model["dropout"]; !dropout.is_absent()) {
+  if (const JsonNode dropout = model["dropout"]; !dropout.is_absent()) {
     if (!dropout.value->is_number()) return dropout.wrong("a number");
     if (dropout.value->to_number<double>() != 0) return unsupported_kind(model, "dropout");
   }
   TRY(spec->ignores_merges, flag_of(model["ignore_merges"]));
   TRY_STATUS(read_vocab(model["vocab"], added, spec));
-  const Node merges = model["merges"];
+  const JsonNode merges = model["merges"];
   TRY(const json::array* list, array_of(merges));
   spec->merges.reserve(list->size());
   for (size_t i = 0; i < list->size(); ++i) {
@@ -167,10 +125,10 @@ Status read_model(const Node& model, size_t added, TokenizerSpec* spec) {
   return check_unknowns(model, *spec);
 }
 
-Status read_added(const Node& node, const json::array& tokens, TokenizerSpec* spec) {
+Status read_added(const JsonNode& node, const json::array& tokens, TokenizerSpec* spec) {
   const uint64_t id_limit = (spec->vocab.size() + tokens.size()) * kIdsPerToken + kFreeIds;
   for (size_t i = 0; i < tokens.size(); ++i) {
-    const Node entry = node.at(tokens, i);
+    const JsonNode entry = node.at(tokens, i);
     AddedToken token;
     TRY(token.id, id_of(entry["id"]));
     if (token.id >= id_limit)
@@ -202,8 +160,8 @@ bool matches_all(std::string_view pattern) {
   return pattern == kGpt2Pattern || pattern == kQwen2Pattern || pattern == kLlama3Pattern;
 }
 
-Status read_split(const Node& node, TokenizerSpec* spec) {
-  const Node pattern = node["pattern"];
+Status read_split(const JsonNode& node, TokenizerSpec* spec) {
+  const JsonNode pattern = node["pattern"];
   std::string regex;
   if (!pattern["Regex"].is_absent()) {
     TRY(regex, string_of(pattern["Regex"]));
@@ -219,7 +177,7 @@ Status read_split(const Node& node, TokenizerSpec* spec) {
   return Status();
 }
 
-Status read_digits(const Node& node, TokenizerSpec* spec) {
+Status read_digits(const JsonNode& node, TokenizerSpec* spec) {
   TRY(const bool is_individual, flag_of(node["individual_digits"]));
   if (is_individual && spec->split_patterns.empty()) {
     spec->splits_digits = true;
@@ -229,9 +187,9 @@ Status read_digits(const Node& node, TokenizerSpec* spec) {
   return Status();
 }
 
-Status read_pre_tokenizer(const Node& root, TokenizerSpec* spec) {
+Status read_pre_tokenizer(const JsonNode& root, TokenizerSpec* spec) {
   bool has_bytes = false;
-  const auto read = [&](const Node& node, std::string_view type) -> Status {
+  const auto read = [&](const JsonNode& node, std::string_view type) -> Status {
     if (has_bytes) return unsupported(node.path + ": a pre-tokenizer after ByteLevel");
     if (type == "Split") return read_split(node, spec);
     if (type == "Digits") return read_digits(node, spec);
@@ -250,8 +208,8 @@ Status read_pre_tokenizer(const Node& root, TokenizerSpec* spec) {
   return Status();
 }
 
-Status read_normalizer(const Node& root, TokenizerSpec* spec) {
-  return for_each_part(root, "normalizers", [spec](const Node& node, std::string_view type) -> Status {
+Status read_normalizer(const JsonNode& root, TokenizerSpec* spec) {
+  return for_each_part(root, "normalizers", [spec](const JsonNode& node, std::string_view type) -> Status {
     if (type != "NFC") return unsupported_kind(node, type);
     spec->normalizes_nfc = true;
     return Status();
@@ -259,13 +217,13 @@ Status read_normalizer(const Node& root, TokenizerSpec* spec) {
 }
 
 // [{"SpecialToken": {"id": "<s>", ...}}, {"Sequence": {"id": "A", ...}}, ...]
-Status read_template(const Node& node, TokenizerSpec* spec) {
+Status read_template(const JsonNode& node, TokenizerSpec* spec) {
   std::vector<TokenId> before, after;
   bool has_text = false;
-  const Node single = node["single"];
+  const JsonNode single = node["single"];
   TRY(const json::array* parts, array_of(single));
   for (size_t i = 0; i < parts->size(); ++i) {
-    const Node part = single.at(*parts, i);
+    const JsonNode part = single.at(*parts, i);
     if (!part["Sequence"].is_absent()) {
       TRY(const std::string_view which, string_of(part["Sequence"]["id"]));
       if (which != "A" || has_text) return unsupported_kind(part, "a template that does not hold the text once");
@@ -273,7 +231,7 @@ Status read_template(const Node& node, TokenizerSpec* spec) {
       continue;
     }
     TRY(const std::string_view name, string_of(part["SpecialToken"]["id"]));
-    const Node ids = node["special_tokens"][name]["ids"];
+    const JsonNode ids = node["special_tokens"][name]["ids"];
     TRY(const json::array* list, array_of(ids));
     for (size_t k = 0; k < list->size(); ++k) {
       TRY(const TokenId id, id_of(ids.at(*list, k)));
@@ -286,17 +244,17 @@ Status read_template(const Node& node, TokenizerSpec* spec) {
   return Status();
 }
 
-Status read_post_processor(const Node& root, TokenizerSpec* spec) {
-  return for_each_part(root, "processors", [spec](const Node& node, std::string_view type) -> Status {
+Status read_post_processor(const JsonNode& root, TokenizerSpec* spec) {
+  return for_each_part(root, "processors", [spec](const JsonNode& node, std::string_view type) -> Status {
     if (type == "ByteLevel") return Status();  // moves offsets only
     if (type == "TemplateProcessing") return read_template(node, spec);
     return unsupported_kind(node, type);
   });
 }
 
-Status read_decoder(const Node& root) {
+Status read_decoder(const JsonNode& root) {
   bool has_bytes = false;
-  TRY_STATUS(for_each_part(root, "decoders", [&has_bytes](const Node& node, std::string_view type) -> Status {
+  TRY_STATUS(for_each_part(root, "decoders", [&has_bytes](const JsonNode& node, std::string_view type) -> Status {
     if (type != "ByteLevel" || has_bytes) return unsupported_kind(node, type);
     has_bytes = true;
     return Status();
@@ -311,11 +269,11 @@ Result<TokenizerSpec> tokenizer_spec_from_json(std::string_view text) {
   json::monotonic_resource memory(text.size());
   const json::value document = json::parse(text, error, &memory);
   if (error) return invalid("tokenizer.json is not JSON: " + error.message());
-  const Node root = {&document, ""};
-  if (!document.is_object()) return Node{&document, "the document"}.wrong("an object");
+  const JsonNode root = {&document, ""};
+  if (!document.is_object()) return JsonNode{&document, "the document"}.wrong("an object");
 
   TokenizerSpec spec;
-  const Node added = root["added_tokens"];
+  const JsonNode added = root["added_tokens"];
   static const json::array kNone;
   const json::array* added_list = &kNone;
   if (!added.is_absent()) {
@@ -328,29 +286,6 @@ Result<TokenizerSpec> tokenizer_spec_from_json(std::string_view text) {
   TRY_STATUS(read_post_processor(root["post_processor"], &spec));
   TRY_STATUS(read_decoder(root["decoder"]));
   return spec;
-}
-
-Status set_pre_split(std::string_view family, TokenizerSpec* spec) {
-  struct Family {
-    std::string_view name;
-    std::string_view pattern;
-    bool splits_digits;
-    bool ignores_merges;
-    bool normalizes_nfc;
-  };
-  static constexpr Family kFamilies[] = {{"gpt-2", kGpt2Pattern, false, false, false},
-                                         {"smollm", kGpt2Pattern, true, false, false},
-                                         {"qwen2", kQwen2Pattern, false, false, true},
-                                         {"llama-bpe", kLlama3Pattern, false, true, false}};
-  for (const Family& known : kFamilies) {
-    if (known.name != family) continue;
-    spec->split_patterns = {std::string(known.pattern)};
-    spec->splits_digits = known.splits_digits;
-    spec->ignores_merges = known.ignores_merges;
-    spec->normalizes_nfc = known.normalizes_nfc;
-    return Status();
-  }
-  return unsupported(fmt::format("the pre-split of \"{}\": known are gpt-2, smollm, qwen2 and llama-bpe", family));
 }
 
 }  // namespace dynamo::text
