@@ -1,0 +1,18 @@
+#include "model/testing/smollm2.h"
+
+#include <cstdlib>
+#include <filesystem>
+
+namespace dynamo::model::testing {
+
+std::string smollm2_path() {
+  const char* cache = std::getenv("DYNAMO_CACHE");
+  const char* home = std::getenv("HOME");
+  const std::filesystem::path folder =
+      cache ? std::filesystem::path(cache) : std::filesystem::path(home ? home : "/") / ".cache/dynamo";
+  const std::filesystem::path path = folder / "SmolLM2-135M-Instruct.Q4_1.gguf";
+  std::error_code ignored;
+  return std::filesystem::exists(path, ignored) ? path.string() : std::string();
+}
+
+}  // namespace dynamo::model::testing
