@@ -24,8 +24,10 @@ endif()
 if(DYNAMO_SANITIZER)
   add_compile_options(-fsanitize=${DYNAMO_SANITIZER} -fno-omit-frame-pointer -fno-sanitize-recover=all)
   add_link_options(-fsanitize=${DYNAMO_SANITIZER})
-  # g++ 12 reports false -Wmaybe-uninitialized and friends under its sanitizers.
-  add_compile_options(-Wno-error=maybe-uninitialized -Wno-error=tsan -Wno-maybe-uninitialized -Wno-tsan)
+  if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+    # g++ 12 reports false -Wmaybe-uninitialized and friends under its sanitizers.
+    add_compile_options(-Wno-error=maybe-uninitialized -Wno-error=tsan -Wno-maybe-uninitialized -Wno-tsan)
+  endif()
 endif()
 if(DYNAMO_FUZZ)
   add_compile_options(-fsanitize=fuzzer-no-link)
