@@ -41,7 +41,8 @@ std::string name_of(const std::string& folder) {
   if (!cached.starts_with(kCachePrefix)) return name;
   const size_t dashes = cached.find("--", kCachePrefix.size());
   if (dashes == std::string::npos) return cached.substr(kCachePrefix.size());
-  return fmt::format("{}/{}", cached.substr(kCachePrefix.size(), dashes - kCachePrefix.size()), cached.substr(dashes + 2));
+  return fmt::format("{}/{}", cached.substr(kCachePrefix.size(), dashes - kCachePrefix.size()),
+                     cached.substr(dashes + 2));
 }
 
 // Weights that transformers leaves unused as well.

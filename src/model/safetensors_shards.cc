@@ -1,7 +1,6 @@
 #include "model/safetensors_shards.h"
 
 #include <filesystem>
-#include <map>
 
 #include <fmt/format.h>
 
@@ -16,10 +15,18 @@ namespace json = boost::json;
 
 constexpr size_t kMostShards = 1000;
 
-// Shard -> names of its tensors.
-using ShardMap = std::map<std::string, std::vector<std::string>>;
+Status none_found(const std::string& folder) {
+  std::error_code ignored;
+  for (const char* other : {"pytorch_model.bin", "pytorch_model.bin.index.json"}) {
+    if (!std::filesystem::exists(folder + "/" + other, ignored)) continue;
+    return not_found(fmt::format("{}: has {}, which is not read, and no model.safetensors", folder, other));
+  }
+  return not_found(folder + ": has neither model.safetensors nor model.safetensors.index.json");
+}
 
-Result<ShardMap> read_index(std::string_view text) {
+}  // namespace
+
+Result<ShardMap> read_shard_index(std::string_view text) {
   TRY(const json::object index, parse_json_object(text));
   TRY(const json::object* places, JsonFields(index).find_object("weight_map"));
   if (places == nullptr) return corrupt("field 'weight_map' is missing");
@@ -37,17 +44,6 @@ Result<ShardMap> read_index(std::string_view text) {
   if (shards.empty()) return corrupt("field 'weight_map' is empty");
   return shards;
 }
-
-Status none_found(const std::string& folder) {
-  std::error_code ignored;
-  for (const char* other : {"pytorch_model.bin", "pytorch_model.bin.index.json"}) {
-    if (!std::filesystem::exists(folder + "/" + other, ignored)) continue;
-    return not_found(fmt::format("{}: has {}, which is not read, and no model.safetensors", folder, other));
-  }
-  return not_found(folder + ": has neither model.safetensors nor model.safetensors.index.json");
-}
-
-}  // namespace
 
 Result<SafetensorsShards> SafetensorsShards::open(const std::string& folder) {
   SafetensorsShards shards;
@@ -75,7 +71,7 @@ Status SafetensorsShards::add_shard(const std::string& path, SafetensorsTable* t
 
 Status SafetensorsShards::add_indexed(const std::string& folder, const std::string& index_path) {
   TRY(const MappedFile index, MappedFile::open(index_path));
-  const auto shards = read_index(index.text());
+  const auto shards = read_shard_index(index.text());
   if (!shards.is_ok()) return shards.status().with(index_path);
   for (const auto& [name, tensors] : *shards) {
     SafetensorsTable table;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -12,6 +13,11 @@
 #include "model/safetensors.h"
 
 namespace dynamo::model {
+
+// Shard -> names of its tensors.
+using ShardMap = std::map<std::string, std::vector<std::string>>;
+// model.safetensors.index.json. Errors: kCorrupt (a shard that is no .safetensors file of the same folder; too many).
+Result<ShardMap> read_shard_index(std::string_view json);
 
 class SafetensorsShards {
  public:
