@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <string_view>
+#include <tuple>
 #include <vector>
 
 #include "model/model_source.h"
@@ -18,7 +19,8 @@ inline void count_tensor(std::string_view type, uint64_t bytes, std::vector<Stor
 }
 
 inline void sort_by_bytes(std::vector<StoredType>* types) {
-  std::stable_sort(types->begin(), types->end(), [](const auto& a, const auto& b) { return a.bytes > b.bytes; });
+  std::sort(types->begin(), types->end(),
+            [](const auto& a, const auto& b) { return std::tie(b.bytes, a.name) < std::tie(a.bytes, b.name); });
 }
 
 }  // namespace dynamo::model
