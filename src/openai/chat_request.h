@@ -1,24 +1,27 @@
-// A chat completion as asked for: messages for the template, and parameters.
+// POST /v1/chat/completions: its body, read and checked.
 // Threads: values and pure functions.
 #pragma once
 
 #include <optional>
+#include <string_view>
 
+#include <boost/json/array.hpp>
 #include <boost/json/object.hpp>
 
-#include "openai/request_params.h"
+#include "openai/request_options.h"
 
 namespace dynamo::openai {
 
 struct ChatRequest {
-  RequestParams params;
-  // What the chat template sees: messages, tools, add_generation_prompt, and chat_template_kwargs.
-  boost::json::object variables;
-  bool wants_logprobs = false;
-  uint32_t top_logprobs = 0;
+  RequestOptions options;
+  boost::json::array messages;          // as read_messages leaves them; not empty
+  boost::json::array tools;             // empty: none, or none to be used
+  boost::json::object template_values;  // the client's own variables of the template
+  bool adds_generation_prompt = true;
+  bool continues_final_message = false;
 };
 
-// Checks every member of `body`. Returns: the first error, or none and `out` filled. Takes what it needs out of `body`.
-std::optional<ApiError> parse_chat_request(boost::json::object* body, uint32_t max_choices, ChatRequest* out);
+// Returns: what is wrong with the body, or none and the request in `out`.
+std::optional<ApiError> parse_chat_request(std::string_view body, const RequestLimits& limits, ChatRequest* out);
 
 }  // namespace dynamo::openai

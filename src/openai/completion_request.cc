@@ -2,78 +2,92 @@
 
 #include <fmt/format.h>
 
-#include <boost/json.hpp>
-
-#include <algorithm>
 #include <limits>
 
+#include <boost/json/array.hpp>
+#include <boost/json/object.hpp>
+#include <boost/json/string.hpp>
+
 namespace dynamo::openai {
-namespace json = boost::json;
 namespace {
 
-constexpr size_t kMaxPrompts = 2048;
+namespace json = boost::json;
 
-bool is_ids(const json::array& array) {
-  return !array.empty() && array.front().is_number();
-}
-
-std::optional<std::vector<TokenId>> ids_of(const json::array& array) {
-  std::vector<TokenId> ids;
-  for (const json::value& id : array) {
-    if (!id.is_int64() || id.get_int64() < 0 || id.get_int64() > std::numeric_limits<TokenId>::max())
-      return std::nullopt;
-    ids.push_back(static_cast<TokenId>(id.get_int64()));
+std::vector<TokenId> read_token_ids(const json::array& ids, const std::string& path, RequestError* error) {
+  std::vector<TokenId> tokens;
+  tokens.reserve(ids.size());
+  for (size_t i = 0; i < ids.size(); ++i) {
+    // The path is made only where it is needed: a prompt may have a million ids.
+    if (ids[i].is_int64() && ids[i].get_int64() >= 0 && ids[i].get_int64() <= std::numeric_limits<TokenId>::max()) {
+      tokens.push_back(static_cast<TokenId>(ids[i].get_int64()));
+      continue;
+    }
+    read_integer(ids[i], fmt::format("{}[{}]", path, i), 0, std::numeric_limits<TokenId>::max(), error);
+    break;
   }
-  return ids;
+  return tokens;
 }
 
-void add_prompt(ObjectReader* reader, const json::value& value, CompletionRequest* out) {
-  const auto wrong = [&] {
-    reader->fail("prompt",
-                 "'prompt' must be a string, an array of strings, an array of token ids, or an array of those",
-                 "invalid_type");
-  };
-  if (const json::string* text = value.if_string()) {
+void read_prompts(ObjectReader* body, const RequestLimits& limits, CompletionRequest* out) {
+  const json::value* prompt = body->value("prompt");
+  RequestError& error = body->error();
+  if (!prompt) return error.missing("prompt");
+  if (const json::string* text = prompt->if_string()) {
     out->prompts.emplace_back(std::string(text->data(), text->size()));
-  } else if (const json::array* array = value.if_array(); array && is_ids(*array)) {
-    auto ids = ids_of(*array);
-    if (!ids) return wrong();
-    out->prompts.emplace_back(std::move(*ids));
-  } else {
-    wrong();
+    return;
   }
-}
-
-void read_prompts(ObjectReader* reader, CompletionRequest* out) {
-  const json::value* prompt = reader->value("prompt");
-  if (!prompt) return reader->fail("prompt", "'prompt' is missing", "missing_parameter");
   const json::array* list = prompt->if_array();
-  if (!list || is_ids(*list)) return add_prompt(reader, *prompt, out);
-  if (list->empty()) return reader->fail("prompt", "'prompt' is empty", "invalid_value");
-  if (list->size() > kMaxPrompts)
-    return reader->fail("prompt",
-                        fmt::format("'prompt' holds {} prompts; at most {} are accepted", list->size(), kMaxPrompts));
-  for (const json::value& one : *list) add_prompt(reader, one, out);
+  if (!list)
+    return error.wrong_type("prompt", "a string, an array of strings, of token ids, or of arrays of token ids",
+                            *prompt);
+  if (list->empty()) return error.wrong_value("prompt", "at least one element", "an empty array");
+  if (list->front().is_number()) {
+    out->prompts.emplace_back(read_token_ids(*list, "prompt", &error));
+    return;
+  }
+  out->is_list = true;
+  if (list->size() > limits.max_generations) {
+    return error.wrong_value("prompt", fmt::format("at most {} prompts", limits.max_generations),
+                             fmt::format("{}", list->size()));
+  }
+  const bool is_text = list->front().is_string();
+  for (size_t i = 0; i < list->size(); ++i) {
+    const json::value& one = (*list)[i];
+    const std::string path = fmt::format("prompt[{}]", i);
+    if (is_text && one.is_string()) {
+      out->prompts.emplace_back(std::string(one.get_string().data(), one.get_string().size()));
+    } else if (!is_text && one.is_array()) {
+      out->prompts.emplace_back(read_token_ids(one.get_array(), path, &error));
+    } else {
+      return error.wrong_type(path, is_text ? "a string, as the first" : "an array of token ids", one);
+    }
+  }
 }
 
 }  // namespace
 
-std::optional<ApiError> parse_completion_request(json::object* body, uint32_t max_choices, CompletionRequest* out) {
-  ObjectReader reader(body, "");
-  out->params = read_params(&reader, max_choices);
+std::optional<ApiError> parse_completion_request(std::string_view body, const RequestLimits& limits,
+                                                 CompletionRequest* out) {
+  std::optional<json::value> document;
+  if (auto wrong = parse_body(body, limits.max_depth, &document)) return wrong;
+  RequestError error;
+  ObjectReader reader(document->get_object(), "", &error);
+  out->options = read_options(&reader, limits);
+  read_prompts(&reader, limits, out);
+  if (out->prompts.size() * out->options.n > limits.max_generations) {
+    error.wrong_value("n", fmt::format("at most {} answers for all prompts together", limits.max_generations),
+                      fmt::format("{}", out->prompts.size() * out->options.n));
+  }
+  if (const auto logprobs = reader.integer("logprobs", 0, 5)) out->options.logprobs = static_cast<uint32_t>(*logprobs);
   out->echoes = reader.boolean("echo").value_or(false);
-  if (const auto logprobs = reader.integer("logprobs", 0, 5)) out->logprobs = static_cast<uint32_t>(*logprobs);
-  if (out->echoes && out->logprobs)
-    reader.fail("echo", "'echo' with 'logprobs' is not supported: prompts have no logprobs here",
-                "unsupported_parameter");
-  if (const auto best = reader.integer("best_of", 1, 1 << 20); best && *best != out->params.choices) {
-    reader.fail("best_of", "'best_of' is not supported unless it equals 'n'", "unsupported_parameter");
-  }
-  for (const std::string_view name : {"suffix", "guided_json", "guided_regex", "guided_choice", "guided_grammar"}) {
-    reader.refuse(name, "this server does not do it");
-  }
-  read_prompts(&reader, out);
-  return reader.finish();
+  if (out->echoes && out->options.logprobs)
+    error.unsupported("echo", "The prompt's own logprobs are not computed; ask for one or the other.");
+  const auto best_of = reader.integer("best_of", 1, limits.max_choices);
+  if (best_of && *best_of != out->options.n)
+    error.unsupported("best_of", "All answers are returned: it must equal 'n'.");
+  reader.only("suffix", "", "Text is not inserted before a given end here.");
+  reader.refuse_unknown();
+  return error.take();
 }
 
 }  // namespace dynamo::openai

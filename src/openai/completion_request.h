@@ -1,29 +1,28 @@
-// A text completion as asked for: prompts as text or token ids, and parameters.
+// POST /v1/completions: its body, read and checked.
 // Threads: values and pure functions.
 #pragma once
 
 #include <optional>
 #include <string>
+#include <string_view>
 #include <variant>
 #include <vector>
 
-#include <boost/json/object.hpp>
-
-#include "openai/request_params.h"
+#include "openai/request_options.h"
 
 namespace dynamo::openai {
 
-using Prompt = std::variant<std::string, std::vector<TokenId>>;
+using CompletionPrompt = std::variant<std::string, std::vector<TokenId>>;
 
 struct CompletionRequest {
-  RequestParams params;
-  std::vector<Prompt> prompts;  // not empty
+  RequestOptions options;
+  std::vector<CompletionPrompt> prompts;  // not empty
+  bool is_list = false;                   // the client sent several, if only one: errors name it by index
   bool echoes = false;
-  std::optional<uint32_t> logprobs;
 };
 
-// As parse_chat_request.
-std::optional<ApiError> parse_completion_request(boost::json::object* body, uint32_t max_choices,
+// Returns: what is wrong with the body, or none and the request in `out`.
+std::optional<ApiError> parse_completion_request(std::string_view body, const RequestLimits& limits,
                                                  CompletionRequest* out);
 
 }  // namespace dynamo::openai

@@ -1,68 +1,116 @@
 #include "openai/error.h"
 
-#include <boost/json.hpp>
-
+#include "base/check.h"
+#include "openai/json_text.h"
 #include "openai/service.h"
 
 namespace dynamo::openai {
 namespace {
 
-const char* type_of(int status) {
-  if (status >= 500) return "server_error";
-  return status == 429 ? "rate_limit_error" : "invalid_request_error";
+struct Row {
+  int status;
+  const char* type;
+  const char* error_code;  // null where a client learns nothing from it
+};
+
+constexpr const char* kInvalidRequest = "invalid_request_error";
+constexpr const char* kServerError = "server_error";
+
+Row row_of(Code code) {
+  switch (code) {
+    case Code::kInvalid:
+      return {400, kInvalidRequest, nullptr};
+    case Code::kUnsupported:
+      return {400, kInvalidRequest, "unsupported_parameter"};
+    case Code::kNotFound:
+      return {404, kInvalidRequest, "not_found"};
+    case Code::kCancelled:
+      return {499, kInvalidRequest, "request_cancelled"};
+    case Code::kExhausted:
+      return {503, kServerError, "server_overloaded"};
+    case Code::kUnavailable:
+      return {503, kServerError, "service_unavailable"};
+    case Code::kDeadline:
+      return {504, kServerError, "request_timeout"};
+    case Code::kCorrupt:
+    case Code::kInternal:
+      return {500, kServerError, "internal_error"};
+    case Code::kOk:
+      break;
+  }
+  CHECK(!"an error is no success");
 }
 
-boost::json::value or_null(const std::string& text) {
-  return text.empty() ? boost::json::value(nullptr) : boost::json::value(text);
+// Errors that the HTTP server finds by itself, by status.
+Row row_of_http(int status) {
+  switch (status) {
+    case 404:
+      return {status, kInvalidRequest, "not_found"};
+    case 405:
+      return {status, kInvalidRequest, "method_not_allowed"};
+    case 408:
+      return {status, kInvalidRequest, "request_timeout"};
+    case 413:
+      return {status, kInvalidRequest, "request_too_large"};
+    case 431:
+      return {status, kInvalidRequest, "header_too_large"};
+    default:
+      return status < 500 ? Row{status, kInvalidRequest, nullptr} : Row{status, kServerError, "internal_error"};
+  }
 }
 
-std::string body_of(const ApiError& error) {
-  return boost::json::serialize(boost::json::object{{"error",
-                                                     {{"message", error.message},
-                                                      {"type", type_of(error.status)},
-                                                      {"param", or_null(error.param)},
-                                                      {"code", or_null(error.code)}}}});
+std::string body_of(std::string_view message, const Row& row, std::string_view param, std::string_view error_code) {
+  const auto string_or_null = [](std::string* out, std::string_view text) {
+    if (text.empty()) {
+      *out += "null";
+    } else {
+      append_json_string(out, text);
+    }
+  };
+  std::string out = R"({"error":{"message":)";
+  append_json_string(&out, message);
+  out += R"(,"type":)";
+  append_json_string(&out, row.type);
+  out += R"(,"param":)";
+  string_or_null(&out, param);
+  out += R"(,"code":)";
+  string_or_null(&out, !error_code.empty() ? error_code : std::string_view(row.error_code ? row.error_code : ""));
+  out += "}}";
+  return out;
 }
 
 }  // namespace
 
-http::Response response_of(const ApiError& error) {
-  http::Response response{.status = error.status, .content_type = "application/json", .body = body_of(error)};
-  if (error.status == 503) response.headers.emplace_back("retry-after", "1");
+ApiError to_api_error(const Status& status) {
+  ApiError error;
+  error.code = status.code();
+  error.message = status.text();
+  return error;
+}
+
+int http_status(Code code) {
+  return row_of(code).status;
+}
+
+std::string error_body(const ApiError& error) {
+  return body_of(error.message, row_of(error.code), error.param, error.error_code);
+}
+
+http::Response to_response(const ApiError& error) {
+  http::Response response;
+  response.status = http_status(error.code);
+  response.body = error_body(error);
+  if (error.code == Code::kExhausted || error.code == Code::kUnavailable) {
+    response.headers.emplace_back("retry-after", "1");
+  }
   return response;
 }
 
-std::string event_of(const ApiError& error) {
-  return "data: " + body_of(error) + "\n\n";
-}
-
-ApiError api_error(const Status& status) {
-  switch (status.code()) {
-    case Code::kOk:
-      break;
-    case Code::kInvalid:
-      return {400, status.text(), "", ""};
-    case Code::kUnsupported:
-      return {400, status.text(), "", "unsupported_parameter"};
-    case Code::kNotFound:
-      return {404, status.text(), "", "not_found"};
-    case Code::kExhausted:
-      return {503, status.text(), "", "overloaded"};
-    case Code::kUnavailable:
-      return {503, status.text(), "", "unavailable"};
-    case Code::kDeadline:
-      return {504, status.text(), "", "timeout"};
-    case Code::kCancelled:
-      return {499, status.text(), "", "cancelled"};
-    case Code::kCorrupt:
-    case Code::kInternal:
-      return {500, status.text(), "", "internal_error"};
-  }
-  return {500, "no error", "", "internal_error"};
-}
-
 http::Response error_response(int status, const std::string& message) {
-  return response_of({status, message, "", ""});
+  http::Response response;
+  response.status = status;
+  response.body = body_of(message, row_of_http(status), "", "");
+  return response;
 }
 
 }  // namespace dynamo::openai

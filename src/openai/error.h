@@ -1,4 +1,4 @@
-// OpenAI's error object, and the one table from our codes to HTTP's.
+// What a client is told when its request cannot be served: OpenAI's error object, and the one table from codes to HTTP.
 // Threads: values and pure functions.
 #pragma once
 
@@ -10,18 +10,20 @@
 namespace dynamo::openai {
 
 struct ApiError {
-  int status = 400;
+  Code code = Code::kInvalid;
   std::string message;
-  std::string param;  // empty: null
-  std::string code;   // empty: null
+  std::string param;       // JSON path of the member at fault, "messages[0].role"; empty: none
+  std::string error_code;  // what "code" shows, "context_length_exceeded"; empty: the table's for `code`
 };
 
-// {"error": {"message", "type", "param", "code"}} with the error's status; Retry-After for 503.
-http::Response response_of(const ApiError& error);
-// The same object as one server-sent event, for a stream that breaks.
-std::string event_of(const ApiError& error);
+// For what comes up from below the API: no member of the request is named.
+ApiError to_api_error(const Status& status);
 
-// What a Status of the layers below means to a client.
-ApiError api_error(const Status& status);
+// Requires: `code` is no success.
+int http_status(Code code);
+
+// {"error": {"message", "type", "param", "code"}}; `param` and `code` are null where there is none.
+std::string error_body(const ApiError& error);
+http::Response to_response(const ApiError& error);
 
 }  // namespace dynamo::openai

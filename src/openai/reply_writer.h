@@ -1,6 +1,7 @@
-// Writes answers as OpenAI's objects: chat.completion, chat.completion.chunk and text_completion, whole or streamed.
-// What is the same in every chunk of a stream is serialised once; per token only the text is escaped.
-// Source: OpenAI API reference, "The chat completion chunk object" and its siblings.  Threads: one per request.
+// The bodies of answers: a stream's events and a whole reply, for chat and for text completions.
+//
+// What all events of a stream share is serialised once, when the stream begins; per token only the delta is written.
+// Source: OpenAI API reference (the chat completion object and chunk, the completion object).  Threads: one per request.
 #pragma once
 
 #include <cstdint>
@@ -8,50 +9,51 @@
 #include <vector>
 
 #include "openai/choice_stream.h"
+#include "openai/error.h"
+#include "openai/preparation.h"
 
 namespace dynamo::openai {
 
 struct Usage {
-  uint64_t prompt_tokens = 0;
-  uint64_t completion_tokens = 0;
-  uint64_t cached_tokens = 0;
+  uint64_t prompt_tokens = 0;      // of each prompt once, whatever n is
+  uint64_t completion_tokens = 0;  // of all choices
+  uint64_t cached_tokens = 0;      // prompt tokens found in the cache
 };
 
-enum class ReplyKind { kChat, kCompletion };
+// A choice as a whole reply shows it.
+struct WholeChoice {
+  std::string text;
+  std::vector<ShownToken> tokens;
+  FinishReason finish = FinishReason::kStop;
+};
 
 class ReplyWriter {
  public:
-  struct Options {
-    ReplyKind kind = ReplyKind::kChat;
-    std::string id;  // "chatcmpl-..."
-    std::string model;
-    int64_t created = 0;  // Unix seconds
-    bool has_logprobs = false;
-    bool includes_usage = false;  // stream_options.include_usage
-    bool has_continuous_usage = false;
-    const text::Tokenizer* tokenizer = nullptr;  // for logprobs; outlives the writer
-  };
-  explicit ReplyWriter(Options options);
+  // `id` is the reply's, "chatcmpl-..."; `created` in Unix seconds. `request` outlives the writer.
+  ReplyWriter(const PreparedRequest* request, const std::string& id, int64_t created);
 
-  // Streams. The first chunk of each chat choice: its role.
-  std::string role_event(uint32_t index, const Usage& usage) const;
-  std::string delta_event(const ChoiceDelta& delta, const Usage& usage);
-  std::string usage_event(const Usage& usage) const;
-  static std::string done_event() { return "data: [DONE]\n\n"; }
+  // Events of a stream, each appended to `out`. `so_far` is shown if the client asked for continuous usage.
+  // The first of a choice: the assistant's role, or the echo of the prompt.
+  void append_start(std::string* out, uint32_t choice, const Usage& so_far) const;
+  void append_delta(std::string* out, uint32_t choice, const ChoicePiece& piece, const Usage& so_far) const;
+  void append_finish(std::string* out, uint32_t choice, FinishReason reason, const Usage& so_far) const;
+  // The end: usage if asked for, and [DONE].
+  void append_end(std::string* out, const Usage& usage) const;
+  // The end of a stream that broke: an error object, and no [DONE].
+  static void append_failure(std::string* out, const ApiError& error);
 
-  // A whole reply. `choices` are in order of index, each joined into one delta.
-  std::string reply(const std::vector<ChoiceDelta>& choices, const Usage& usage);
+  std::string whole_reply(const std::vector<WholeChoice>& choices, const Usage& usage) const;
 
  private:
-  void append_event(std::string_view choice, const Usage& usage, std::string* out) const;
-  std::string logprobs_of(const ChoiceDelta& delta);
+  bool is_chat() const { return request_->endpoint == Endpoint::kChat; }
+  void append_logprobs(std::string* out, std::span<const ShownToken> tokens) const;
+  void append_event_end(std::string* out, const Usage& so_far) const;
+  std::string envelope(std::string_view object) const;
 
-  Options options_;
-  std::string prefix_;                  // {"id":...,"choices":[
-  std::vector<uint64_t> text_offsets_;  // per choice, of completions' logprobs
+  const PreparedRequest* request_;
+  std::string id_;
+  int64_t created_;
+  std::string event_begin_;  // up to the index of the choice
 };
-
-// Appends `text` as a JSON string, quotes included. Requires: valid UTF-8.
-void append_json_string(std::string_view text, std::string* out);
 
 }  // namespace dynamo::openai

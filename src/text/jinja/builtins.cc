@@ -16,14 +16,18 @@ namespace {
 constexpr std::string_view kBlanks = " \t\n\r\f\v";
 
 bool is_blank(std::string_view character) {
-  return (character.size() == 1 && kBlanks.find(character[0]) != std::string_view::npos) || character == "\u00a0" || character == "\u3000" ||
-         character == "\u0085" || character == "\u2028" || character == "\u2029" || (character >= "\u2000" && character <= "\u200a");
+  return (character.size() == 1 && kBlanks.find(character[0]) != std::string_view::npos) || character == "\u00a0" ||
+         character == "\u3000" || character == "\u0085" || character == "\u2028" || character == "\u2029" ||
+         (character >= "\u2000" && character <= "\u200a");
 }
 
 std::string strip(std::string_view text, const Value* chars, bool left, bool right) {
   std::vector<std::string_view> all = characters(text);
-  const std::vector<std::string_view> set = chars && chars->string() ? characters(*chars->string()) : std::vector<std::string_view>();
-  const auto goes = [&](std::string_view c) { return chars && chars->string() ? std::ranges::find(set, c) != set.end() : is_blank(c); };
+  const std::vector<std::string_view> set =
+      chars && chars->string() ? characters(*chars->string()) : std::vector<std::string_view>();
+  const auto goes = [&](std::string_view c) {
+    return chars && chars->string() ? std::ranges::find(set, c) != set.end() : is_blank(c);
+  };
   size_t first = 0;
   size_t last = all.size();
   while (left && first < last && goes(all[first])) ++first;
@@ -50,14 +54,16 @@ void append_point(uint32_t point, std::string* out) {
   }
 }
 bool is_upper_point(uint32_t p) {
-  return (p >= 'A' && p <= 'Z') || (p >= 0xC0 && p <= 0xDE && p != 0xD7) || (p >= 0x391 && p <= 0x3A9) || (p >= 0x400 && p <= 0x42F) ||
-         (p >= 0x100 && p <= 0x137 && p % 2 == 0);
+  return (p >= 'A' && p <= 'Z') || (p >= 0xC0 && p <= 0xDE && p != 0xD7) || (p >= 0x391 && p <= 0x3A9) ||
+         (p >= 0x400 && p <= 0x42F) || (p >= 0x100 && p <= 0x137 && p % 2 == 0);
 }
 bool is_lower_point(uint32_t p) {
-  return (p >= 'a' && p <= 'z') || (p >= 0xDF && p <= 0xFE && p != 0xF7) || (p >= 0x3B1 && p <= 0x3C9) || (p >= 0x430 && p <= 0x45F) ||
-         (p >= 0x100 && p <= 0x137 && p % 2 == 1);
+  return (p >= 'a' && p <= 'z') || (p >= 0xDF && p <= 0xFE && p != 0xF7) || (p >= 0x3B1 && p <= 0x3C9) ||
+         (p >= 0x430 && p <= 0x45F) || (p >= 0x100 && p <= 0x137 && p % 2 == 1);
 }
-bool is_letter(std::string_view c) { return is_upper_point(point_of(c)) || is_lower_point(point_of(c)) || point_of(c) > 0x45F; }
+bool is_letter(std::string_view c) {
+  return is_upper_point(point_of(c)) || is_lower_point(point_of(c)) || point_of(c) > 0x45F;
+}
 
 void append_cased(std::string_view c, bool upper, std::string* out) {
   uint32_t p = point_of(c);
@@ -135,7 +141,8 @@ List split_text(const std::string& text, const Value* separator, int64_t most, b
       return parts;
     }
     size_t at = 0;
-    for (size_t found; most-- != 0 && (found = text.find(by, at)) != std::string::npos; at = found + by.size()) parts.emplace_back(text.substr(at, found - at));
+    for (size_t found; most-- != 0 && (found = text.find(by, at)) != std::string::npos; at = found + by.size())
+      parts.emplace_back(text.substr(at, found - at));
     parts.emplace_back(text.substr(at));
     return parts;
   }
@@ -169,12 +176,23 @@ std::string escaped(std::string_view text) {
   std::string out;
   for (const char c : text) {
     switch (c) {
-      case '&': out += "&amp;"; break;
-      case '<': out += "&lt;"; break;
-      case '>': out += "&gt;"; break;
-      case '"': out += "&#34;"; break;
-      case '\'': out += "&#39;"; break;
-      default: out += c;
+      case '&':
+        out += "&amp;";
+        break;
+      case '<':
+        out += "&lt;";
+        break;
+      case '>':
+        out += "&gt;";
+        break;
+      case '"':
+        out += "&#34;";
+        break;
+      case '\'':
+        out += "&#39;";
+        break;
+      default:
+        out += c;
     }
   }
   return out;
@@ -195,11 +213,13 @@ bool format_percent(Interpreter* self, const std::string& text, const Arguments&
     std::string flags;
     while (i < text.size() && std::string_view("-+ 0#").find(text[i]) != std::string_view::npos) flags += text[i++];
     size_t width = 0;
-    while (i < text.size() && std::isdigit(static_cast<unsigned char>(text[i])) && width < 100000) width = width * 10 + (text[i++] - '0');
+    while (i < text.size() && std::isdigit(static_cast<unsigned char>(text[i])) && width < 100000)
+      width = width * 10 + (text[i++] - '0');
     int precision = -1;
     if (i < text.size() && text[i] == '.') {
       precision = 0;
-      for (++i; i < text.size() && std::isdigit(static_cast<unsigned char>(text[i])) && precision < 1000; ++i) precision = precision * 10 + (text[i] - '0');
+      for (++i; i < text.size() && std::isdigit(static_cast<unsigned char>(text[i])) && precision < 1000; ++i)
+        precision = precision * 10 + (text[i] - '0');
     }
     if (i >= text.size()) return self->fail("incomplete format");
     if (next >= arguments.positional.size()) return self->fail("not enough arguments for format string");
@@ -233,7 +253,8 @@ bool format_percent(Interpreter* self, const std::string& text, const Arguments&
       if (flags.find('-') != std::string::npos) {
         piece += std::string(width - size, ' ');
       } else {
-        piece = zeros && !piece.empty() && (piece[0] == '-' || piece[0] == '+') ? piece[0] + pad + piece.substr(1) : pad + piece;
+        piece = zeros && !piece.empty() && (piece[0] == '-' || piece[0] == '+') ? piece[0] + pad + piece.substr(1)
+                                                                                : pad + piece;
       }
     }
     *out += piece;
@@ -241,8 +262,12 @@ bool format_percent(Interpreter* self, const std::string& text, const Arguments&
   return next < arguments.positional.size() ? self->fail("not all arguments converted during string formatting") : true;
 }
 
-int64_t int_or(const Value* value, int64_t otherwise) { return value && value->is_number() ? value->as_int() : otherwise; }
-bool flag_or(const Value* value, bool otherwise) { return value ? value->truth() : otherwise; }
+int64_t int_or(const Value* value, int64_t otherwise) {
+  return value && value->is_number() ? value->as_int() : otherwise;
+}
+bool flag_or(const Value* value, bool otherwise) {
+  return value ? value->truth() : otherwise;
+}
 
 // --- methods ---
 
@@ -270,9 +295,11 @@ bool method_with(Interpreter* self, const Value& object, const Arguments& argume
   const Value* what = arguments.find(0, "prefix");
   if (!what) return self->fail("startswith and endswith take an argument");
   const auto fits = [&](const Value& one) {
-    return one.string() && (kEnd ? object.string()->ends_with(*one.string()) : object.string()->starts_with(*one.string()));
+    return one.string() &&
+           (kEnd ? object.string()->ends_with(*one.string()) : object.string()->starts_with(*one.string()));
   };
-  if (!what->string() && !(what->items() && what->is_tuple())) return self->fail("startswith and endswith take a str or a tuple of str");
+  if (!what->string() && !(what->items() && what->is_tuple()))
+    return self->fail("startswith and endswith take a str or a tuple of str");
   *out = what->items() ? std::ranges::any_of(*what->items(), fits) : fits(*what);
   return true;
 }
@@ -280,8 +307,11 @@ bool method_replace(Interpreter* self, const Value& object, const Arguments& arg
   const Value* from = arguments.find(0, "old");
   const Value* to = arguments.find(1, "new");
   if (!from || !to || !from->string() || !to->string()) return self->fail("replace takes two str");
-  const uint64_t most = object.string()->size() * (from->string()->empty() ? 1 : 1) * (to->string()->size() + 1) + to->string()->size();
-  if (!self->charge(std::min<uint64_t>(most, object.string()->size() + to->string()->size() * (object.string()->size() + 1)))) return false;
+  const uint64_t most =
+      object.string()->size() * (from->string()->empty() ? 1 : 1) * (to->string()->size() + 1) + to->string()->size();
+  if (!self->charge(
+          std::min<uint64_t>(most, object.string()->size() + to->string()->size() * (object.string()->size() + 1))))
+    return false;
   *out = replaced(*object.string(), *from->string(), *to->string(), int_or(arguments.find(2, "count"), -1));
   return true;
 }
@@ -323,7 +353,9 @@ bool method_count(Interpreter* self, const Value& object, const Arguments& argum
   if (what->string()->empty()) {
     count = static_cast<int64_t>(characters(*object.string()).size()) + 1;
   } else {
-    for (size_t at = 0; (at = object.string()->find(*what->string(), at)) != std::string::npos; at += what->string()->size()) ++count;
+    for (size_t at = 0; (at = object.string()->find(*what->string(), at)) != std::string::npos;
+         at += what->string()->size())
+      ++count;
   }
   *out = count;
   return true;
@@ -334,7 +366,8 @@ bool method_join(Interpreter* self, const Value& object, const Arguments& argume
   if (!what || !self->iterate(*what, &items)) return self->fail("join takes an iterable");
   std::string text;
   for (size_t i = 0; i < items.size(); ++i) {
-    if (!items[i].string()) return self->fail(fmt::format("sequence item {}: expected str instance, {} found", i, items[i].type_name()));
+    if (!items[i].string())
+      return self->fail(fmt::format("sequence item {}: expected str instance, {} found", i, items[i].type_name()));
     text += (i == 0 ? "" : *object.string()) + *items[i].string();
     if (!self->charge(items[i].string()->size() + object.string()->size())) return false;
   }
@@ -365,13 +398,21 @@ bool all_characters(const Value& object, Test test, Value* out) {
   *out = !all.empty() && std::ranges::all_of(all, test);
   return true;
 }
-bool is_digit_text(std::string_view c) { return c.size() == 1 && c[0] >= '0' && c[0] <= '9'; }
-bool method_isdigit(Interpreter*, const Value& object, const Arguments&, Value* out) { return all_characters(object, is_digit_text, out); }
-bool method_isalpha(Interpreter*, const Value& object, const Arguments&, Value* out) { return all_characters(object, is_letter, out); }
+bool is_digit_text(std::string_view c) {
+  return c.size() == 1 && c[0] >= '0' && c[0] <= '9';
+}
+bool method_isdigit(Interpreter*, const Value& object, const Arguments&, Value* out) {
+  return all_characters(object, is_digit_text, out);
+}
+bool method_isalpha(Interpreter*, const Value& object, const Arguments&, Value* out) {
+  return all_characters(object, is_letter, out);
+}
 bool method_isalnum(Interpreter*, const Value& object, const Arguments&, Value* out) {
   return all_characters(object, [](std::string_view c) { return is_letter(c) || is_digit_text(c); }, out);
 }
-bool method_isspace(Interpreter*, const Value& object, const Arguments&, Value* out) { return all_characters(object, is_blank, out); }
+bool method_isspace(Interpreter*, const Value& object, const Arguments&, Value* out) {
+  return all_characters(object, is_blank, out);
+}
 template <bool kUpper>
 bool method_iscase(Interpreter*, const Value& object, const Arguments&, Value* out) {
   bool has_cased = false;
@@ -407,9 +448,13 @@ bool method_format(Interpreter* self, const Value& object, const Arguments& argu
       const size_t end = text.find('}', i);
       if (end == std::string::npos) return self->fail("expected '}' before end of string");
       const std::string field = text.substr(i + 1, end - i - 1);
-      const bool is_index = !field.empty() && std::ranges::all_of(field, [](char c) { return c >= '0' && c <= '9'; }) && field.size() < 6;
-      const Value* value = field.empty() ? arguments.find(next++, "") : is_index ? arguments.find(std::stoul(field), "") : arguments.find(SIZE_MAX, field);
-      if (!value) return self->fail(fmt::format("format field '{{{}}}' has no value, or a form that is not supported", field));
+      const bool is_index =
+          !field.empty() && std::ranges::all_of(field, [](char c) { return c >= '0' && c <= '9'; }) && field.size() < 6;
+      const Value* value = field.empty() ? arguments.find(next++, "")
+                           : is_index    ? arguments.find(std::stoul(field), "")
+                                         : arguments.find(SIZE_MAX, field);
+      if (!value)
+        return self->fail(fmt::format("format field '{{{}}}' has no value, or a form that is not supported", field));
       made += value->str();
       if (!self->charge(made.size())) return false;
       i = end;
@@ -461,22 +506,46 @@ bool method_mutate(Interpreter* self, const Value&, const Arguments&, Value*) {
 }
 
 const std::map<std::string, Method, std::less<>>& methods_of(const Value& object) {
-  static const std::map<std::string, Method, std::less<>> kText = {
-      {"upper", method_case<true>}, {"lower", method_case<false>}, {"casefold", method_case<false>}, {"strip", method_strip<true, true>},
-      {"lstrip", method_strip<true, false>}, {"rstrip", method_strip<false, true>}, {"split", method_split<false>}, {"rsplit", method_split<true>},
-      {"startswith", method_with<false>}, {"endswith", method_with<true>}, {"replace", method_replace}, {"splitlines", method_splitlines},
-      {"find", method_find<false, false>}, {"rfind", method_find<true, false>}, {"index", method_find<false, true>},
-      {"rindex", method_find<true, true>}, {"count", method_count}, {"join", method_join}, {"title", method_title},
-      {"capitalize", method_capitalize}, {"removeprefix", method_remove<false>}, {"removesuffix", method_remove<true>},
-      {"isdigit", method_isdigit}, {"isdecimal", method_isdigit}, {"isnumeric", method_isdigit}, {"isalpha", method_isalpha},
-      {"isalnum", method_isalnum}, {"isspace", method_isspace}, {"isupper", method_iscase<true>}, {"islower", method_iscase<false>},
-      {"zfill", method_zfill}, {"format", method_format}};
+  static const std::map<std::string, Method, std::less<>> kText = {{"upper", method_case<true>},
+                                                                   {"lower", method_case<false>},
+                                                                   {"casefold", method_case<false>},
+                                                                   {"strip", method_strip<true, true>},
+                                                                   {"lstrip", method_strip<true, false>},
+                                                                   {"rstrip", method_strip<false, true>},
+                                                                   {"split", method_split<false>},
+                                                                   {"rsplit", method_split<true>},
+                                                                   {"startswith", method_with<false>},
+                                                                   {"endswith", method_with<true>},
+                                                                   {"replace", method_replace},
+                                                                   {"splitlines", method_splitlines},
+                                                                   {"find", method_find<false, false>},
+                                                                   {"rfind", method_find<true, false>},
+                                                                   {"index", method_find<false, true>},
+                                                                   {"rindex", method_find<true, true>},
+                                                                   {"count", method_count},
+                                                                   {"join", method_join},
+                                                                   {"title", method_title},
+                                                                   {"capitalize", method_capitalize},
+                                                                   {"removeprefix", method_remove<false>},
+                                                                   {"removesuffix", method_remove<true>},
+                                                                   {"isdigit", method_isdigit},
+                                                                   {"isdecimal", method_isdigit},
+                                                                   {"isnumeric", method_isdigit},
+                                                                   {"isalpha", method_isalpha},
+                                                                   {"isalnum", method_isalnum},
+                                                                   {"isspace", method_isspace},
+                                                                   {"isupper", method_iscase<true>},
+                                                                   {"islower", method_iscase<false>},
+                                                                   {"zfill", method_zfill},
+                                                                   {"format", method_format}};
   static const std::map<std::string, Method, std::less<>> kList = {
-      {"index", method_index}, {"count", method_count}, {"append", method_mutate}, {"extend", method_mutate}, {"insert", method_mutate},
-      {"pop", method_mutate}, {"remove", method_mutate}, {"reverse", method_mutate}, {"sort", method_mutate}, {"clear", method_mutate}};
+      {"index", method_index},   {"count", method_count}, {"append", method_mutate}, {"extend", method_mutate},
+      {"insert", method_mutate}, {"pop", method_mutate},  {"remove", method_mutate}, {"reverse", method_mutate},
+      {"sort", method_mutate},   {"clear", method_mutate}};
   static const std::map<std::string, Method, std::less<>> kDict = {
-      {"items", method_items}, {"keys", method_keys}, {"values", method_values}, {"get", method_get}, {"update", method_mutate},
-      {"pop", method_mutate}, {"popitem", method_mutate}, {"setdefault", method_mutate}, {"clear", method_mutate}};
+      {"items", method_items},    {"keys", method_keys},         {"values", method_values},
+      {"get", method_get},        {"update", method_mutate},     {"pop", method_mutate},
+      {"popitem", method_mutate}, {"setdefault", method_mutate}, {"clear", method_mutate}};
   static const std::map<std::string, Method, std::less<>> kNone;
   if (object.string()) return kText;
   if (object.items()) return kList;
@@ -493,7 +562,8 @@ bool value_at(Interpreter* self, const Value& object, const std::string& path, V
   for (size_t at = 0; at <= path.size();) {
     const size_t dot = std::min(path.find('.', at), path.size());
     const std::string part = path.substr(at, dot - at);
-    const bool is_index = !part.empty() && part.size() < 10 && std::ranges::all_of(part, [](char c) { return c >= '0' && c <= '9'; });
+    const bool is_index =
+        !part.empty() && part.size() < 10 && std::ranges::all_of(part, [](char c) { return c >= '0' && c <= '9'; });
     const Value from = *out;
     if (!self->item(from, is_index ? Value(static_cast<int64_t>(std::stol(part))) : Value(part), out)) return false;
     at = dot + 1;
@@ -506,7 +576,8 @@ bool filter_tojson(Interpreter* self, const Value& input, const Arguments& argum
   const Value* indent = arguments.find(1, "indent");
   const Value* separators = arguments.find(2, "separators");
   const Value* sort = arguments.find(3, "sort_keys");
-  const int spaces = indent && indent->is_number() ? static_cast<int>(std::clamp<int64_t>(indent->as_int(), 0, 100)) : -1;
+  const int spaces =
+      indent && indent->is_number() ? static_cast<int>(std::clamp<int64_t>(indent->as_int(), 0, 100)) : -1;
   std::string item = spaces >= 0 ? "," : ", ";
   std::string key = ": ";
   if (separators && separators->items() && separators->items()->size() == 2) {
@@ -547,7 +618,9 @@ template <bool kLast>
 bool filter_end(Interpreter* self, const Value& input, const Arguments&, Value* out) {
   std::vector<Value> items;
   if (!self->iterate(input, &items)) return false;
-  *out = items.empty() ? Value::undefined("No first or last item, sequence was empty.") : kLast ? items.back() : items.front();
+  *out = items.empty() ? Value::undefined("No first or last item, sequence was empty.")
+         : kLast       ? items.back()
+                       : items.front();
   return true;
 }
 
@@ -599,7 +672,8 @@ bool filter_int(Interpreter*, const Value& input, const Arguments& arguments, Va
   }
   double decimal = 0;
   const auto part = std::from_chars(begin, text.data() + text.size(), decimal);
-  if (part.ec == std::errc() && part.ptr == text.data() + text.size() && std::fabs(decimal) < 9e18) *out = static_cast<int64_t>(decimal);
+  if (part.ec == std::errc() && part.ptr == text.data() + text.size() && std::fabs(decimal) < 9e18)
+    *out = static_cast<int64_t>(decimal);
   return true;
 }
 
@@ -617,7 +691,8 @@ bool filter_float(Interpreter*, const Value& input, const Arguments& arguments, 
 
 bool filter_abs(Interpreter* self, const Value& input, const Arguments&, Value* out) {
   if (!input.is_number()) return self->fail(fmt::format("bad operand type for abs(): '{}'", input.type_name()));
-  *out = input.is_float() ? Value(std::fabs(input.as_float())) : Value(input.as_int() < 0 ? -input.as_int() : input.as_int());
+  *out = input.is_float() ? Value(std::fabs(input.as_float()))
+                          : Value(input.as_int() < 0 ? -input.as_int() : input.as_int());
   return true;
 }
 
@@ -629,7 +704,8 @@ bool filter_round(Interpreter* self, const Value& input, const Arguments& argume
   const double scale = std::pow(10.0, static_cast<double>(digits));
   if (how == "common") {
     // Python rounds the exact decimal value: printing does the same.
-    *out = digits >= 0 ? std::stod(fmt::format("{:.{}f}", input.as_float(), digits)) : std::nearbyint(input.as_float() * scale) / scale;
+    *out = digits >= 0 ? std::stod(fmt::format("{:.{}f}", input.as_float(), digits))
+                       : std::nearbyint(input.as_float() * scale) / scale;
   } else if (how == "ceil" || how == "floor") {
     *out = (how == "ceil" ? std::ceil(input.as_float() * scale) : std::floor(input.as_float() * scale)) / scale;
   } else {
@@ -652,7 +728,9 @@ bool filter_reverse(Interpreter* self, const Value& input, const Arguments&, Val
   return true;
 }
 
-Value without_case(const Value& value) { return value.string() ? Value(cased(*value.string(), false)) : value; }
+Value without_case(const Value& value) {
+  return value.string() ? Value(cased(*value.string(), false)) : value;
+}
 
 // Sorts by key(item); false when two keys do not compare.
 bool sort_by(Interpreter* self, std::vector<std::pair<Value, Value>>* keyed, bool is_reverse) {
@@ -772,7 +850,8 @@ bool filter_items(Interpreter* self, const Value& input, const Arguments& argume
     *out = Value::list({});
     return true;
   }
-  return input.members() ? method_items(self, input, arguments, out) : self->fail("Can only get item pairs from a mapping.");
+  return input.members() ? method_items(self, input, arguments, out)
+                         : self->fail("Can only get item pairs from a mapping.");
 }
 
 bool filter_batch(Interpreter* self, const Value& input, const Arguments& arguments, Value* out) {
@@ -783,7 +862,8 @@ bool filter_batch(Interpreter* self, const Value& input, const Arguments& argume
   if (size < 1 || size > 100000) return self->fail("batch takes a count above 0");
   List rows;
   for (size_t i = 0; i < items.size(); i += static_cast<size_t>(size)) {
-    List row(items.begin() + static_cast<std::ptrdiff_t>(i), items.begin() + static_cast<std::ptrdiff_t>(std::min(items.size(), i + size)));
+    List row(items.begin() + static_cast<std::ptrdiff_t>(i),
+             items.begin() + static_cast<std::ptrdiff_t>(std::min(items.size(), i + size)));
     while (fill && !fill->is_none() && row.size() < static_cast<size_t>(size)) row.push_back(*fill);
     rows.push_back(Value::list(std::move(row)));
   }
@@ -822,9 +902,11 @@ bool filter_sum(Interpreter* self, const Value& input, const Arguments& argument
   for (const Value& item : items) {
     Value one = item;
     if (attribute && !attribute->is_none() && !value_at(self, item, attribute->str(), &one)) return false;
-    if (!one.is_number()) return self->fail(fmt::format("unsupported operand type(s) for +: 'int' and '{}'", one.type_name()));
+    if (!one.is_number())
+      return self->fail(fmt::format("unsupported operand type(s) for +: 'int' and '{}'", one.type_name()));
     is_float |= one.is_float();
-    if (!one.is_float() && __builtin_add_overflow(whole, one.as_int(), &whole)) return self->fail("an integer beyond 64 bits");
+    if (!one.is_float() && __builtin_add_overflow(whole, one.as_int(), &whole))
+      return self->fail("an integer beyond 64 bits");
     total += one.as_float();
   }
   *out = is_float ? Value(total) : Value(whole);
@@ -858,7 +940,9 @@ bool filter_indent(Interpreter* self, const Value& input, const Arguments& argum
   const Value* width = arguments.find(0, "width");
   const bool first = flag_or(arguments.find(1, "first"), false);
   const bool blank = flag_or(arguments.find(2, "blank"), false);
-  const std::string pad = width && width->string() ? *width->string() : std::string(static_cast<size_t>(std::clamp<int64_t>(int_or(width, 4), 0, 10000)), ' ');
+  const std::string pad = width && width->string()
+                              ? *width->string()
+                              : std::string(static_cast<size_t>(std::clamp<int64_t>(int_or(width, 4), 0, 10000)), ' ');
   const std::string text = input.str();
   std::string made;
   bool is_first = true;
@@ -928,7 +1012,8 @@ bool filter_string(Interpreter* self, const Value& input, const Arguments&, Valu
   return text_filter(self, input, out, [](const std::string& text) { return text; });
 }
 bool filter_trim(Interpreter* self, const Value& input, const Arguments& arguments, Value* out) {
-  return text_filter(self, input, out, [&](const std::string& text) { return strip(text, arguments.find(0, "chars"), true, true); });
+  return text_filter(self, input, out,
+                     [&](const std::string& text) { return strip(text, arguments.find(0, "chars"), true, true); });
 }
 template <bool kUpper>
 bool filter_case(Interpreter* self, const Value& input, const Arguments&, Value* out) {
@@ -959,17 +1044,50 @@ bool filter_attr(Interpreter* self, const Value& input, const Arguments& argumen
 }
 
 const std::map<std::string, Filter, std::less<>>& filters() {
-  static const std::map<std::string, Filter, std::less<>> kFilters = {
-      {"tojson", filter_tojson}, {"trim", filter_trim}, {"upper", filter_case<true>}, {"lower", filter_case<false>},
-      {"capitalize", filter_capitalize}, {"title", filter_title}, {"replace", filter_replace}, {"join", filter_join},
-      {"length", filter_length}, {"count", filter_length}, {"first", filter_end<false>}, {"last", filter_end<true>},
-      {"default", filter_default}, {"d", filter_default}, {"list", filter_list}, {"string", filter_string}, {"int", filter_int},
-      {"float", filter_float}, {"abs", filter_abs}, {"round", filter_round}, {"reverse", filter_reverse}, {"sort", filter_sort},
-      {"unique", filter_unique}, {"map", filter_map}, {"select", filter_select<true, false>}, {"reject", filter_select<false, false>},
-      {"selectattr", filter_select<true, true>}, {"rejectattr", filter_select<false, true>}, {"items", filter_items},
-      {"dictsort", filter_dictsort}, {"batch", filter_batch}, {"slice", filter_slice}, {"sum", filter_sum}, {"min", filter_extreme<false>},
-      {"max", filter_extreme<true>}, {"indent", filter_indent}, {"safe", filter_string}, {"e", filter_escape}, {"escape", filter_escape},
-      {"wordcount", filter_wordcount}, {"format", filter_format}, {"center", filter_center}, {"groupby", filter_groupby}, {"attr", filter_attr}};
+  static const std::map<std::string, Filter, std::less<>> kFilters = {{"tojson", filter_tojson},
+                                                                      {"trim", filter_trim},
+                                                                      {"upper", filter_case<true>},
+                                                                      {"lower", filter_case<false>},
+                                                                      {"capitalize", filter_capitalize},
+                                                                      {"title", filter_title},
+                                                                      {"replace", filter_replace},
+                                                                      {"join", filter_join},
+                                                                      {"length", filter_length},
+                                                                      {"count", filter_length},
+                                                                      {"first", filter_end<false>},
+                                                                      {"last", filter_end<true>},
+                                                                      {"default", filter_default},
+                                                                      {"d", filter_default},
+                                                                      {"list", filter_list},
+                                                                      {"string", filter_string},
+                                                                      {"int", filter_int},
+                                                                      {"float", filter_float},
+                                                                      {"abs", filter_abs},
+                                                                      {"round", filter_round},
+                                                                      {"reverse", filter_reverse},
+                                                                      {"sort", filter_sort},
+                                                                      {"unique", filter_unique},
+                                                                      {"map", filter_map},
+                                                                      {"select", filter_select<true, false>},
+                                                                      {"reject", filter_select<false, false>},
+                                                                      {"selectattr", filter_select<true, true>},
+                                                                      {"rejectattr", filter_select<false, true>},
+                                                                      {"items", filter_items},
+                                                                      {"dictsort", filter_dictsort},
+                                                                      {"batch", filter_batch},
+                                                                      {"slice", filter_slice},
+                                                                      {"sum", filter_sum},
+                                                                      {"min", filter_extreme<false>},
+                                                                      {"max", filter_extreme<true>},
+                                                                      {"indent", filter_indent},
+                                                                      {"safe", filter_string},
+                                                                      {"e", filter_escape},
+                                                                      {"escape", filter_escape},
+                                                                      {"wordcount", filter_wordcount},
+                                                                      {"format", filter_format},
+                                                                      {"center", filter_center},
+                                                                      {"groupby", filter_groupby},
+                                                                      {"attr", filter_attr}};
   return kFilters;
 }
 
@@ -1007,12 +1125,14 @@ std::string strftime_text(std::chrono::system_clock::time_point now, const std::
 
 bool Interpreter::attribute(const Value& object, const std::string& name, Value* out) {
   if (!refuse_undefined(object)) return false;
-  if (name.starts_with("__")) return fail(fmt::format("access to attribute '{}' of '{}' object is unsafe.", name, object.type_name()));
+  if (name.starts_with("__"))
+    return fail(fmt::format("access to attribute '{}' of '{}' object is unsafe.", name, object.type_name()));
   const auto& methods = methods_of(object);
   if (const auto found = methods.find(name); found != methods.end()) {
-    *out = Value::callable({name, [object, method = found->second](Interpreter* self, const Arguments& arguments, Value* result) {
-                              return method(self, object, arguments, result);
-                            }});
+    *out = Value::callable(
+        {name, [object, method = found->second](Interpreter* self, const Arguments& arguments, Value* result) {
+           return method(self, object, arguments, result);
+         }});
     return true;
   }
   if (const Dict* dict = object.members()) {
@@ -1043,19 +1163,32 @@ bool Interpreter::test(const std::string& name, const Value& input, const Argume
       {"float", [](const Value& v) { return v.is_float(); }},
       {"boolean", [](const Value& v) { return v.is_bool(); }},
       {"mapping", [](const Value& v) { return v.members() != nullptr && !v.is_namespace(); }},
-      {"sequence", [](const Value& v) { return v.string() || v.items() || (v.members() && !v.is_namespace()) || v.is_undefined(); }},
-      {"iterable", [](const Value& v) { return v.string() || v.items() || (v.members() && !v.is_namespace()) || v.is_undefined(); }},
+      {"sequence",
+       [](const Value& v) {
+         return v.string() || v.items() || (v.members() && !v.is_namespace()) || v.is_undefined();
+       }},
+      {"iterable",
+       [](const Value& v) {
+         return v.string() || v.items() || (v.members() && !v.is_namespace()) || v.is_undefined();
+       }},
       {"callable", [](const Value& v) { return v.callable() != nullptr; }},
       {"true", [](const Value& v) { return v.is_bool() && v.truth(); }},
       {"false", [](const Value& v) { return v.is_bool() && !v.truth(); }},
       {"escaped", [](const Value&) { return false; }},
-      {"upper", [](const Value& v) { return !v.str().empty() && cased(v.str(), true) == v.str() && cased(v.str(), false) != v.str(); }},
-      {"lower", [](const Value& v) { return !v.str().empty() && cased(v.str(), false) == v.str() && cased(v.str(), true) != v.str(); }},
+      {"upper",
+       [](const Value& v) {
+         return !v.str().empty() && cased(v.str(), true) == v.str() && cased(v.str(), false) != v.str();
+       }},
+      {"lower",
+       [](const Value& v) {
+         return !v.str().empty() && cased(v.str(), false) == v.str() && cased(v.str(), true) != v.str();
+       }},
       {"filter", [](const Value& v) { return v.string() && filters().contains(*v.string()); }},
   };
   static const std::map<std::string, const char*, std::less<>> kComparisons = {
-      {"eq", "=="}, {"equalto", "=="}, {"==", "=="}, {"ne", "!="}, {"!=", "!="}, {"lt", "<"}, {"lessthan", "<"}, {"<", "<"}, {"le", "<="},
-      {"<=", "<="}, {"gt", ">"}, {"greaterthan", ">"}, {">", ">"}, {"ge", ">="}, {">=", ">="}, {"in", "in"}};
+      {"eq", "=="},      {"equalto", "=="}, {"==", "=="}, {"ne", "!="}, {"!=", "!="}, {"lt", "<"},
+      {"lessthan", "<"}, {"<", "<"},        {"le", "<="}, {"<=", "<="}, {"gt", ">"},  {"greaterthan", ">"},
+      {">", ">"},        {"ge", ">="},      {">=", ">="}, {"in", "in"}};
   if (!step()) return false;
   if (name == "odd" || name == "even") {
     if (!refuse_undefined(input)) return false;
@@ -1069,9 +1202,11 @@ bool Interpreter::test(const std::string& name, const Value& input, const Argume
   }
   const Value* argument = arguments.find(0, "other");
   if (const auto found = kComparisons.find(name); found != kComparisons.end()) {
-    return argument ? compare(found->second, input, *argument, out) : fail(fmt::format("the test '{}' takes an argument", name));
+    return argument ? compare(found->second, input, *argument, out)
+                    : fail(fmt::format("the test '{}' takes an argument", name));
   }
-  if (name == "divisibleby") return argument ? divides(this, input, *argument, out) : fail("divisibleby takes a number");
+  if (name == "divisibleby")
+    return argument ? divides(this, input, *argument, out) : fail("divisibleby takes a number");
   if (name == "sameas") {
     *out = argument && input.data().index() == argument->data().index() && input == *argument;
     return true;
@@ -1086,15 +1221,18 @@ std::vector<std::pair<std::string, Value>> global_functions() {
   return {function("range",
                    [](Interpreter* self, const Arguments& arguments, Value* out) {
                      const auto& given = arguments.positional;
-                     if (given.empty() || given.size() > 3 || !std::ranges::all_of(given, [](const Value& v) { return v.is_number() && !v.is_float(); })) {
+                     if (given.empty() || given.size() > 3 ||
+                         !std::ranges::all_of(given, [](const Value& v) { return v.is_number() && !v.is_float(); })) {
                        return self->fail("range takes one to three integers");
                      }
                      const int64_t first = given.size() > 1 ? given[0].as_int() : 0;
                      const int64_t last = given.size() > 1 ? given[1].as_int() : given[0].as_int();
                      const int64_t by = given.size() > 2 ? given[2].as_int() : 1;
                      if (by == 0) return self->fail("range() arg 3 must not be zero");
-                     const double count = std::ceil((static_cast<double>(last) - static_cast<double>(first)) / static_cast<double>(by));
-                     if (count > 100000) return self->fail("Range too big. The sandbox blocks ranges larger than MAX_RANGE (100000).");
+                     const double count =
+                         std::ceil((static_cast<double>(last) - static_cast<double>(first)) / static_cast<double>(by));
+                     if (count > 100000)
+                       return self->fail("Range too big. The sandbox blocks ranges larger than MAX_RANGE (100000).");
                      List items;
                      for (int64_t i = 0; i < static_cast<int64_t>(count); ++i) items.emplace_back(first + i * by);
                      if (!self->charge(items.size() * 48)) return false;
@@ -1104,7 +1242,8 @@ std::vector<std::pair<std::string, Value>> global_functions() {
           function("namespace",
                    [](Interpreter*, const Arguments& arguments, Value* out) {
                      Dict members;
-                     if (!arguments.positional.empty() && arguments.positional[0].members()) members = *arguments.positional[0].members();
+                     if (!arguments.positional.empty() && arguments.positional[0].members())
+                       members = *arguments.positional[0].members();
                      for (const auto& [key, value] : arguments.named) members.set(key, value);
                      *out = Value::name_space(std::move(members));
                      return true;
@@ -1112,7 +1251,8 @@ std::vector<std::pair<std::string, Value>> global_functions() {
           function("dict",
                    [](Interpreter*, const Arguments& arguments, Value* out) {
                      Dict members;
-                     if (!arguments.positional.empty() && arguments.positional[0].members()) members = *arguments.positional[0].members();
+                     if (!arguments.positional.empty() && arguments.positional[0].members())
+                       members = *arguments.positional[0].members();
                      for (const auto& [key, value] : arguments.named) members.set(key, value);
                      *out = Value::dict(std::move(members));
                      return true;
@@ -1121,7 +1261,8 @@ std::vector<std::pair<std::string, Value>> global_functions() {
                    [](Interpreter*, const Arguments& arguments, Value* out) {
                      const Value* by = arguments.find(0, "sep");
                      auto is_used = std::make_shared<bool>(false);
-                     *out = Value::callable({"joiner", [is_used, text = by ? *by : Value(", ")](Interpreter*, const Arguments&, Value* result) {
+                     *out = Value::callable({"joiner", [is_used, text = by ? *by : Value(", ")](
+                                                           Interpreter*, const Arguments&, Value* result) {
                                                *result = std::exchange(*is_used, true) ? text : Value("");
                                                return true;
                                              }});
@@ -1132,15 +1273,17 @@ std::vector<std::pair<std::string, Value>> global_functions() {
                      if (arguments.positional.empty()) return self->fail("at least one item has to be provided");
                      auto next = std::make_shared<size_t>(0);
                      Dict members;
-                     members.set("next", Value::callable({"next", [next, items = arguments.positional](Interpreter*, const Arguments&, Value* result) {
+                     members.set("next", Value::callable({"next", [next, items = arguments.positional](
+                                                                      Interpreter*, const Arguments&, Value* result) {
                                                             *result = items[(*next)++ % items.size()];
                                                             return true;
                                                           }}));
-                     members.set("reset", Value::callable({"reset", [next](Interpreter*, const Arguments&, Value* result) {
-                                                             *next = 0;
-                                                             *result = Value();
-                                                             return true;
-                                                           }}));
+                     members.set("reset",
+                                 Value::callable({"reset", [next](Interpreter*, const Arguments&, Value* result) {
+                                                    *next = 0;
+                                                    *result = Value();
+                                                    return true;
+                                                  }}));
                      *out = Value::name_space(std::move(members));
                      return true;
                    }),

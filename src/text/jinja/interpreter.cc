@@ -36,7 +36,8 @@ bool Interpreter::charge(uint64_t bytes) {
 }
 
 bool Interpreter::write(std::string_view text) {
-  if (output_.size() + text.size() > limits_.output_bytes) return fail_limit(fmt::format("the prompt grew beyond {} bytes", limits_.output_bytes));
+  if (output_.size() + text.size() > limits_.output_bytes)
+    return fail_limit(fmt::format("the prompt grew beyond {} bytes", limits_.output_bytes));
   output_ += text;
   return true;
 }
@@ -48,7 +49,8 @@ bool Interpreter::refuse_undefined(const Value& value) {
 Result<std::string> Interpreter::render(const Body& body, const boost::json::object& variables) {
   scopes_.emplace_back();
   for (auto& [key, value] : global_functions()) scopes_.back()[key] = std::move(value);
-  for (const auto& [key, value] : variables) scopes_.back()[std::string(key.data(), key.size())] = Value::from_json(value);
+  for (const auto& [key, value] : variables)
+    scopes_.back()[std::string(key.data(), key.size())] = Value::from_json(value);
   scopes_.emplace_back();
   run(body);
   if (!failure_.is_ok()) return failure_;
@@ -68,7 +70,8 @@ Interpreter::Flow Interpreter::run(const Statement& statement) {
   line_ = statement.line;
   const auto next = [](bool is_ok) { return is_ok ? Flow::kNext : Flow::kFailed; };
   switch (statement.kind) {
-    case Statement::Kind::kText: return next(write(statement.text));
+    case Statement::Kind::kText:
+      return next(write(statement.text));
     case Statement::Kind::kOutput: {
       Value value;
       return next(evaluate(*statement.expression, &value) && write(value.str()));
@@ -78,15 +81,21 @@ Interpreter::Flow Interpreter::run(const Statement& statement) {
       if (!evaluate(*statement.expression, &condition)) return Flow::kFailed;
       return run(condition.truth() ? statement.body : statement.otherwise);
     }
-    case Statement::Kind::kFor: return run_for(statement);
+    case Statement::Kind::kFor:
+      return run_for(statement);
     case Statement::Kind::kSet:
-    case Statement::Kind::kSetBlock: return next(run_set(statement));
-    case Statement::Kind::kMacro: scopes_.back()[statement.name] = macro_of(statement, statement.name); return Flow::kNext;
-    case Statement::Kind::kCall: return run_call(statement);
+    case Statement::Kind::kSetBlock:
+      return next(run_set(statement));
+    case Statement::Kind::kMacro:
+      scopes_.back()[statement.name] = macro_of(statement, statement.name);
+      return Flow::kNext;
+    case Statement::Kind::kCall:
+      return run_call(statement);
     case Statement::Kind::kFilter: {
       std::string text;
       Value out;
-      return next(capture(statement.body, &text) && apply_filters(*statement.expression, std::move(text), &out) && write(out.str()));
+      return next(capture(statement.body, &text) && apply_filters(*statement.expression, std::move(text), &out) &&
+                  write(out.str()));
     }
     case Statement::Kind::kWith: {
       Scope scope;
@@ -104,8 +113,10 @@ Interpreter::Flow Interpreter::run(const Statement& statement) {
       scopes_.pop_back();
       return flow;
     }
-    case Statement::Kind::kBreak: return Flow::kBreak;
-    case Statement::Kind::kContinue: return Flow::kContinue;
+    case Statement::Kind::kBreak:
+      return Flow::kBreak;
+    case Statement::Kind::kContinue:
+      return Flow::kContinue;
   }
   return Flow::kFailed;
 }
@@ -127,8 +138,8 @@ bool Interpreter::apply_filters(const Expression& expression, Value input, Value
   }
   Value inner;
   Arguments arguments;
-  return apply_filters(*expression.children[0], std::move(input), &inner) && evaluate_arguments(expression.arguments, &arguments) &&
-         filter(expression.name, inner, arguments, out);
+  return apply_filters(*expression.children[0], std::move(input), &inner) &&
+         evaluate_arguments(expression.arguments, &arguments) && filter(expression.name, inner, arguments, out);
 }
 
 bool Interpreter::run_set(const Statement& statement) {
@@ -237,16 +248,17 @@ Interpreter::Flow Interpreter::run_loop(const Statement& statement, const Value&
                                      *out = is_new;
                                      return true;
                                    }});
-  Value again = Value::callable({"loop", [this, &statement, depth](Interpreter* self, const Arguments& arguments, Value* out) {
-                                   if (arguments.positional.size() != 1) return self->fail("loop() takes one argument");
-                                   if (depth_ >= limits_.depth) return fail_limit("recursion is too deep");
-                                   ++depth_;
-                                   std::string before = std::exchange(output_, {});
-                                   const Flow flow = run_loop(statement, arguments.positional[0], depth + 1);
-                                   *out = Value(std::exchange(output_, std::move(before)));
-                                   --depth_;
-                                   return flow != Flow::kFailed;
-                                 }});
+  Value again =
+      Value::callable({"loop", [this, &statement, depth](Interpreter* self, const Arguments& arguments, Value* out) {
+                         if (arguments.positional.size() != 1) return self->fail("loop() takes one argument");
+                         if (depth_ >= limits_.depth) return fail_limit("recursion is too deep");
+                         ++depth_;
+                         std::string before = std::exchange(output_, {});
+                         const Flow flow = run_loop(statement, arguments.positional[0], depth + 1);
+                         *out = Value(std::exchange(output_, std::move(before)));
+                         --depth_;
+                         return flow != Flow::kFailed;
+                       }});
   const size_t count = loop->items.size();
   for (loop->index = 0; loop->index < count; ++loop->index) {
     if (!step()) return Flow::kFailed;
@@ -270,13 +282,16 @@ Interpreter::Flow Interpreter::run_loop(const Statement& statement, const Value&
 Value Interpreter::macro_of(const Statement& statement, std::string name) {
   // A macro sees the variables of the place where it stands, as they are when it is called at that level or below.
   const size_t level = scopes_.size();
-  return Value::callable({std::move(name), [this, &statement, level](Interpreter* self, const Arguments& arguments, Value* out) {
-                            const std::vector<Scope> closure(scopes_.begin(), scopes_.begin() + static_cast<std::ptrdiff_t>(std::min(level, scopes_.size())));
-                            return self->call_macro(statement, closure, arguments, out);
-                          }});
+  return Value::callable(
+      {std::move(name), [this, &statement, level](Interpreter* self, const Arguments& arguments, Value* out) {
+         const std::vector<Scope> closure(
+             scopes_.begin(), scopes_.begin() + static_cast<std::ptrdiff_t>(std::min(level, scopes_.size())));
+         return self->call_macro(statement, closure, arguments, out);
+       }});
 }
 
-bool Interpreter::call_macro(const Statement& statement, const std::vector<Scope>& closure, const Arguments& arguments, Value* out) {
+bool Interpreter::call_macro(const Statement& statement, const std::vector<Scope>& closure, const Arguments& arguments,
+                             Value* out) {
   if (depth_ >= limits_.depth) return fail_limit(fmt::format("macros nested deeper than {} calls", limits_.depth));
   Scope scope;
   for (size_t i = 0; i < statement.parameters.size(); ++i) {
@@ -291,12 +306,14 @@ bool Interpreter::call_macro(const Statement& statement, const std::vector<Scope
   }
   Dict extra;
   for (const auto& [key, value] : arguments.named) {
-    const bool is_parameter = std::ranges::any_of(statement.parameters, [&](const auto& parameter) { return parameter.first == key; });
+    const bool is_parameter =
+        std::ranges::any_of(statement.parameters, [&](const auto& parameter) { return parameter.first == key; });
     if (!is_parameter && key == "caller") scope["caller"] = value;
     if (!is_parameter && key != "caller") extra.items.emplace_back(key, value);
   }
   List rest;
-  for (size_t i = statement.parameters.size(); i < arguments.positional.size(); ++i) rest.push_back(arguments.positional[i]);
+  for (size_t i = statement.parameters.size(); i < arguments.positional.size(); ++i)
+    rest.push_back(arguments.positional[i]);
   scope["varargs"] = Value::list(std::move(rest), true);
   scope["kwargs"] = Value::dict(std::move(extra));
   std::vector<Scope> outside = std::exchange(scopes_, closure);
@@ -313,7 +330,9 @@ bool Interpreter::call_macro(const Statement& statement, const std::vector<Scope
 Interpreter::Flow Interpreter::run_call(const Statement& statement) {
   Value callee;
   Arguments arguments;
-  if (!evaluate(*statement.expression->children[0], &callee) || !evaluate_arguments(statement.expression->arguments, &arguments)) return Flow::kFailed;
+  if (!evaluate(*statement.expression->children[0], &callee) ||
+      !evaluate_arguments(statement.expression->arguments, &arguments))
+    return Flow::kFailed;
   arguments.named.emplace_back("caller", macro_of(statement, "caller"));
   Value out;
   return call(callee, arguments, &out) && write(out.str()) ? Flow::kNext : Flow::kFailed;
@@ -360,8 +379,11 @@ bool Interpreter::evaluate(const Expression& expression, Value* out) {
   using Kind = Expression::Kind;
   const auto& children = expression.children;
   switch (expression.kind) {
-    case Kind::kLiteral: *out = expression.literal; return true;
-    case Kind::kName: return name(expression.name, out);
+    case Kind::kLiteral:
+      *out = expression.literal;
+      return true;
+    case Kind::kName:
+      return name(expression.name, out);
     case Kind::kList:
     case Kind::kTuple: {
       List items(children.size());
@@ -401,12 +423,14 @@ bool Interpreter::evaluate(const Expression& expression, Value* out) {
     case Kind::kCall: {
       Value callee;
       Arguments arguments;
-      return evaluate(*children[0], &callee) && evaluate_arguments(expression.arguments, &arguments) && call(callee, arguments, out);
+      return evaluate(*children[0], &callee) && evaluate_arguments(expression.arguments, &arguments) &&
+             call(callee, arguments, out);
     }
     case Kind::kFilter: {
       Value input;
       Arguments arguments;
-      return evaluate(*children[0], &input) && evaluate_arguments(expression.arguments, &arguments) && filter(expression.name, input, arguments, out);
+      return evaluate(*children[0], &input) && evaluate_arguments(expression.arguments, &arguments) &&
+             filter(expression.name, input, arguments, out);
     }
     case Kind::kTest: {
       Value input;
@@ -429,9 +453,12 @@ bool Interpreter::evaluate(const Expression& expression, Value* out) {
     case Kind::kPositive: {
       Value operand;
       if (!evaluate(*children[0], &operand) || !refuse_undefined(operand)) return false;
-      if (!operand.is_number()) return fail(fmt::format("bad operand type for unary {}: '{}'", expression.kind == Kind::kNegative ? '-' : '+', operand.type_name()));
+      if (!operand.is_number())
+        return fail(fmt::format("bad operand type for unary {}: '{}'", expression.kind == Kind::kNegative ? '-' : '+',
+                                operand.type_name()));
       const int64_t sign = expression.kind == Kind::kNegative ? -1 : 1;
-      *out = operand.is_float() ? Value(static_cast<double>(sign) * operand.as_float()) : Value(sign * operand.as_int());
+      *out =
+          operand.is_float() ? Value(static_cast<double>(sign) * operand.as_float()) : Value(sign * operand.as_int());
       return true;
     }
     case Kind::kBinary: {
@@ -449,7 +476,8 @@ bool Interpreter::evaluate(const Expression& expression, Value* out) {
       for (size_t i = 0; i < expression.operators.size(); ++i) {
         Value right;
         bool result = false;
-        if (!evaluate(*children[i + 1], &right) || !compare(expression.operators[i], left, right, &result)) return false;
+        if (!evaluate(*children[i + 1], &right) || !compare(expression.operators[i], left, right, &result))
+          return false;
         *out = result;
         if (!result) return true;
         left = std::move(right);
@@ -490,8 +518,10 @@ bool Interpreter::binary(const Expression& expression, const Value& left, const 
     *out = Value::list(std::move(items), left.is_tuple());
     return true;
   }
-  if (sign == "*" && (left.string() || left.items()) && right.is_number() && !right.is_float()) return repeat(left, right.as_int(), out);
-  if (sign == "*" && (right.string() || right.items()) && left.is_number() && !left.is_float()) return repeat(right, left.as_int(), out);
+  if (sign == "*" && (left.string() || left.items()) && right.is_number() && !right.is_float())
+    return repeat(left, right.as_int(), out);
+  if (sign == "*" && (right.string() || right.items()) && left.is_number() && !left.is_float())
+    return repeat(right, left.as_int(), out);
   if (sign == "%" && left.string()) {
     Arguments arguments;
     if (right.items() && right.is_tuple()) {
@@ -501,8 +531,10 @@ bool Interpreter::binary(const Expression& expression, const Value& left, const 
     }
     return filter("format", left, arguments, out);
   }
-  if (sign == "+" && left.string()) return fail(fmt::format("can only concatenate str (not \"{}\") to str", right.type_name()));
-  return fail(fmt::format("unsupported operand type(s) for {}: '{}' and '{}'", sign, left.type_name(), right.type_name()));
+  if (sign == "+" && left.string())
+    return fail(fmt::format("can only concatenate str (not \"{}\") to str", right.type_name()));
+  return fail(
+      fmt::format("unsupported operand type(s) for {}: '{}' and '{}'", sign, left.type_name(), right.type_name()));
 }
 
 bool Interpreter::repeat(const Value& sequence, int64_t count, Value* out) {
@@ -518,7 +550,8 @@ bool Interpreter::repeat(const Value& sequence, int64_t count, Value* out) {
     return true;
   }
   List items;
-  for (uint64_t i = 0; size > 0 && i < times; ++i) items.insert(items.end(), sequence.items()->begin(), sequence.items()->end());
+  for (uint64_t i = 0; size > 0 && i < times; ++i)
+    items.insert(items.end(), sequence.items()->begin(), sequence.items()->end());
   *out = Value::list(std::move(items), sequence.is_tuple());
   return true;
 }
@@ -583,7 +616,8 @@ bool Interpreter::power(const Value& left, const Value& right, Value* out) {
 bool Interpreter::contains(const Value& needle, const Value& hay, bool* out) {
   if (!refuse_undefined(hay)) return false;
   if (const std::string* text = hay.string()) {
-    if (!needle.string()) return fail(fmt::format("'in <string>' requires string as left operand, not {}", needle.type_name()));
+    if (!needle.string())
+      return fail(fmt::format("'in <string>' requires string as left operand, not {}", needle.type_name()));
     *out = text->find(*needle.string()) != std::string::npos;
     return true;
   }
@@ -611,15 +645,19 @@ bool Interpreter::compare(const std::string& sign, const Value& left, const Valu
   if (!refuse_undefined(left) || !refuse_undefined(right)) return false;
   bool can = false;
   const bool is_less = sign == "<" || sign == ">=" ? less(left, right, &can) : less(right, left, &can);
-  if (!can) return fail(fmt::format("'{}' not supported between instances of '{}' and '{}'", sign, left.type_name(), right.type_name()));
+  if (!can)
+    return fail(fmt::format("'{}' not supported between instances of '{}' and '{}'", sign, left.type_name(),
+                            right.type_name()));
   *out = sign == "<" || sign == ">" ? is_less : !is_less;
   return true;
 }
 
-bool Interpreter::slice(const Value& object, const Value& start, const Value& stop, const Value& step_value, Value* out) {
+bool Interpreter::slice(const Value& object, const Value& start, const Value& stop, const Value& step_value,
+                        Value* out) {
   if (!refuse_undefined(object)) return false;
   for (const Value* bound : {&start, &stop, &step_value}) {
-    if (!bound->is_none() && (!bound->is_number() || bound->is_float())) return fail("slice indices must be integers or None");
+    if (!bound->is_none() && (!bound->is_number() || bound->is_float()))
+      return fail("slice indices must be integers or None");
   }
   if (!object.string() && !object.items()) {
     *out = Value::undefined("a slice of this");
@@ -678,13 +716,15 @@ bool Interpreter::item(const Value& object, const Value& key, Value* out) {
     return true;
   }
   if ((object.items() || object.string()) && key.is_number() && !key.is_float()) {
-    const std::vector<std::string_view> text = object.string() ? characters(*object.string()) : std::vector<std::string_view>();
+    const std::vector<std::string_view> text =
+        object.string() ? characters(*object.string()) : std::vector<std::string_view>();
     const auto size = static_cast<int64_t>(object.string() ? text.size() : object.items()->size());
     const int64_t at = key.as_int() < 0 ? key.as_int() + size : key.as_int();
     if (at < 0 || at >= size) {
       *out = Value::undefined(fmt::format("{} object has no element {}", object.type_name(), key.as_int()));
     } else {
-      *out = object.string() ? Value(std::string(text[static_cast<size_t>(at)])) : (*object.items())[static_cast<size_t>(at)];
+      *out = object.string() ? Value(std::string(text[static_cast<size_t>(at)]))
+                             : (*object.items())[static_cast<size_t>(at)];
     }
     return true;
   }

@@ -44,7 +44,8 @@ class Interpreter {
   bool run_set(const Statement& statement);
   bool capture(const Body& body, std::string* out);
   Value macro_of(const Statement& statement, std::string name);
-  bool call_macro(const Statement& statement, const std::vector<Scope>& closure, const Arguments& arguments, Value* out);
+  bool call_macro(const Statement& statement, const std::vector<Scope>& closure, const Arguments& arguments,
+                  Value* out);
   Flow run_call(const Statement& statement);
   bool assign(const Target& target, Value value);
   bool apply_filters(const Expression& expression, Value input, Value* out);

@@ -8,9 +8,15 @@
 namespace dynamo::text::jinja {
 namespace {
 
-bool is_space(char c) { return c == ' ' || c == '\t' || c == '\n' || c == '\r' || c == '\f' || c == '\v'; }
-bool is_digit(char c) { return c >= '0' && c <= '9'; }
-bool is_name_start(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' || static_cast<unsigned char>(c) >= 0x80; }
+bool is_space(char c) {
+  return c == ' ' || c == '\t' || c == '\n' || c == '\r' || c == '\f' || c == '\v';
+}
+bool is_digit(char c) {
+  return c >= '0' && c <= '9';
+}
+bool is_name_start(char c) {
+  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' || static_cast<unsigned char>(c) >= 0x80;
+}
 
 void append_utf8(uint32_t point, std::string* out) {
   if (point < 0x80) {
@@ -18,7 +24,8 @@ void append_utf8(uint32_t point, std::string* out) {
   } else if (point < 0x800) {
     *out += {static_cast<char>(0xC0 | (point >> 6)), static_cast<char>(0x80 | (point & 63))};
   } else if (point < 0x10000) {
-    *out += {static_cast<char>(0xE0 | (point >> 12)), static_cast<char>(0x80 | ((point >> 6) & 63)), static_cast<char>(0x80 | (point & 63))};
+    *out += {static_cast<char>(0xE0 | (point >> 12)), static_cast<char>(0x80 | ((point >> 6) & 63)),
+             static_cast<char>(0x80 | (point & 63))};
   } else {
     *out += {static_cast<char>(0xF0 | (point >> 18)), static_cast<char>(0x80 | ((point >> 12) & 63)),
              static_cast<char>(0x80 | ((point >> 6) & 63)), static_cast<char>(0x80 | (point & 63))};
@@ -88,7 +95,8 @@ class Lexer {
   // lstrip_blocks: blanks between the line's start and a block tag.
   std::string_view strip_indent(std::string_view text, size_t tag) const {
     size_t blanks = 0;
-    while (blanks < text.size() && is_space(text[text.size() - 1 - blanks]) && text[text.size() - 1 - blanks] != '\n') ++blanks;
+    while (blanks < text.size() && is_space(text[text.size() - 1 - blanks]) && text[text.size() - 1 - blanks] != '\n')
+      ++blanks;
     const size_t start = tag - blanks;
     const bool starts_line = start == 0 || source_[start - 1] == '\n';
     if (starts_line || (blanks == text.size() && start == 0)) text.remove_suffix(blanks);
@@ -186,7 +194,8 @@ class Lexer {
         return {};
       }
     }
-    if (std::string_view("+-*/%~<>=|.,:()[]{};").find(c) == std::string_view::npos) return wrong(fmt::format("unexpected character '{}'", c));
+    if (std::string_view("+-*/%~<>=|.,:()[]{};").find(c) == std::string_view::npos)
+      return wrong(fmt::format("unexpected character '{}'", c));
     add(Token::Kind::kOperator, std::string(1, c));
     advance(1);
     return {};
@@ -233,25 +242,45 @@ class Lexer {
       const auto hex = [&](size_t count) {
         uint32_t point = 0;
         const std::string digits(source_.substr(i + 1, count));
-        if (digits.size() < count || digits.find_first_not_of("0123456789abcdefABCDEF") != std::string::npos) return false;
+        if (digits.size() < count || digits.find_first_not_of("0123456789abcdefABCDEF") != std::string::npos)
+          return false;
         point = static_cast<uint32_t>(std::stoul(digits, nullptr, 16));
         append_utf8(point, &text);
         i += count;
         return point <= 0x10FFFF;
       };
       switch (source_[i]) {
-        case 'n': text += '\n'; break;
-        case 't': text += '\t'; break;
-        case 'r': text += '\r'; break;
-        case 'b': text += '\b'; break;
-        case 'f': text += '\f'; break;
-        case 'v': text += '\v'; break;
-        case 'a': text += '\a'; break;
-        case '0': text += '\0'; break;
+        case 'n':
+          text += '\n';
+          break;
+        case 't':
+          text += '\t';
+          break;
+        case 'r':
+          text += '\r';
+          break;
+        case 'b':
+          text += '\b';
+          break;
+        case 'f':
+          text += '\f';
+          break;
+        case 'v':
+          text += '\v';
+          break;
+        case 'a':
+          text += '\a';
+          break;
+        case '0':
+          text += '\0';
+          break;
         case '\\':
         case '\'':
-        case '"': text += source_[i]; break;
-        case '\n': break;
+        case '"':
+          text += source_[i];
+          break;
+        case '\n':
+          break;
         case 'x':
           if (!hex(2)) return wrong("a \\x escape needs two hexadecimal digits");
           break;
@@ -275,8 +304,8 @@ class Lexer {
   std::string_view source_;
   size_t at_ = 0;
   int line_ = 1;
-  bool strips_before_ = false;   // the tag before ended with '-'
-  bool trims_newline_ = false;   // the tag before was a block: one newline after it goes
+  bool strips_before_ = false;  // the tag before ended with '-'
+  bool trims_newline_ = false;  // the tag before was a block: one newline after it goes
   std::vector<Token> tokens_;
 };
 

@@ -27,7 +27,9 @@ class Parser {
   const Token& peek(size_t ahead) const { return tokens_[std::min(at_ + ahead, tokens_.size() - 1)]; }
   Status wrong(std::string_view text) const { return invalid(fmt::format("line {}: {}", token().line, text)); }
 
-  bool is_operator(std::string_view text) const { return token().kind == Token::Kind::kOperator && token().text == text; }
+  bool is_operator(std::string_view text) const {
+    return token().kind == Token::Kind::kOperator && token().text == text;
+  }
   bool is_name(std::string_view text) const { return token().kind == Token::Kind::kName && token().text == text; }
   bool take_operator(std::string_view text) { return is_operator(text) && ++at_; }
   bool take_name(std::string_view text) { return is_name(text) && ++at_; }
@@ -36,7 +38,8 @@ class Parser {
     return wrong(fmt::format("expected '{}'{}", text, token().text.empty() ? "" : ", found '" + token().text + "'"));
   }
   Status expect(Token::Kind kind, std::string_view what) {
-    if (token().kind != kind) return wrong(fmt::format("expected {}{}", what, token().text.empty() ? "" : ", found '" + token().text + "'"));
+    if (token().kind != kind)
+      return wrong(fmt::format("expected {}{}", what, token().text.empty() ? "" : ", found '" + token().text + "'"));
     ++at_;
     return {};
   }
@@ -51,7 +54,9 @@ class Parser {
     ~Deeper() { --parser->depth_; }
     Parser* parser;
   };
-  Status check_depth() const { return depth_ > max_depth_ ? wrong(fmt::format("nested deeper than {} levels", max_depth_)) : Status(); }
+  Status check_depth() const {
+    return depth_ > max_depth_ ? wrong(fmt::format("nested deeper than {} levels", max_depth_)) : Status();
+  }
 
   ExpressionPtr make(Kind kind) const {
     auto expression = std::make_unique<Expression>();
@@ -102,7 +107,9 @@ class Parser {
   }
   bool starts_expression() const {
     const Token::Kind kind = token().kind;
-    if (kind == Token::Kind::kOperator) return token().text == "(" || token().text == "[" || token().text == "{" || token().text == "-" || token().text == "+";
+    if (kind == Token::Kind::kOperator)
+      return token().text == "(" || token().text == "[" || token().text == "{" || token().text == "-" ||
+             token().text == "+";
     if (kind == Token::Kind::kName) return token().text != "in" && token().text != "if" && token().text != "recursive";
     return kind == Token::Kind::kString || kind == Token::Kind::kInteger || kind == Token::Kind::kFloat;
   }
@@ -232,8 +239,10 @@ class Parser {
         ++at_;
         return value;
       }
-      case Token::Kind::kName: return parse_name(std::move(value));
-      default: break;
+      case Token::Kind::kName:
+        return parse_name(std::move(value));
+      default:
+        break;
     }
     if (is_operator("(")) return parse_parentheses();
     if (is_operator("[")) return parse_list();
@@ -343,7 +352,8 @@ class Parser {
     CallArguments arguments;
     TRY_STATUS(expect_operator("("));
     while (!is_operator(")")) {
-      if (is_operator("*") || is_operator("**")) return unsupported(fmt::format("line {}: '{}' arguments are not supported", token().line, token().text));
+      if (is_operator("*") || is_operator("**"))
+        return unsupported(fmt::format("line {}: '{}' arguments are not supported", token().line, token().text));
       if (token().kind == Token::Kind::kName && peek(1).kind == Token::Kind::kOperator && peek(1).text == "=") {
         std::string name = tokens_[at_].text;
         at_ += 2;
@@ -387,8 +397,8 @@ class Parser {
     TRY(test->name, expect_name());
     if (is_operator("(")) {
       TRY(test->arguments, parse_arguments());
-    } else if (starts_expression() && !is_operator("-") && !is_operator("+") && !is_name("else") && !is_name("or") && !is_name("and") && !is_name("is") &&
-               !is_name("not")) {
+    } else if (starts_expression() && !is_operator("-") && !is_operator("+") && !is_name("else") && !is_name("or") &&
+               !is_name("and") && !is_name("is") && !is_name("not")) {
       TRY(ExpressionPtr argument, parse_primary());
       TRY(argument, parse_postfix(std::move(argument)));
       test->arguments.positional.push_back(std::move(argument));
@@ -455,7 +465,8 @@ class Parser {
       statement->kind = tag == "break" ? Statement::Kind::kBreak : Statement::Kind::kContinue;
       return end_tag();
     }
-    if (tag.starts_with("end") || tag == "else" || tag == "elif") return wrong(fmt::format("{{% {} %}} ends nothing", tag));
+    if (tag.starts_with("end") || tag == "else" || tag == "elif")
+      return wrong(fmt::format("{{% {} %}} ends nothing", tag));
     return unsupported(fmt::format("line {}: the tag '{}' is not supported", token().line, tag));
   }
 

@@ -22,17 +22,35 @@ struct CallArguments {
 
 struct Expression {
   enum class Kind {
-    kLiteral, kName, kList, kTuple, kDict, kAttribute, kSubscript, kSlice, kCall, kFilter, kTest, kNot, kNegative, kPositive,
-    kBinary, kAnd, kOr, kCompare, kConditional,
+    kLiteral,
+    kName,
+    kList,
+    kTuple,
+    kDict,
+    kAttribute,
+    kSubscript,
+    kSlice,
+    kCall,
+    kFilter,
+    kTest,
+    kNot,
+    kNegative,
+    kPositive,
+    kBinary,
+    kAnd,
+    kOr,
+    kCompare,
+    kConditional,
   };
   Kind kind = Kind::kLiteral;
   int line = 0;
   Value literal;
-  std::string name;                       // of a variable, attribute, filter, test or operator
-  std::vector<ExpressionPtr> children;    // operands, items, or key and value in turn; slices: object, start, stop, step (may be null)
-  std::vector<std::string> operators;     // of a chain of comparisons
+  std::string name;  // of a variable, attribute, filter, test or operator
+  std::vector<ExpressionPtr>
+      children;  // operands, items, or key and value in turn; slices: object, start, stop, step (may be null)
+  std::vector<std::string> operators;  // of a chain of comparisons
   CallArguments arguments;
-  bool is_negated = false;                // `is not`
+  bool is_negated = false;  // `is not`
 };
 
 struct Statement;
@@ -46,17 +64,31 @@ struct Target {
 };
 
 struct Statement {
-  enum class Kind { kText, kOutput, kIf, kFor, kSet, kSetBlock, kMacro, kCall, kFilter, kWith, kScope, kBreak, kContinue };
+  enum class Kind {
+    kText,
+    kOutput,
+    kIf,
+    kFor,
+    kSet,
+    kSetBlock,
+    kMacro,
+    kCall,
+    kFilter,
+    kWith,
+    kScope,
+    kBreak,
+    kContinue
+  };
   Kind kind = Kind::kText;
   int line = 0;
-  std::string text;                       // of kText
-  ExpressionPtr expression;               // output, condition, iterable, value, call
-  ExpressionPtr condition;                // `for ... if`
+  std::string text;          // of kText
+  ExpressionPtr expression;  // output, condition, iterable, value, call
+  ExpressionPtr condition;   // `for ... if`
   Target target;
   Body body;
-  Body otherwise;                         // else
+  Body otherwise;  // else
   bool is_recursive = false;
-  std::string name;                       // of a macro
+  std::string name;                                               // of a macro
   std::vector<std::pair<std::string, ExpressionPtr>> parameters;  // with default, or null; also `with` assignments
 };
 

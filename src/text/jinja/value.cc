@@ -68,12 +68,18 @@ Value Value::callable(Callable callable) {
 
 Value Value::from_json(const boost::json::value& json) {
   switch (json.kind()) {
-    case boost::json::kind::null: return {};
-    case boost::json::kind::bool_: return json.get_bool();
-    case boost::json::kind::int64: return json.get_int64();
-    case boost::json::kind::uint64: return static_cast<double>(json.get_uint64());
-    case boost::json::kind::double_: return json.get_double();
-    case boost::json::kind::string: return std::string(json.get_string().data(), json.get_string().size());
+    case boost::json::kind::null:
+      return {};
+    case boost::json::kind::bool_:
+      return json.get_bool();
+    case boost::json::kind::int64:
+      return json.get_int64();
+    case boost::json::kind::uint64:
+      return static_cast<double>(json.get_uint64());
+    case boost::json::kind::double_:
+      return json.get_double();
+    case boost::json::kind::string:
+      return std::string(json.get_string().data(), json.get_string().size());
     case boost::json::kind::array: {
       List items;
       for (const auto& item : json.get_array()) items.push_back(from_json(item));
@@ -123,7 +129,9 @@ int64_t Value::as_int() const {
   return std::get<int64_t>(data_);
 }
 
-double Value::as_float() const { return is_float() ? std::get<double>(data_) : static_cast<double>(as_int()); }
+double Value::as_float() const {
+  return is_float() ? std::get<double>(data_) : static_cast<double>(as_int());
+}
 
 const char* Value::type_name() const {
   if (is_undefined()) return "Undefined";
@@ -143,7 +151,8 @@ std::string float_text(double value) {
   char buffer[64];
   const double magnitude = std::fabs(value);
   const bool is_plain = magnitude == 0 || (magnitude >= 1e-4 && magnitude < 1e16);
-  const auto end = std::to_chars(buffer, buffer + sizeof(buffer), value, is_plain ? std::chars_format::fixed : std::chars_format::scientific);
+  const auto end = std::to_chars(buffer, buffer + sizeof(buffer), value,
+                                 is_plain ? std::chars_format::fixed : std::chars_format::scientific);
   std::string text(buffer, end.ptr);
   if (is_plain && text.find('.') == std::string::npos) text += ".0";
   return text;
@@ -197,7 +206,8 @@ std::string Value::repr() const {
   }
   if (const Dict* dict = members()) {
     std::string out = is_namespace_ ? "<Namespace {" : "{";
-    for (const auto& item : dict->items) out += (&item == dict->items.data() ? "" : ", ") + item.first.repr() + ": " + item.second.repr();
+    for (const auto& item : dict->items)
+      out += (&item == dict->items.data() ? "" : ", ") + item.first.repr() + ": " + item.second.repr();
     return out + (is_namespace_ ? "}>" : "}");
   }
   return str();
@@ -273,11 +283,13 @@ void append_json_text(std::string_view text, bool ensures_ascii, std::string* ou
       *out += fmt::format("\\u{:04x}", c);
     } else if (character.size() > 1 && ensures_ascii) {
       uint32_t point = character.size() == 2 ? c & 31 : character.size() == 3 ? c & 15 : c & 7;
-      for (size_t i = 1; i < character.size(); ++i) point = (point << 6) | (static_cast<unsigned char>(character[i]) & 63);
+      for (size_t i = 1; i < character.size(); ++i)
+        point = (point << 6) | (static_cast<unsigned char>(character[i]) & 63);
       if (point < 0x10000) {
         *out += fmt::format("\\u{:04x}", point);
       } else {
-        *out += fmt::format("\\u{:04x}\\u{:04x}", 0xD800 + ((point - 0x10000) >> 10), 0xDC00 + ((point - 0x10000) & 1023));
+        *out +=
+            fmt::format("\\u{:04x}\\u{:04x}", 0xD800 + ((point - 0x10000) >> 10), 0xDC00 + ((point - 0x10000) & 1023));
       }
     } else {
       *out += character;
@@ -334,7 +346,9 @@ void append_json(const Value& value, const JsonStyle& style, int depth, std::str
     for (const auto* item : items) {
       if (item != items.front()) *out += style.item_separator;
       line(depth + 1);
-      const std::string key = item->first.is_bool() ? (item->first.truth() ? "true" : "false") : item->first.is_none() ? "null" : item->first.str();
+      const std::string key = item->first.is_bool()   ? (item->first.truth() ? "true" : "false")
+                              : item->first.is_none() ? "null"
+                                                      : item->first.str();
       append_json_text(key, style.ensures_ascii, out);
       *out += style.key_separator;
       append_json(item->second, style, depth + 1, out, can);
@@ -348,8 +362,8 @@ void append_json(const Value& value, const JsonStyle& style, int depth, std::str
 
 }  // namespace
 
-std::string to_json(const Value& value, int indent, bool ensures_ascii, bool sorts_keys, std::string_view item_separator,
-                    std::string_view key_separator, bool* can) {
+std::string to_json(const Value& value, int indent, bool ensures_ascii, bool sorts_keys,
+                    std::string_view item_separator, std::string_view key_separator, bool* can) {
   std::string out;
   *can = true;
   append_json(value, {indent, ensures_ascii, sorts_keys, item_separator, key_separator}, 0, &out, can);

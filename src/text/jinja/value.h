@@ -47,18 +47,18 @@ struct Callable {
 
 class Value {
  public:
-  using Data = std::variant<Undefined, None, bool, int64_t, double, std::shared_ptr<const std::string>, std::shared_ptr<List>,
-                            std::shared_ptr<Dict>, std::shared_ptr<const Callable>>;
+  using Data = std::variant<Undefined, None, bool, int64_t, double, std::shared_ptr<const std::string>,
+                            std::shared_ptr<List>, std::shared_ptr<Dict>, std::shared_ptr<const Callable>>;
   Value() : data_(None{}) {}
-  Value(bool value) : data_(value) {}                 // NOLINT: implicit, as literals are
-  Value(int64_t value) : data_(value) {}              // NOLINT
-  Value(double value) : data_(value) {}               // NOLINT
+  Value(bool value) : data_(value) {}     // NOLINT: implicit, as literals are
+  Value(int64_t value) : data_(value) {}  // NOLINT
+  Value(double value) : data_(value) {}   // NOLINT
   Value(std::string value) : data_(std::make_shared<const std::string>(std::move(value))) {}  // NOLINT
   Value(const char* value) : Value(std::string(value)) {}                                     // NOLINT
   static Value undefined(std::string name);
   static Value list(List items, bool is_tuple = false);
   static Value dict(Dict items);
-  static Value name_space(Dict items);                // a dict whose members `set` may assign
+  static Value name_space(Dict items);  // a dict whose members `set` may assign
   static Value callable(Callable callable);
   static Value from_json(const boost::json::value& json);
 
@@ -72,13 +72,13 @@ class Value {
   bool is_namespace() const { return is_namespace_; }
   bool is_tuple() const { return is_tuple_; }
   const std::string* string() const;
-  List* items() const;                                // of a list or tuple
-  Dict* members() const;                              // of a dict or namespace
+  List* items() const;    // of a list or tuple
+  Dict* members() const;  // of a dict or namespace
   const Callable* callable() const;
   const std::string& undefined_name() const { return std::get<Undefined>(data_).name; }
 
   bool truth() const;
-  int64_t as_int() const;                             // of a bool, int or float
+  int64_t as_int() const;  // of a bool, int or float
   double as_float() const;
 
   // Python's str() and repr().
@@ -98,8 +98,8 @@ bool operator==(const Value& a, const Value& b);
 bool less(const Value& a, const Value& b, bool* can);
 
 // json.dumps as transformers sets it up. indent < 0: on one line.
-std::string to_json(const Value& value, int indent, bool ensures_ascii, bool sorts_keys, std::string_view item_separator,
-                    std::string_view key_separator, bool* can);
+std::string to_json(const Value& value, int indent, bool ensures_ascii, bool sorts_keys,
+                    std::string_view item_separator, std::string_view key_separator, bool* can);
 
 // Python's repr of a float: shortest digits that read back, "1.0", "1e+16".
 std::string float_text(double value);

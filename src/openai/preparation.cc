@@ -1,0 +1,194 @@
+#include "openai/preparation.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "openai/chat_request.h"
+#include "openai/completion_request.h"
+
+namespace dynamo::openai {
+namespace {
+
+namespace json = boost::json;
+
+constexpr uint32_t kDefaultCompletionTokens = 16;  // OpenAI's
+
+ApiError too_long(const ServedModel& model, size_t prompt_tokens, std::optional<uint32_t> max_tokens,
+                  const std::string& param) {
+  ApiError error;
+  error.param = param;
+  error.error_code = "context_length_exceeded";
+  error.message = fmt::format("This model's maximum context length is {} tokens. However, ", model.card.context_length);
+  if (max_tokens) {
+    error.message += fmt::format(
+        "you requested {} tokens ({} in the prompt, {} in the completion). Please reduce the length of either.",
+        prompt_tokens + *max_tokens, prompt_tokens, *max_tokens);
+  } else {
+    error.message += fmt::format(
+        "your prompt has {} tokens, and the completion needs at least one. Please reduce its length.", prompt_tokens);
+  }
+  return error;
+}
+
+// Checks the prompt's length and settles max_tokens: what the client asked for, or the endpoint's default within what is left.
+std::optional<ApiError> fit(const PreparedRequest& request, const std::string& param, PreparedPrompt* prompt) {
+  const RequestOptions& options = request.options;
+  const uint64_t context = request.model->card.context_length;
+  const uint64_t used = prompt->tokens.size();
+  if (used == 0) return ApiError{Code::kInvalid, "The prompt is empty: it has no tokens.", param, "invalid_value"};
+  if (used >= context) return too_long(*request.model, used, std::nullopt, param);
+  if (options.max_tokens && used + *options.max_tokens > context)
+    return too_long(*request.model, used, options.max_tokens, param);
+  const auto left = static_cast<uint32_t>(context - used);
+  const uint32_t usual = request.endpoint == Endpoint::kChat ? left : std::min(left, kDefaultCompletionTokens);
+  prompt->max_tokens = options.max_tokens.value_or(usual);
+  if (options.min_tokens <= prompt->max_tokens) return std::nullopt;
+  RequestError error;
+  error.wrong_value("min_tokens", fmt::format("at most 'max_tokens', {}", prompt->max_tokens),
+                    fmt::format("{}", options.min_tokens));
+  return error.take();
+}
+
+json::object template_variables(ChatRequest* request, const ModelCard& card) {
+  json::object variables = std::move(request->template_values);
+  variables["messages"] = std::move(request->messages);
+  if (request->tools.empty()) {
+    variables["tools"] = nullptr;
+  } else {
+    variables["tools"] = std::move(request->tools);
+  }
+  if (!variables.contains("documents")) variables["documents"] = nullptr;
+  variables["add_generation_prompt"] = request->adds_generation_prompt;
+  if (!variables.contains("bos_token")) variables["bos_token"] = card.bos_token;
+  if (!variables.contains("eos_token")) variables["eos_token"] = card.eos_token;
+  return variables;
+}
+
+std::string_view trim(std::string_view text, bool trims_end) {
+  constexpr std::string_view kSpace = " \t\r\n\f\v";
+  const size_t begin = text.find_first_not_of(kSpace);
+  if (begin == std::string_view::npos) return {};
+  const size_t end = trims_end ? text.find_last_not_of(kSpace) + 1 : text.size();
+  return text.substr(begin, end - begin);
+}
+
+// Cuts the prompt behind the last message's text, so that the model goes on with it. Its white space counts if the template
+// kept it.
+bool cut_after(std::string_view message, std::string* prompt) {
+  const std::string_view core = trim(message, true);
+  const size_t at = core.empty() ? std::string::npos : prompt->rfind(core);
+  if (at == std::string::npos) return false;
+  const std::string_view whole = trim(message, false);
+  const bool keeps_end = std::string_view(*prompt).substr(at, whole.size()) == whole;
+  prompt->resize(at + (keeps_end ? whole.size() : core.size()));
+  return true;
+}
+
+std::optional<ApiError> prepare_chat(ChatRequest request, std::chrono::system_clock::time_point now,
+                                     PreparedRequest* out) {
+  const ServedModel& model = *out->model;
+  if (!model.chat_template) {
+    return ApiError{Code::kUnsupported,
+                    fmt::format("The model '{}' has no chat template; use /v1/completions.", model.card.name), "model",
+                    ""};
+  }
+  std::string continued;
+  if (request.continues_final_message) continued = json::value_to<std::string>(request.messages.back().at("content"));
+  auto text = model.chat_template->render(template_variables(&request, model.card), now);
+  if (!text.is_ok()) {
+    ApiError error = to_api_error(text.status().with("the chat template refused the messages"));
+    if (error.code == Code::kExhausted) error.code = Code::kInvalid;  // the conversation's size, not the server's load
+    error.param = "messages";
+    return error;
+  }
+  if (request.continues_final_message && !cut_after(continued, &*text)) {
+    return ApiError{Code::kInvalid, "The chat template does not show the last message, so it cannot be continued.",
+                    "continue_final_message", "invalid_value"};
+  }
+  out->prompts.resize(1);
+  out->prompts[0].tokens = model.tokenizer->encode(*text);
+  return fit(*out, "messages", &out->prompts[0]);
+}
+
+std::optional<ApiError> take_token_ids(std::vector<TokenId> tokens, const ServedModel& model, const std::string& param,
+                                       PreparedPrompt* out) {
+  const auto unknown =
+      std::find_if(tokens.begin(), tokens.end(), [&](TokenId id) { return id >= model.card.vocab_size; });
+  if (unknown != tokens.end()) {
+    RequestError error;
+    error.wrong_value(fmt::format("{}[{}]", param, unknown - tokens.begin()),
+                      fmt::format("a token id below the vocabulary's size, {}", model.card.vocab_size),
+                      fmt::format("{}", *unknown));
+    return error.take();
+  }
+  out->tokens = std::move(tokens);
+  return std::nullopt;
+}
+
+std::optional<ApiError> prepare_completion(CompletionRequest request, PreparedRequest* out) {
+  const ServedModel& model = *out->model;
+  out->prompts.resize(request.prompts.size());
+  for (size_t i = 0; i < request.prompts.size(); ++i) {
+    PreparedPrompt& prompt = out->prompts[i];
+    const std::string param = request.is_list ? fmt::format("prompt[{}]", i) : "prompt";
+    if (auto* ids = std::get_if<std::vector<TokenId>>(&request.prompts[i])) {
+      if (auto wrong = take_token_ids(std::move(*ids), model, param, &prompt)) return wrong;
+      if (request.echoes) prompt.echo = model.tokenizer->decode(prompt.tokens, out->options.skips_special_tokens);
+    } else {
+      auto& text = std::get<std::string>(request.prompts[i]);
+      text::Tokenizer::EncodeOptions options;
+      options.adds_special = true;
+      prompt.tokens = model.tokenizer->encode(text, options);
+      if (request.echoes) prompt.echo = std::move(text);
+    }
+    if (auto wrong = fit(*out, param, &prompt)) return wrong;
+  }
+  return std::nullopt;
+}
+
+std::optional<ApiError> find_model(const ModelDirectory& models, PreparedRequest* out) {
+  out->model = models.find(out->options.model);
+  if (!out->model) return unknown_model(out->options.model);
+  return check_token_ids(out->options, out->model->card.vocab_size);
+}
+
+}  // namespace
+
+ApiError unknown_model(std::string_view name) {
+  return ApiError{Code::kNotFound, fmt::format("The model {} does not exist.", quote(name)), "model",
+                  "model_not_found"};
+}
+
+std::optional<ApiError> prepare(Endpoint endpoint, std::string_view body, const RequestLimits& limits,
+                                const ModelDirectory& models, std::chrono::system_clock::time_point now,
+                                PreparedRequest* out) {
+  out->endpoint = endpoint;
+  if (endpoint == Endpoint::kChat) {
+    ChatRequest request;
+    const auto wrong = parse_chat_request(body, limits, &request);
+    out->options = std::move(request.options);
+    if (wrong) return wrong;
+    if (auto missing = find_model(models, out)) return missing;
+    return prepare_chat(std::move(request), now, out);
+  }
+  CompletionRequest request;
+  const auto wrong = parse_completion_request(body, limits, &request);
+  out->options = std::move(request.options);
+  if (wrong) return wrong;
+  if (auto missing = find_model(models, out)) return missing;
+  return prepare_completion(std::move(request), out);
+}
+
+GenerateRequest generate_request(const PreparedRequest& prepared, uint32_t choice, const std::string& id,
+                                 Time deadline) {
+  const PreparedPrompt& prompt = prepared.prompt_of(choice);
+  GenerateRequest request = to_generate_request(prepared.options, prepared.model->card, choice % prepared.options.n);
+  request.id = prepared.choices() == 1 ? id : fmt::format("{}-{}", id, choice);
+  request.prompt = prompt.tokens;
+  request.stop.max_tokens = prompt.max_tokens;
+  request.deadline = deadline;
+  return request;
+}
+
+}  // namespace dynamo::openai
