@@ -32,6 +32,11 @@ int main(int argc, char** argv) {
   dynamo::apps::add_chat_command(&app, &run);
   dynamo::apps::add_model_command(&app, &run);
   dynamo::apps::add_docs_command(&app, &run);
+  const auto is_named = [&](const CLI::App* command) { return argc > 1 && command->get_name() == argv[1]; };
+  if (argc > 1 && argv[1][0] != '-' && app.get_subcommands(is_named).empty()) {
+    std::fprintf(stderr, "dynamo: there is no command '%s'; run `dynamo --help` for those there are\n", argv[1]);
+    return dynamo::apps::kWrongUsage;
+  }
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& done) {  // --help, --version

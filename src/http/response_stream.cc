@@ -22,17 +22,24 @@ class WriteDeadline {
  public:
   WriteDeadline(asio::ip::tcp::socket* socket, std::chrono::milliseconds limit)
       : timer_(socket->get_executor(), limit) {
-    timer_.async_wait([socket, passed = passed_](const boost::system::error_code& error) {
-      if (error) return;
-      *passed = true;
+    timer_.async_wait([socket, state = state_](const boost::system::error_code& error) {
+      if (error || state->is_over) return;
+      state->has_passed = true;
       boost::system::error_code ignored;
       socket->cancel(ignored);
     });
   }
-  bool has_passed() const { return *passed_; }
+  ~WriteDeadline() { state_->is_over = true; }
+  WriteDeadline(const WriteDeadline&) = delete;
+  WriteDeadline& operator=(const WriteDeadline&) = delete;
+  bool has_passed() const { return state_->has_passed; }
 
  private:
-  std::shared_ptr<bool> passed_ = std::make_shared<bool>(false);
+  struct State {
+    bool has_passed = false;
+    bool is_over = false;  // the write has ended, and the socket may be gone
+  };
+  std::shared_ptr<State> state_ = std::make_shared<State>();
   asio::steady_timer timer_;  // cancelled when destroyed
 };
 

@@ -45,6 +45,7 @@ struct Connection : std::enable_shared_from_this<Connection> {
   asio::steady_timer timer;  // for reading
   RequestParser parser;
   std::string client;
+  bool has_timed_out = false;  // while reading
   bool is_handling = false;
   bool is_closing = false;  // no further request is taken
 
@@ -233,9 +234,9 @@ Task<void> Server::State::serve(Connection* connection) {
   connection->socket.shutdown(tcp::socket::shutdown_send, error);
   if (error) co_return;
   connection->timer.expires_after(std::chrono::milliseconds(200));
-  connection->timer.async_wait([connection](const error_code& cancelled) {
+  connection->timer.async_wait([self = connection->shared_from_this()](const error_code& cancelled) {
     error_code ignored;
-    if (!cancelled) connection->socket.cancel(ignored);
+    if (!cancelled) self->socket.cancel(ignored);
   });
   std::string discarded(kReadBytes, '\0');
   for (int reads = 0; reads < 64 && !error; ++reads) {
@@ -250,15 +251,15 @@ Task<bool> Server::State::read_request(Connection* connection) {
   using State = RequestParser::State;
   RequestParser& parser = connection->parser;
   std::string bytes(kReadBytes, '\0');
-  bool has_passed = false;
   bool is_timed = false;  // the limit for a whole request runs
+  connection->has_timed_out = false;
   const auto limit = [&](std::chrono::milliseconds after) {
     connection->timer.expires_after(after);
-    connection->timer.async_wait([connection, &has_passed](const error_code& cancelled) {
+    connection->timer.async_wait([self = connection->shared_from_this()](const error_code& cancelled) {
       if (cancelled) return;
-      has_passed = true;
+      self->has_timed_out = true;
       error_code ignored;
-      connection->socket.cancel(ignored);
+      self->socket.cancel(ignored);
     });
   };
   limit(options.idle_timeout);
@@ -284,7 +285,7 @@ Task<bool> Server::State::read_request(Connection* connection) {
   if (state == State::kFailed) {
     std::string message = parser.message();
     co_await refuse(connection, parser.status(), std::move(message));
-  } else if (has_passed && state != State::kIdle) {
+  } else if (connection->has_timed_out && state != State::kIdle) {
     std::string message = "the request did not arrive in time";
     co_await refuse(connection, 408, std::move(message));
   }

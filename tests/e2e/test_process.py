@@ -99,7 +99,8 @@ def test_drain_timeout_cancels_what_is_left(start_server):
 def test_second_signal_exits_at_once(start_server):
     server = start_server("--drain-timeout", "600")
     with httpx.stream("POST", f"{server.url}/v1/chat/completions", json={**LONG, "max_tokens": 6000}, timeout=60) as reply:
-        next(reply.iter_lines())
+        lines = reply.iter_lines()
+        next(lines)
         server.process.send_signal(signal.SIGINT)
         while "stopping" not in server.log():
             time.sleep(0.01)
