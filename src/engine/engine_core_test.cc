@@ -1,0 +1,253 @@
+#include "engine/engine_core.h"
+
+#include <gtest/gtest.h>
+
+#include <random>
+#include <set>
+
+#include "base/testing/fake_clock.h"
+#include "engine/testing/checking_runner.h"
+
+namespace dynamo::engine {
+namespace {
+
+constexpr uint32_t kVocab = 50;
+
+struct Collected final : ChunkSink {
+  void on_chunk(TokenChunk chunk) override {
+    CHECK(!finish && failure.is_ok());
+    tokens.insert(tokens.end(), chunk.tokens.begin(), chunk.tokens.end());
+    cached = chunk.cached_tokens;
+    finish = chunk.finish;
+  }
+  void on_failure(Status status) override { failure = std::move(status); }
+
+  std::vector<TokenId> tokens;
+  uint32_t cached = 0;
+  std::optional<FinishReason> finish;
+  Status failure;
+};
+
+// The set of blocks that the events say are cached.
+struct Replay final : kv::KvEventSink {
+  void on_kv_event(kv::KvEvent event) override {
+    if (const auto* stored = std::get_if<kv::BlocksStored>(&event)) {
+      for (const auto& hash : stored->blocks) CHECK(blocks.insert(hash.bits).second);
+    } else if (const auto* removed = std::get_if<kv::BlocksRemoved>(&event)) {
+      for (const auto& hash : removed->blocks) CHECK(blocks.erase(hash.bits) == 1);
+    } else {
+      blocks.clear();
+    }
+  }
+  std::set<uint64_t> blocks;
+};
+
+class EngineCoreTest : public testing::Test {
+ protected:
+  void start(uint32_t blocks, uint32_t batch_tokens, uint32_t sequences = 64) {
+    auto runner = std::make_unique<CheckingRunner>(kVocab);
+    runner_ = runner.get();
+    options_ = {.block_tokens = 4,
+                .kv_blocks = blocks,
+                .context_length = 200,
+                .vocab_size = kVocab,
+                .max_batch_tokens = batch_tokens,
+                .max_sequences = sequences,
+                .max_waiting = 1000};
+    core_ = std::make_unique<EngineCore>(options_, std::move(runner), &clock_, &events_, &metrics_, MetricLabels{});
+  }
+  static GenerateRequest request(std::vector<TokenId> prompt, uint32_t max_tokens) {
+    GenerateRequest request;
+    request.prompt = std::move(prompt);
+    request.stop.max_tokens = max_tokens;
+    return request;
+  }
+  std::shared_ptr<Collected> add(GenerateRequest request) {
+    auto sink = std::make_shared<Collected>();
+    CHECK(EngineCore::check(options_, request).is_ok());
+    core_->add(SequenceId{++last_id_}, std::move(request), sink);
+    return sink;
+  }
+  void run() {
+    for (int i = 0; core_->has_work(); ++i) {
+      ASSERT_LT(i, 100000);
+      core_->step();
+      core_->pool().check_invariants();
+    }
+    EXPECT_EQ(core_->load().used_blocks, 0u);
+    EXPECT_EQ(events_.blocks.size(), core_->load().cached_blocks);
+  }
+  std::vector<TokenId> alone(const GenerateRequest& request) {
+    start(100, 512);
+    events_.blocks.clear();
+    const auto sink = add(request);
+    run();
+    return sink->tokens;
+  }
+
+  FakeClock clock_;
+  Metrics metrics_;
+  Replay events_;
+  EngineOptions options_;
+  CheckingRunner* runner_ = nullptr;
+  std::unique_ptr<EngineCore> core_;
+  uint64_t last_id_ = 0;
+};
+
+std::vector<TokenId> counted(size_t size, TokenId first = 0) {
+  std::vector<TokenId> tokens(size);
+  for (size_t i = 0; i < size; ++i) tokens[i] = static_cast<TokenId>((first + i * 7) % kVocab);
+  return tokens;
+}
+
+TEST_F(EngineCoreTest, ChunkSizeDoesNotChangeTheAnswer) {
+  const auto expected = alone(request(counted(37), 20));
+  ASSERT_EQ(expected.size(), 20u);
+  for (const uint32_t chunk : {1, 3, 4, 5, 15, 16, 17, 512}) {
+    start(100, chunk);
+    events_.blocks.clear();
+    const auto sink = add(request(counted(37), 20));
+    run();
+    EXPECT_EQ(sink->tokens, expected) << chunk;
+    EXPECT_EQ(sink->finish, FinishReason::kLength);
+    EXPECT_LE(runner_->largest_step, chunk);
+  }
+}
+
+TEST_F(EngineCoreTest, ASecondRequestReusesTheFirstOnesBlocksButComputesAtLeastOneToken) {
+  start(100, 512);
+  const auto first = add(request(counted(16), 4));
+  run();
+  const auto again = add(request(counted(16), 4));
+  run();
+  EXPECT_EQ(first->cached, 0u);
+  EXPECT_EQ(again->cached, 12u);
+  EXPECT_EQ(again->tokens, first->tokens);
+  auto salted = request(counted(16), 4);
+  salted.cache_salt = 5;
+  const auto other = add(salted);
+  run();
+  EXPECT_EQ(other->cached, 0u);
+}
+
+TEST_F(EngineCoreTest, ABlockIsComputedOnceWhenTwoAskForItTogether) {
+  start(100, 512);
+  const auto first = add(request(counted(33), 4));
+  const auto second = add(request(counted(33), 4));
+  run();
+  EXPECT_EQ(first->cached, 0u);
+  EXPECT_EQ(second->cached, 32u);
+  EXPECT_EQ(first->tokens, second->tokens);
+}
+
+TEST_F(EngineCoreTest, CancellingTheOneThatComputesLetsTheOneThatWaitsGoOn) {
+  start(100, 4);
+  const auto first = add(request(counted(33), 4));
+  const SequenceId cancelled{last_id_};
+  const auto second = add(request(counted(33), 4));
+  core_->step();
+  core_->step();
+  core_->cancel(cancelled);
+  run();
+  EXPECT_TRUE(first->tokens.empty());
+  EXPECT_EQ(second->tokens, alone(request(counted(33), 4)));
+}
+
+TEST_F(EngineCoreTest, StopIdsEndTheAnswerOnceMinimumTokensAreReached) {
+  const auto free_run = alone(request(counted(9), 12));
+  auto stopped = request(counted(9), 12);
+  stopped.stop.stop_token_ids = {free_run[3]};
+  const auto tokens = alone(stopped);
+  const auto end = std::find(free_run.begin(), free_run.end(), free_run[3]) - free_run.begin() + 1;
+  EXPECT_EQ(tokens, std::vector<TokenId>(free_run.begin(), free_run.begin() + end));
+}
+
+TEST_F(EngineCoreTest, TheContextEndsTheAnswer) {
+  const auto tokens = alone(request(counted(190), 500));
+  EXPECT_EQ(tokens.size(), 10u);
+}
+
+TEST_F(EngineCoreTest, WhatCannotFitIsRefusedWithBothNumbers) {
+  start(10, 512);
+  const Status blocks = EngineCore::check(options_, request(counted(30), 30));
+  EXPECT_EQ(blocks.code(), Code::kInvalid);
+  EXPECT_NE(blocks.text().find("15"), std::string::npos);
+  EXPECT_NE(blocks.text().find("10"), std::string::npos);
+  EXPECT_NE(EngineCore::check(options_, request(counted(200), 1)).text().find("200"), std::string::npos);
+  EXPECT_EQ(EngineCore::check(options_, request({}, 1)).code(), Code::kInvalid);
+  EXPECT_EQ(EngineCore::check(options_, request({kVocab}, 1)).code(), Code::kInvalid);
+}
+
+TEST_F(EngineCoreTest, ADeadlineEndsARequestWhereverItIs) {
+  start(100, 4, /*sequences=*/1);
+  auto late = request(counted(33), 4);
+  late.deadline = clock_.now() + std::chrono::seconds(1);
+  const auto running = add(late);
+  const auto waiting = add(late);
+  core_->step();
+  clock_.advance(std::chrono::seconds(2));
+  run();
+  EXPECT_EQ(running->failure.code(), Code::kDeadline);
+  EXPECT_EQ(waiting->failure.code(), Code::kDeadline);
+}
+
+TEST_F(EngineCoreTest, AFailedStepFailsItsSequencesAndTheNextRequestIsServed) {
+  start(100, 512);
+  const auto lost = add(request(counted(9), 4));
+  runner_->fail_next = true;
+  run();
+  EXPECT_EQ(lost->failure.code(), Code::kUnavailable);
+  const auto served = add(request(counted(9), 4));
+  run();
+  EXPECT_EQ(served->tokens.size(), 4u);
+}
+
+TEST_F(EngineCoreTest, HigherPriorityIsAdmittedFirst) {
+  start(100, 512, /*sequences=*/1);
+  const auto low = add(request(counted(9, 1), 3));
+  auto urgent = request(counted(9, 2), 3);
+  urgent.priority = 1;
+  const auto high = add(urgent);
+  for (int i = 0; i < 3; ++i) core_->step();
+  EXPECT_TRUE(high->finish.has_value());
+  EXPECT_TRUE(low->tokens.empty());
+  run();
+}
+
+// Random arrivals and cancels in pools so small that sequences are preempted all the time: every answer is the one it would have been
+// alone, every block comes back, and the events tell the cache.
+TEST_F(EngineCoreTest, AnswersDoNotDependOnWhatElseRuns) {
+  uint64_t preempted = 0;
+  for (uint32_t seed = 0; seed < 60; ++seed) {
+    std::mt19937 random(seed);
+    std::vector<GenerateRequest> requests;
+    std::vector<std::vector<TokenId>> expected;
+    for (int i = 0; i < 12; ++i) {
+      requests.push_back(request(counted(1 + random() % 40, random() % 3), 1 + random() % 25));
+      requests.back().priority = static_cast<int32_t>(random() % 3);
+      expected.push_back(alone(requests.back()));
+    }
+    start(17 + random() % 20, 1 + random() % 40, 1 + random() % 12);
+    events_.blocks.clear();
+    std::vector<std::pair<std::shared_ptr<Collected>, bool>> sinks;
+    for (const GenerateRequest& one : requests) {
+      sinks.emplace_back(add(one), false);
+      for (uint32_t i = random() % 4; i > 0 && core_->has_work(); --i) core_->step();
+      if (random() % 6 == 0) {
+        core_->cancel(SequenceId{last_id_});
+        sinks.back().second = true;
+      }
+    }
+    run();
+    for (size_t i = 0; i < sinks.size(); ++i) {
+      if (sinks[i].second) continue;
+      ASSERT_EQ(sinks[i].first->tokens, expected[i]) << "seed " << seed << " request " << i;
+    }
+    const std::string text = metrics_.expose();
+    preempted = std::stoull(text.substr(text.find("\ndynamo_engine_preemptions_total ") + 33));
+  }
+  EXPECT_GT(preempted, 100u);
+}
+
+}  // namespace
+}  // namespace dynamo::engine
