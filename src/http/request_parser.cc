@@ -188,6 +188,7 @@ RequestParser::State RequestParser::Impl::parse_body() {
 
 RequestParser::RequestParser(RequestLimits limits) : impl_(std::make_unique<Impl>(limits)) {}
 RequestParser::~RequestParser() = default;
+RequestParser::RequestParser(RequestParser&&) noexcept = default;
 
 RequestParser::State RequestParser::push(std::string_view bytes) {
   impl_->buffer.append(bytes);

@@ -31,6 +31,7 @@ class RequestParser {
 
   explicit RequestParser(RequestLimits limits);
   ~RequestParser();
+  RequestParser(RequestParser&&) noexcept;
 
   // Takes bytes; those after a complete request wait for the next. Returns: where it stands.
   State push(std::string_view bytes);

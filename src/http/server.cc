@@ -365,8 +365,8 @@ void Server::stop(Time until) {
     state->changed.notify_all();
   });
   close_all(/*is_hard=*/false);
-  const auto is_quiet = [&] {
-    return state->connections.empty() && !state->is_accepting && !state->acceptor.is_open();
+  const auto is_quiet = [&]() REQUIRES(state->mutex) {
+    return state->connections.empty() && !state->is_accepting && !state->is_open;
   };
   state->changed.wait_until(state->mutex, until, is_quiet);
   while (!is_quiet()) {
