@@ -1125,8 +1125,10 @@ std::string strftime_text(std::chrono::system_clock::time_point now, const std::
 
 bool Interpreter::attribute(const Value& object, const std::string& name, Value* out) {
   if (!refuse_undefined(object)) return false;
-  if (name.starts_with("__"))
-    return fail(fmt::format("access to attribute '{}' of '{}' object is unsafe.", name, object.type_name()));
+  if (name.starts_with("__")) {
+    *out = Value::undefined(fmt::format("access to attribute {} of {} object is unsafe", name, object.type_name()));
+    return true;
+  }
   const auto& methods = methods_of(object);
   if (const auto found = methods.find(name); found != methods.end()) {
     *out = Value::callable(

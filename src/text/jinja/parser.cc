@@ -12,6 +12,8 @@ namespace {
 using Kind = Expression::Kind;
 using Parsed = Result<ExpressionPtr>;
 
+constexpr uint32_t kMaxLinks = 4000;
+
 class Parser {
  public:
   Parser(std::vector<Token> tokens, uint32_t max_depth) : tokens_(std::move(tokens)), max_depth_(max_depth) {}
@@ -54,6 +56,10 @@ class Parser {
     ~Deeper() { --parser->depth_; }
     Parser* parser;
   };
+  // Counts one more operator, filter or call of an expression: each is a level of its tree.
+  Status link() {
+    return ++links_ > kMaxLinks ? wrong(fmt::format("an expression of more than {} operations", kMaxLinks)) : Status();
+  }
   Status check_depth() const {
     return depth_ > max_depth_ ? wrong(fmt::format("nested deeper than {} levels", max_depth_)) : Status();
   }
@@ -77,6 +83,7 @@ class Parser {
     TRY_STATUS(check_depth());
     TRY(ExpressionPtr value, parse_or());
     while (takes_condition && is_name("if")) {
+      TRY_STATUS(link());
       ExpressionPtr choice = make(Kind::kConditional);
       ++at_;
       TRY(ExpressionPtr condition, parse_or());
@@ -117,6 +124,7 @@ class Parser {
   Parsed parse_or() {
     TRY(ExpressionPtr left, parse_and());
     while (is_name("or")) {
+      TRY_STATUS(link());
       ExpressionPtr both = make(Kind::kOr);
       ++at_;
       TRY(ExpressionPtr right, parse_and());
@@ -127,6 +135,7 @@ class Parser {
   Parsed parse_and() {
     TRY(ExpressionPtr left, parse_not());
     while (is_name("and")) {
+      TRY_STATUS(link());
       ExpressionPtr both = make(Kind::kAnd);
       ++at_;
       TRY(ExpressionPtr right, parse_not());
@@ -178,6 +187,7 @@ class Parser {
         if (both->name.empty() && take_operator(sign)) both->name = sign;
       }
       if (both->name.empty()) return left;
+      TRY_STATUS(link());
       TRY(ExpressionPtr right, next());
       left = with(std::move(both), std::move(left), std::move(right));
     }
@@ -299,6 +309,7 @@ class Parser {
 
   Parsed parse_postfix(ExpressionPtr value) {
     for (;;) {
+      TRY_STATUS(link());
       if (is_operator(".")) {
         ExpressionPtr member = make(Kind::kAttribute);
         ++at_;
@@ -372,6 +383,7 @@ class Parser {
 
   Parsed parse_filters(ExpressionPtr value) {
     for (;;) {
+      TRY_STATUS(link());
       if (is_operator("|")) {
         ExpressionPtr filter = make(Kind::kFilter);
         ++at_;
@@ -416,6 +428,7 @@ class Parser {
     for (;;) {
       auto statement = std::make_unique<Statement>();
       statement->line = token().line;
+      links_ = 0;
       if (token().kind == Token::Kind::kText) {
         statement->text = tokens_[at_++].text;
       } else if (token().kind == Token::Kind::kOutputBegin) {
@@ -613,6 +626,7 @@ class Parser {
   uint32_t max_depth_;
   size_t at_ = 0;
   uint32_t depth_ = 0;
+  uint32_t links_ = 0;  // of the statement being parsed
   int loops_ = 0;
 };
 
