@@ -76,8 +76,8 @@ constexpr const char* kValues[] = {"0",
                                    "{\"t\":\"a.safetensors\"}",
                                    "{\"t\":\"../a.safetensors\"}",
                                    "[{\"name\":\"default\",\"template\":\"T\"}]",
-                                   "{\"rope_type\":\"llama3\",\"rope_theta\":1e6,\"factor\":8,\"low_freq_factor\":1,"
-                                   "\"high_freq_factor\":4}",
+                                   ("{\"rope_type\":\"llama3\",\"rope_theta\":1e6,\"factor\":8,\"low_freq_factor\":1,"
+                                    "\"high_freq_factor\":4}"),
                                    "{\"type\":\"yarn\"}",
                                    "{\"quant_method\":7}"};
 
