@@ -32,8 +32,8 @@ class SmolLm2 : public ::testing::TestWithParam<kernels::CpuLevel> {
     decoder_ = std::move(decoder).value();
   }
 
-  // The scalar level is the definition, not fast: it gets the start of the text.
-  size_t tokens_to_check(size_t all) const { return GetParam() == kernels::CpuLevel::kScalar ? 64 : all; }
+  // Of the golden's text. The scalar level is the definition, not fast: it gets less.
+  size_t tokens_to_check() const { return GetParam() == kernels::CpuLevel::kScalar ? 32 : golden_.tokens.size(); }
 
   const testing::SmolLm2Golden golden_ = testing::read_smollm2_golden(DYNAMO_SOURCE_DIR "/src/model/testdata");
   testing::TestSequence sequence_{.blocks = testing::blocks_in_order(kBlocks)};
@@ -54,7 +54,7 @@ struct Centred {
 
 TEST_P(SmolLm2, LogitsAreThoseOfTheFp32TruthToOnePerCent) {
   const size_t vocab = decoder_->config().vocab_size;
-  const auto tokens = std::span(golden_.tokens).first(tokens_to_check(golden_.tokens.size()));
+  const auto tokens = std::span(golden_.tokens).first(tokens_to_check());
   const std::vector<float> all = testing::run_chunks(decoder_.get(), &sequence_, tokens, /*chunk=*/64);
   double error = 0;
   double power = 0;
