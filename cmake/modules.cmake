@@ -3,7 +3,7 @@
 # Makes from the folder src/NAME: the library dynamo_NAME; from testing/, if present, dynamo_NAME_testing; one test program
 # NAME_tests registered with ctest; NAME_bench; one fuzzer per *_fuzz.cc; one program per *_tool.cc, built when asked for
 # by its name.
-# TEST_LINK names libraries that only the tests use, such as another module's fakes (dynamo_generate_testing).
+# TEST_LINK names libraries that only the tests and benchmarks use, such as another module's fakes (dynamo_generate_testing).
 # ASYNC modules see Boost.Asio in their public headers and share a precompiled header that holds it.
 set(DYNAMO_PCH_PLAIN <algorithm> <array> <atomic> <chrono> <cstdint> <cstring> <functional> <map> <memory> <mutex>
     <optional> <span> <string> <string_view> <thread> <unordered_map> <utility> <variant> <vector> <fmt/format.h>)
@@ -99,7 +99,7 @@ function(dynamo_module name)
   endif()
   if(DYNAMO_TESTS AND benches AND NOT DYNAMO_FUZZ AND NOT DYNAMO_SANITIZER)
     add_executable(${name}_bench EXCLUDE_FROM_ALL ${benches})
-    target_link_libraries(${name}_bench PRIVATE ${self} benchmark::benchmark benchmark::benchmark_main)
+    target_link_libraries(${name}_bench PRIVATE ${self} ${M_TEST_LINK} benchmark::benchmark benchmark::benchmark_main)
     target_compile_definitions(${name}_bench PRIVATE DYNAMO_SOURCE_DIR="${CMAKE_SOURCE_DIR}")
     dynamo_pch(${name}_bench ${kind})
   endif()

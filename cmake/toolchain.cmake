@@ -27,7 +27,8 @@ if(DYNAMO_SANITIZER)
   add_link_options(-fsanitize=${DYNAMO_SANITIZER})
   if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
     # g++ 12 reports false -Wmaybe-uninitialized and friends under its sanitizers.
-    add_compile_options(-Wno-error=maybe-uninitialized -Wno-error=tsan -Wno-maybe-uninitialized -Wno-tsan)
+    add_compile_options(-Wno-error=maybe-uninitialized -Wno-error=tsan -Wno-maybe-uninitialized -Wno-tsan
+                        -Wno-mismatched-new-delete)
   endif()
 endif()
 if(DYNAMO_FUZZ)
