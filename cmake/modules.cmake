@@ -3,6 +3,7 @@
 # Makes from the folder src/NAME: the library dynamo_NAME; from testing/, if present, dynamo_NAME_testing; one test program
 # NAME_tests registered with ctest; NAME_bench; one fuzzer per *_fuzz.cc; one program per *_tool.cc, built when asked for
 # by its name.
+# A *.proto becomes "NAME/x.pb.h" (lite runtime; with gRPC's "x.grpc.pb.h" if it has a service); its C++ is compiled without warnings.
 # TEST_LINK names libraries that only the tests and benchmarks use, such as another module's fakes (dynamo_generate_testing).
 # ASYNC modules see Boost.Asio in their public headers and share a precompiled header that holds it.
 set(DYNAMO_PCH_PLAIN <algorithm> <array> <atomic> <chrono> <cstdint> <cstring> <functional> <map> <memory> <mutex>
@@ -28,6 +29,25 @@ function(dynamo_pch target kind)
     target_precompile_headers(${owner} PRIVATE ${headers})
   endif()
   target_precompile_headers(${target} REUSE_FROM ${owner})
+endfunction()
+
+# Sets `out` to the C++ sources generated from `proto`, which lies in src/.
+function(dynamo_generate_proto proto out)
+  file(RELATIVE_PATH path ${CMAKE_SOURCE_DIR}/src ${proto})
+  string(REGEX REPLACE "\\.proto$" "" base ${CMAKE_BINARY_DIR}/generated/${path})
+  file(STRINGS ${proto} services REGEX "^service ")
+  set(sources ${base}.pb.cc)
+  set(outputs ${base}.pb.cc ${base}.pb.h)
+  set(flags --cpp_out=lite:${CMAKE_BINARY_DIR}/generated)
+  if(services)
+    list(APPEND sources ${base}.grpc.pb.cc)
+    list(APPEND outputs ${base}.grpc.pb.cc ${base}.grpc.pb.h)
+    list(APPEND flags --grpc_out=${CMAKE_BINARY_DIR}/generated --plugin=protoc-gen-grpc=${GRPC_PLUGIN})
+  endif()
+  file(MAKE_DIRECTORY ${CMAKE_BINARY_DIR}/generated)
+  add_custom_command(OUTPUT ${outputs} DEPENDS ${proto}
+    COMMAND ${PROTOC} --proto_path=${CMAKE_SOURCE_DIR}/src ${flags} ${path})
+  set(${out} ${sources} PARENT_SCOPE)
 endfunction()
 
 function(dynamo_module name)
@@ -68,8 +88,18 @@ function(dynamo_module name)
         "-Wno-uninitialized;$<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized>;-mavx512f;-mavx512bw;-mavx512vl;-mavx512dq;-mavx512vnni;-mfma;-mf16c;-mprefer-vector-width=512;-O3")
     endif()
   endforeach()
+  file(GLOB_RECURSE protos CONFIGURE_DEPENDS ${dir}/*.proto)
+  set(generated "")
+  foreach(proto ${protos})
+    dynamo_generate_proto(${proto} from_proto)
+    list(APPEND generated ${from_proto})
+  endforeach()
+  if(generated)
+    set_source_files_properties(${generated} PROPERTIES SKIP_PRECOMPILE_HEADERS ON COMPILE_OPTIONS -w)
+    list(APPEND M_LINK dynamo_generated)
+  endif()
   if(sources)
-    add_library(dynamo_${name} STATIC ${sources})
+    add_library(dynamo_${name} STATIC ${sources} ${generated})
     target_link_libraries(dynamo_${name} PUBLIC dynamo_flags Threads::Threads fmt::fmt ${M_LINK})
     dynamo_pch(dynamo_${name} ${kind})
     set(self dynamo_${name})

@@ -34,3 +34,8 @@ endif()
 if(DYNAMO_FUZZ)
   add_compile_options(-fsanitize=fuzzer-no-link)
 endif()
+
+# What is generated from *.proto. Its headers are not ours: no warnings from them.
+add_library(dynamo_generated INTERFACE)
+target_include_directories(dynamo_generated SYSTEM INTERFACE ${CMAKE_BINARY_DIR}/generated)
+target_link_libraries(dynamo_generated INTERFACE PkgConfig::PROTOBUF_LITE)

@@ -1,0 +1,47 @@
+// What a worker announces of itself, and how it is written down.
+//
+// etcd and the hub keep these as readable JSON, one key a worker, under the worker's lease:
+//   /dynamo/workers/<namespace>/<role>/<instance, 16 hex digits>
+// Other keys, and the members' meaning: docs/reference/discovery.md.  Threads: values and pure functions.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "base/status.h"
+
+namespace dynamo::discovery {
+
+enum class Role : uint8_t { kAggregated, kPrefill, kDecode };
+std::string_view role_name(Role role);  // "aggregated", "prefill", "decode"
+
+struct WorkerInstance {
+  uint64_t instance = 0;  // random, never 0; the same for the life of the process
+  std::string name;       // "worker-1": by role and order of arrival, claimed once so that every frontend says the same
+  Role role = Role::kAggregated;
+  std::string model;          // served name
+  std::string address;        // "10.0.0.1:4711", of the request plane
+  uint32_t block_tokens = 0;  // JSON: block_size
+  uint32_t total_blocks = 0;
+  uint32_t max_batch_tokens = 0;  // tokens of one engine step
+  uint32_t context_length = 0;    // prompt and answer together
+  std::string model_digest;       // of card, tokenizer and template: workers of one model must agree
+  std::string transfer;           // KV transfer backends it can do, comma-separated; empty: none
+  int64_t started_at = 0;         // Unix milliseconds
+  std::string version;            // of the program
+  bool operator==(const WorkerInstance&) const = default;
+};
+
+std::string instance_text(uint64_t instance);  // as keys and subjects have it
+std::string workers_prefix(std::string_view name_space);
+std::string key_of(std::string_view name_space, const WorkerInstance& worker);
+std::string to_json(const WorkerInstance& worker);
+// Errors: kCorrupt (not a JSON object, or a member missing, of the wrong type or out of range, by name). Unknown members are
+// ignored: a newer worker may say more.
+Result<WorkerInstance> worker_from_json(std::string_view json);
+
+// A name as part of a key: "Qwen/Qwen3-0.6B" is "qwen--qwen3-0-6b". Different names may share a slug; values hold the name.
+std::string slug_of(std::string_view name);
+
+}  // namespace dynamo::discovery

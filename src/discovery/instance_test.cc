@@ -1,0 +1,72 @@
+#include "discovery/instance.h"
+
+#include <gtest/gtest.h>
+
+namespace dynamo::discovery {
+namespace {
+
+WorkerInstance example() {
+  return {.instance = 0x1fULL << 40,
+          .name = "worker-1",
+          .role = Role::kDecode,
+          .model = "Qwen/Qwen3-0.6B",
+          .address = "10.0.0.1:4711",
+          .block_tokens = 16,
+          .total_blocks = 2048,
+          .max_batch_tokens = 512,
+          .context_length = 8192,
+          .model_digest = "00ff",
+          .transfer = "tcp,shm",
+          .started_at = 1700000000000,
+          .version = "0.1.0"};
+}
+
+TEST(WorkerInstance, ComesBackFromItsJson) {
+  const auto read = worker_from_json(to_json(example()));
+  ASSERT_TRUE(read.is_ok()) << read.status().to_string();
+  EXPECT_EQ(*read, example());
+  EXPECT_EQ(key_of("ns", example()), "/dynamo/workers/ns/decode/00001f0000000000");
+}
+
+TEST(WorkerInstance, MembersThatItDoesNotKnowAreIgnored) {
+  std::string text = to_json(example());
+  text.insert(1, R"("later":{"x":[1]},)");
+  EXPECT_EQ(worker_from_json(text).value(), example());
+}
+
+TEST(WorkerInstance, WhatIsWrongIsNamed) {
+  const std::string good = to_json(example());
+  const auto with = [&](std::string_view from, std::string_view to) {
+    std::string text = good;
+    const size_t at = text.find(from);
+    CHECK(at != std::string::npos);
+    return text.replace(at, from.size(), to);
+  };
+  const std::pair<std::string, const char*> cases[] = {
+      {"garbage", "JSON"},
+      {"[]", "JSON"},
+      {std::string(100, '['), "JSON"},
+      {with(R"("block_size":16)", R"("block_size":0)"), "block_size"},
+      {with(R"("block_size":16)", R"("block_size":"16")"), "block_size"},
+      {with(R"("block_size":16)", R"("block_size":-16)"), "block_size"},
+      {with(R"("block_size":16)", R"("block_size":1.5)"), "block_size"},
+      {with(R"("total_blocks":2048,)", ""), "total_blocks"},
+      {with(R"("role":"decode")", R"("role":"chef")"), "chef"},
+      {with("00001f0000000000", "00001G0000000000"), "instance"},
+      {with("00001f0000000000", "0"), "instance"},
+      {with(R"("name":"worker-1")", R"("name":"")"), "name"},
+  };
+  for (const auto& [text, named] : cases) {
+    const auto read = worker_from_json(text);
+    ASSERT_EQ(read.status().code(), Code::kCorrupt) << text;
+    EXPECT_NE(read.status().text().find(named), std::string::npos) << read.status().text();
+  }
+}
+
+TEST(Slug, IsLowerCaseAndFitForAKey) {
+  EXPECT_EQ(slug_of("Qwen/Qwen3-0.6B"), "qwen--qwen3-0-6b");
+  EXPECT_EQ(slug_of("a b\xC3\xA9_c"), "a-b--_c");
+}
+
+}  // namespace
+}  // namespace dynamo::discovery
