@@ -121,15 +121,55 @@ class OneModel final : public openai::ModelDirectory {
   std::shared_ptr<const openai::ServedModel> model_;
 };
 
+// SIGINT and SIGTERM, taken one by one by the main thread; every other thread has them blocked.
+class StopSignals {
+ public:
+  StopSignals() {
+    sigemptyset(&signals_);
+    sigaddset(&signals_, SIGINT);
+    sigaddset(&signals_, SIGTERM);
+    pthread_sigmask(SIG_BLOCK, &signals_, nullptr);
+  }
+  int wait() const {
+    int signal = 0;
+    sigwait(&signals_, &signal);
+    return signal;
+  }
+  // A signal has come that nobody has taken.
+  bool is_pending() const {
+    sigset_t pending;
+    sigpending(&pending);
+    return sigismember(&pending, SIGINT) == 1 || sigismember(&pending, SIGTERM) == 1;
+  }
+  // From now on a signal ends the program at once.
+  void release() const {
+    struct sigaction at_once{};
+    at_once.sa_handler = [](int signal) { _exit(128 + signal); };
+    sigaction(SIGINT, &at_once, nullptr);
+    sigaction(SIGTERM, &at_once, nullptr);
+    pthread_sigmask(SIG_UNBLOCK, &signals_, nullptr);
+  }
+
+ private:
+  sigset_t signals_{};
+};
+
 using Workers = std::vector<std::unique_ptr<worker::ModelWorker>>;
 
-Result<Workers> start_workers(const ServeFlags& flags, const worker::ModelFiles& files, Metrics* metrics) {
+Result<Workers> start_workers(const ServeFlags& flags, const worker::ModelFiles& files, const StopSignals& signals,
+                              Metrics* metrics) {
   Workers workers;
   Progress progress("loading " + files.card.name);
   for (uint32_t i = 0; i < flags.workers; ++i) {
     worker::WorkerOptions options = flags.worker;
     options.name = fmt::format("worker-{}", i + 1);
-    const auto show = [&](double done) { progress.update((i + done) / flags.workers); };
+    const auto show = [&](double done) {
+      if (signals.is_pending()) {
+        LOG(info, "stopped while loading");
+        std::_Exit(0);  // nothing is served yet, so nothing has to end in order
+      }
+      progress.update((i + done) / flags.workers);
+    };
     TRY(auto started, worker::ModelWorker::start(files, options, metrics, show));
     LOG(info, "worker ready", {"worker", options.name}, {"with", started->description()});
     workers.push_back(std::move(started));
@@ -169,33 +209,6 @@ boost::json::object health_of(const Workers& workers) {
   return {{"instances", std::move(instances)}};
 }
 
-// SIGINT and SIGTERM, taken one by one by the main thread; every other thread has them blocked.
-class StopSignals {
- public:
-  StopSignals() {
-    sigemptyset(&signals_);
-    sigaddset(&signals_, SIGINT);
-    sigaddset(&signals_, SIGTERM);
-    pthread_sigmask(SIG_BLOCK, &signals_, nullptr);
-  }
-  int wait() const {
-    int signal = 0;
-    sigwait(&signals_, &signal);
-    return signal;
-  }
-  // From now on a signal ends the program at once.
-  void release() const {
-    struct sigaction at_once{};
-    at_once.sa_handler = [](int signal) { _exit(128 + signal); };
-    sigaction(SIGINT, &at_once, nullptr);
-    sigaction(SIGTERM, &at_once, nullptr);
-    pthread_sigmask(SIG_UNBLOCK, &signals_, nullptr);
-  }
-
- private:
-  sigset_t signals_{};
-};
-
 std::string url_of(const http::ServerOptions& options, uint16_t port) {
   const bool is_any = options.host == "0.0.0.0" || options.host == "::";
   const std::string host = is_any ? "127.0.0.1" : options.host;
@@ -221,7 +234,7 @@ Status serve(ServeFlags flags) {
     stop_all();
     return files.status();
   }
-  auto started = start_workers(flags, *files, &metrics);
+  auto started = start_workers(flags, *files, signals, &metrics);
   if (!started.is_ok()) {
     stop_all();
     return started.status();

@@ -77,6 +77,7 @@ Task<Status> SocketResponse::write_all(std::string first, std::string second) {
   // Most writes fit the socket's buffer: try without waiting, then wait with a deadline for what is left.
   size_t written = socket_->write_some(buffers, error);
   if (error && error != asio::error::would_block && error != asio::error::try_again) {
+    has_failed_ = true;
     co_return unavailable("the client is gone: " + error.message());
   }
   if (error) written = 0;
@@ -88,6 +89,7 @@ Task<Status> SocketResponse::write_all(std::string first, std::string second) {
       const size_t offset = written < first.size() ? written : written - first.size();
       const asio::const_buffer rest = asio::buffer(current) + offset;
       written += co_await socket_->async_write_some(rest, asio::redirect_error(asio::use_awaitable, error));
+      has_failed_ = limit.has_passed() || error;
       if (limit.has_passed()) co_return deadline("the client does not read");
       if (error) co_return unavailable("the client is gone: " + error.message());
     }

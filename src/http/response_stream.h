@@ -24,6 +24,7 @@ class SocketResponse final : public ResponseWriter {
 
   bool has_begun() const { return stage_ != Stage::kNothing; }
   bool is_complete() const { return stage_ == Stage::kComplete; }
+  bool has_failed() const { return has_failed_; }  // the client is gone or does not read
   // The connection can carry another request.
   bool keeps_alive() const { return keeps_alive_ && is_complete(); }
 
@@ -38,6 +39,7 @@ class SocketResponse final : public ResponseWriter {
   int version_;
   bool is_head_;
   bool keeps_alive_;
+  bool has_failed_ = false;
   Stage stage_ = Stage::kNothing;
 };
 

@@ -309,7 +309,7 @@ Task<void> Server::State::handle(const Handler* handler, const Request* request,
   } catch (const std::exception& thrown) {
     failure = thrown.what();
   }
-  if (failure.empty() && response->is_complete()) co_return;
+  if (failure.empty() && (response->is_complete() || response->has_failed())) co_return;
   LOG(error, "a handler failed", {"method", request->method}, {"path", request->path},
       {"why", failure.empty() ? "it left the response unfinished" : failure});
   if (!response->has_begun()) {

@@ -5,8 +5,12 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "model/mapped_file.h"
 #include "model/testing/gguf_writer.h"
+#include "model/testing/smollm2.h"
 #include "model/tokenizer_check.h"
+#include "text/testing/token_vectors.h"
+#include "text/tokenizer.h"
 
 namespace dynamo::model {
 namespace {
@@ -39,6 +43,22 @@ Result<text::TokenizerSpec> read(const Parts& parts) {
   const auto file = GgufFile::parse(std::as_bytes(std::span(bytes)));
   CHECK_OK(file);
   return gguf_tokenizer(*file);
+}
+
+TEST(GgufTokenizer, TheDefaultModelsTokenizerEqualsTheTokenizersPackage) {
+  const std::string path = testing::smollm2_path();
+  if (path.empty()) GTEST_SKIP() << testing::kSmolLm2Missing;
+  const auto mapped = MappedFile::open(path);
+  CHECK_OK(mapped);
+  const auto file = GgufFile::parse(mapped->bytes());
+  CHECK_OK(file);
+  auto spec = gguf_tokenizer(*file);
+  CHECK_OK(spec);
+  const auto tokenizer = text::Tokenizer::create(std::move(spec).value());
+  CHECK_OK(tokenizer);
+  const auto checked = text::check_vectors(**tokenizer, DYNAMO_SOURCE_DIR "/src/text/testdata", "smollm2");
+  ASSERT_TRUE(checked.is_ok()) << checked.status().to_string();
+  EXPECT_GE(*checked, 300U);
 }
 
 TEST(GgufTokenizer, TypesTellSpecialUserDefinedAndUnusedTokensApart) {

@@ -50,6 +50,20 @@ std::optional<ApiError> fit(const PreparedRequest& request, const std::string& p
   return error.take();
 }
 
+// A text that cannot fit the context, told by its length alone: tokenizing megabytes only to refuse them would cost a second.
+std::optional<ApiError> fit_text(const ServedModel& model, const std::string& text, const std::string& param) {
+  const size_t least = model.tokenizer->least_tokens(text.size());
+  if (least < model.card.context_length) return std::nullopt;
+  ApiError error;
+  error.param = param;
+  error.error_code = "context_length_exceeded";
+  error.message = fmt::format(
+      "This model's maximum context length is {} tokens. However, your prompt of {} bytes has at least {}. Please "
+      "reduce its length.",
+      model.card.context_length, text.size(), least);
+  return error;
+}
+
 json::object template_variables(ChatRequest* request, const ModelCard& card) {
   json::object variables = std::move(request->template_values);
   variables["messages"] = std::move(request->messages);
@@ -106,6 +120,7 @@ std::optional<ApiError> prepare_chat(ChatRequest request, std::chrono::system_cl
     return ApiError{Code::kInvalid, "The chat template does not show the last message, so it cannot be continued.",
                     "continue_final_message", "invalid_value"};
   }
+  if (auto wrong = fit_text(model, *text, "messages")) return wrong;
   out->prompts.resize(1);
   out->prompts[0].tokens = model.tokenizer->encode(*text);
   return fit(*out, "messages", &out->prompts[0]);
@@ -137,6 +152,7 @@ std::optional<ApiError> prepare_completion(CompletionRequest request, PreparedRe
       if (request.echoes) prompt.echo = model.tokenizer->decode(prompt.tokens, out->options.skips_special_tokens);
     } else {
       auto& text = std::get<std::string>(request.prompts[i]);
+      if (auto wrong = fit_text(model, text, param)) return wrong;
       text::Tokenizer::EncodeOptions options;
       options.adds_special = true;
       prompt.tokens = model.tokenizer->encode(text, options);

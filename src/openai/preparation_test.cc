@@ -66,6 +66,14 @@ TEST(PrepareChat, WithoutMaxTokensTheRestOfTheContextIsTheAnswers) {
   EXPECT_EQ(chat(user("Hi") + R"(,"max_tokens":235)").prompts[0].max_tokens, 235U);
 }
 
+TEST(PrepareChat, APromptFarPastTheContextIsRefusedWithoutTokenizingIt) {
+  const ApiError prompt = refused(Endpoint::kChat, user(std::string(1000000, 'x')));
+  EXPECT_EQ(prompt.error_code, "context_length_exceeded");
+  EXPECT_THAT(prompt.message, HasSubstr("256 tokens. However, your prompt of 10000"));
+  EXPECT_THAT(refused(Endpoint::kCompletions, R"("prompt":")" + std::string(1000000, 'x') + '"').message,
+              HasSubstr("has at least"));
+}
+
 TEST(PrepareChat, APromptPastTheContextIsRefusedWithBothNumbers) {
   const ApiError prompt = refused(Endpoint::kChat, user(std::string(300, 'x')));
   EXPECT_EQ(prompt.error_code, "context_length_exceeded");

@@ -1,6 +1,7 @@
 #include "text/tokenizer.h"
 
 #include <algorithm>
+#include <bitset>
 #include <unordered_map>
 
 #include <fmt/format.h>
@@ -24,6 +25,7 @@ struct Tokenizer::State {
   std::vector<TokenId> suffix_ids;
   bool normalizes_nfc = false;
   bool adds_prefix_space = false;
+  size_t most_token_bytes = 0;  // that one token takes of a text; 0: no bound
 
   using Tokens = std::vector<TokenId>;
 
@@ -68,6 +70,8 @@ struct Tokenizer::State {
 namespace {
 
 constexpr TokenId kMostTokens = 1u << 24;
+constexpr size_t kNfcShrinks =
+    4;  // NFC makes no text shorter than a quarter: three Hangul jamo, 9 bytes, become one of 3
 
 Status check_added(const TokenizerSpec& spec) {
   std::unordered_map<std::string_view, TokenId> contents;
@@ -91,6 +95,23 @@ Status check_ids(const std::vector<TokenId>& ids, size_t vocab_size) {
   for (const TokenId id : ids)
     if (id >= vocab_size) return invalid(fmt::format("id {} put around every text is not in the vocabulary", id));
   return Status();
+}
+
+// How many bytes of a text can become one token; 0: any number.
+size_t most_bytes_of_a_token(const TokenizerSpec& spec, const Bpe& bpe) {
+  size_t most = 1;
+  std::bitset<256> known;  // bytes without a token vanish
+  for (TokenId id = 0; id < bpe.size(); ++id) {
+    const std::string_view bytes = bpe.bytes(id);
+    most = std::max(most, bytes.size());
+    if (bytes.size() == 1) known.set(static_cast<unsigned char>(bytes[0]));
+  }
+  if (!known.all()) return 0;
+  for (const AddedToken& token : spec.added) {
+    if (token.lstrip || token.rstrip) return 0;
+    most = std::max(most, token.content.size());
+  }
+  return spec.normalizes_nfc ? most * kNfcShrinks : most;
 }
 
 }  // namespace
@@ -117,12 +138,14 @@ Result<std::unique_ptr<Tokenizer>> Tokenizer::create(TokenizerSpec spec) {
   state->bpe = std::move(bpe);
   state->pre_split = std::move(pre_split);
   state->is_special.assign(state->bpe.size(), false);
+  const size_t most_bytes = most_bytes_of_a_token(spec, state->bpe);
   std::vector<AddedToken> raw, normalized;
   for (AddedToken& token : spec.added) {
     if (token.content.empty()) continue;
     state->is_special[token.id] = token.is_special;
     (token.normalized ? normalized : raw).push_back(std::move(token));
   }
+  state->most_token_bytes = most_bytes;
   state->added_ids = std::move(added_ids);
   state->raw_added = AddedTokens(std::move(raw));
   state->normalized_added = AddedTokens(std::move(normalized));
@@ -156,6 +179,11 @@ std::vector<TokenId> Tokenizer::encode(std::string_view text, EncodeOptions opti
   }
   if (options.adds_special) out.insert(out.end(), state_->suffix_ids.begin(), state_->suffix_ids.end());
   return out;
+}
+
+size_t Tokenizer::least_tokens(size_t bytes) const {
+  const size_t most = state_->most_token_bytes;
+  return most == 0 ? 0 : (bytes + most - 1) / most;
 }
 
 std::string Tokenizer::decode(std::span<const TokenId> tokens, bool skip_special) const {

@@ -36,6 +36,11 @@ class Tokenizer {
   std::vector<TokenId> encode(std::string_view text, EncodeOptions options) const;
   std::vector<TokenId> encode(std::string_view text) const { return encode(text, EncodeOptions{}); }
 
+  // A text of `bytes` bytes has at least this many tokens, put-around ones aside. Tells without encoding it that a text is
+  // far too long; 0 for a tokenizer of which nothing can be said (an added token swallows the white space around it, or
+  // bytes without a token vanish).
+  size_t least_tokens(size_t bytes) const;
+
   // The bytes that the tokens stand for; what is no UTF-8 in them becomes U+FFFD, one for each maximal subpart (which is
   // what Python and Rust do). Ids out of range are left out.
   std::string decode(std::span<const TokenId> tokens, bool skip_special) const;

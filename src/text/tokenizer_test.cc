@@ -156,6 +156,22 @@ TEST(Tokenizer, SwallowsLongWhiteSpaceInGoodTime) {
   EXPECT_EQ(tokenizer->encode(std::string(1'000'000, ' ')).size(), 1'000'000u);
 }
 
+TEST(Tokenizer, TellsFromItsLengthHowManyTokensATextHasAtLeast) {
+  for (const char* name : {"gpt2", "llama3", "qwen2", "smollm"}) {
+    const auto tokenizer = load(name);
+    size_t bound = 0;
+    for (const char* text :
+         {"", "a", "the the the", "        ", "Ünïcödé", "<|endoftext|><|endoftext|>", "\u1112\u1161\u11AB"}) {
+      std::string many;
+      for (int i = 0; i < 100; ++i) many += text;
+      EXPECT_LE(tokenizer->least_tokens(many.size()), tokenizer->encode(many).size()) << name << ": " << text;
+      bound = std::max(bound, tokenizer->least_tokens(many.size()));
+    }
+    EXPECT_GT(bound, 0U) << name;
+  }
+  EXPECT_EQ(small_tokenizer()->least_tokens(1000), 0U);  // it lacks bytes
+}
+
 TEST(Tokenizer, EncodesTheSameOnManyThreads) {
   const auto tokenizer = load("qwen2");
   const std::string text = read_text_file(kData + "/texts.jsonl").value();

@@ -9,16 +9,13 @@
 #include <map>
 
 #include "text/jinja/interpreter.h"
+#include "text/jinja/python_text.h"
 
 namespace dynamo::text::jinja {
 namespace {
 
-constexpr std::string_view kBlanks = " \t\n\r\f\v";
-
 bool is_blank(std::string_view character) {
-  return (character.size() == 1 && kBlanks.find(character[0]) != std::string_view::npos) || character == "\u00a0" ||
-         character == "\u3000" || character == "\u0085" || character == "\u2028" || character == "\u2029" ||
-         (character >= "\u2000" && character <= "\u200a");
+  return (classes_of(character) & kSpace) != 0;
 }
 
 std::string strip(std::string_view text, const Value* chars, bool left, bool right) {
@@ -34,76 +31,6 @@ std::string strip(std::string_view text, const Value* chars, bool left, bool rig
   while (right && last > first && goes(all[last - 1])) --last;
   std::string out;
   for (size_t i = first; i < last; ++i) out += all[i];
-  return out;
-}
-
-// Case mapping of ASCII, Latin-1, Greek and Cyrillic letters; others stay.
-uint32_t point_of(std::string_view c) {
-  const auto byte = [&](size_t i) { return static_cast<unsigned char>(c[i]); };
-  if (c.size() == 1) return byte(0);
-  uint32_t point = c.size() == 2 ? byte(0) & 31 : c.size() == 3 ? byte(0) & 15 : byte(0) & 7;
-  for (size_t i = 1; i < c.size(); ++i) point = (point << 6) | (byte(i) & 63);
-  return point;
-}
-void append_point(uint32_t point, std::string* out) {
-  if (point < 0x80) {
-    *out += static_cast<char>(point);
-  } else {
-    *out += static_cast<char>(0xC0 | (point >> 6));
-    *out += static_cast<char>(0x80 | (point & 63));
-  }
-}
-bool is_upper_point(uint32_t p) {
-  return (p >= 'A' && p <= 'Z') || (p >= 0xC0 && p <= 0xDE && p != 0xD7) || (p >= 0x391 && p <= 0x3A9) ||
-         (p >= 0x400 && p <= 0x42F) || (p >= 0x100 && p <= 0x137 && p % 2 == 0);
-}
-bool is_lower_point(uint32_t p) {
-  return (p >= 'a' && p <= 'z') || (p >= 0xDF && p <= 0xFE && p != 0xF7) || (p >= 0x3B1 && p <= 0x3C9) ||
-         (p >= 0x430 && p <= 0x45F) || (p >= 0x100 && p <= 0x137 && p % 2 == 1);
-}
-bool is_letter(std::string_view c) {
-  return is_upper_point(point_of(c)) || is_lower_point(point_of(c)) || point_of(c) > 0x45F;
-}
-
-void append_cased(std::string_view c, bool upper, std::string* out) {
-  uint32_t p = point_of(c);
-  if (p >= 0x460) {
-    *out += c;
-    return;
-  }
-  if (upper && p == 0xDF) {
-    *out += "SS";
-    return;
-  }
-  if (upper && is_lower_point(p) && p != 0x3C2) {
-    p = p < 0x100 ? p - 32 : p < 0x138 ? p - 1 : p < 0x400 ? p - 32 : p < 0x450 ? p - 32 : p - 80;
-  } else if (!upper && is_upper_point(p)) {
-    p = p < 0x100 ? p + 32 : p < 0x138 ? p + 1 : p < 0x400 ? p + 32 : p < 0x410 ? p + 80 : p + 32;
-  }
-  append_point(p, out);
-}
-
-std::string cased(std::string_view text, bool upper) {
-  std::string out;
-  for (const std::string_view c : characters(text)) append_cased(c, upper, &out);
-  return out;
-}
-
-std::string capitalized(std::string_view text) {
-  const auto all = characters(text);
-  std::string out;
-  for (size_t i = 0; i < all.size(); ++i) append_cased(all[i], i == 0, &out);
-  return out;
-}
-
-// str.title(): a letter after a non-letter is upper. jinja2's filter starts words only after blanks, '-', '(', '[', '{' and '<'.
-std::string titled(std::string_view text, bool is_filter) {
-  std::string out;
-  bool starts = true;
-  for (const std::string_view c : characters(text)) {
-    append_cased(c, starts, &out);
-    starts = is_filter ? is_blank(c) || c == "-" || c == "(" || c == "[" || c == "{" || c == "<" : !is_letter(c);
-  }
   return out;
 }
 
@@ -273,9 +200,9 @@ bool flag_or(const Value* value, bool otherwise) {
 
 using Method = bool (*)(Interpreter*, const Value& object, const Arguments&, Value*);
 
-template <bool kUpper>
+template <bool kIsUpper>
 bool method_case(Interpreter*, const Value& object, const Arguments&, Value* out) {
-  *out = cased(*object.string(), kUpper);
+  *out = kIsUpper ? upper(*object.string()) : lower(*object.string());
   return true;
 }
 template <bool kLeft, bool kRight>
@@ -375,11 +302,11 @@ bool method_join(Interpreter* self, const Value& object, const Arguments& argume
   return true;
 }
 bool method_title(Interpreter*, const Value& object, const Arguments&, Value* out) {
-  *out = titled(*object.string(), false);
+  *out = title(*object.string());
   return true;
 }
 bool method_capitalize(Interpreter*, const Value& object, const Arguments&, Value* out) {
-  *out = capitalized(*object.string());
+  *out = capitalize(*object.string());
   return true;
 }
 template <bool kEnd>
@@ -398,31 +325,25 @@ bool all_characters(const Value& object, Test test, Value* out) {
   *out = !all.empty() && std::ranges::all_of(all, test);
   return true;
 }
-bool is_digit_text(std::string_view c) {
-  return c.size() == 1 && c[0] >= '0' && c[0] <= '9';
+template <uint16_t kClasses>
+bool is_of(std::string_view c) {
+  return (classes_of(c) & kClasses) != 0;
 }
 bool method_isdigit(Interpreter*, const Value& object, const Arguments&, Value* out) {
-  return all_characters(object, is_digit_text, out);
+  return all_characters(object, is_of<kDigit>, out);
 }
 bool method_isalpha(Interpreter*, const Value& object, const Arguments&, Value* out) {
-  return all_characters(object, is_letter, out);
+  return all_characters(object, is_of<kAlpha>, out);
 }
 bool method_isalnum(Interpreter*, const Value& object, const Arguments&, Value* out) {
-  return all_characters(object, [](std::string_view c) { return is_letter(c) || is_digit_text(c); }, out);
+  return all_characters(object, is_of < kAlpha | kOtherAlnum >, out);
 }
 bool method_isspace(Interpreter*, const Value& object, const Arguments&, Value* out) {
-  return all_characters(object, is_blank, out);
+  return all_characters(object, is_of<kSpace>, out);
 }
-template <bool kUpper>
+template <bool kIsUpper>
 bool method_iscase(Interpreter*, const Value& object, const Arguments&, Value* out) {
-  bool has_cased = false;
-  bool is_right = true;
-  for (const std::string_view c : characters(*object.string())) {
-    const uint32_t point = point_of(c);
-    has_cased |= is_upper_point(point) || is_lower_point(point);
-    is_right &= kUpper ? !is_lower_point(point) : !is_upper_point(point);
-  }
-  *out = has_cased && is_right;
+  *out = kIsUpper ? is_upper(*object.string()) : is_lower(*object.string());
   return true;
 }
 bool method_zfill(Interpreter* self, const Value& object, const Arguments& arguments, Value* out) {
@@ -729,7 +650,7 @@ bool filter_reverse(Interpreter* self, const Value& input, const Arguments&, Val
 }
 
 Value without_case(const Value& value) {
-  return value.string() ? Value(cased(*value.string(), false)) : value;
+  return value.string() ? Value(lower(*value.string())) : value;
 }
 
 // Sorts by key(item); false when two keys do not compare.
@@ -1015,15 +936,15 @@ bool filter_trim(Interpreter* self, const Value& input, const Arguments& argumen
   return text_filter(self, input, out,
                      [&](const std::string& text) { return strip(text, arguments.find(0, "chars"), true, true); });
 }
-template <bool kUpper>
+template <bool kIsUpper>
 bool filter_case(Interpreter* self, const Value& input, const Arguments&, Value* out) {
-  return text_filter(self, input, out, [](const std::string& text) { return cased(text, kUpper); });
+  return text_filter(self, input, out, [](const std::string& text) { return kIsUpper ? upper(text) : lower(text); });
 }
 bool filter_capitalize(Interpreter* self, const Value& input, const Arguments&, Value* out) {
-  return text_filter(self, input, out, [](const std::string& text) { return capitalized(text); });
+  return text_filter(self, input, out, [](const std::string& text) { return capitalize(text); });
 }
 bool filter_title(Interpreter* self, const Value& input, const Arguments&, Value* out) {
-  return text_filter(self, input, out, [](const std::string& text) { return titled(text, true); });
+  return text_filter(self, input, out, [](const std::string& text) { return title_words(text); });
 }
 bool filter_escape(Interpreter* self, const Value& input, const Arguments&, Value* out) {
   return text_filter(self, input, out, [](const std::string& text) { return escaped(text); });
@@ -1177,14 +1098,8 @@ bool Interpreter::test(const std::string& name, const Value& input, const Argume
       {"true", [](const Value& v) { return v.is_bool() && v.truth(); }},
       {"false", [](const Value& v) { return v.is_bool() && !v.truth(); }},
       {"escaped", [](const Value&) { return false; }},
-      {"upper",
-       [](const Value& v) {
-         return !v.str().empty() && cased(v.str(), true) == v.str() && cased(v.str(), false) != v.str();
-       }},
-      {"lower",
-       [](const Value& v) {
-         return !v.str().empty() && cased(v.str(), false) == v.str() && cased(v.str(), true) != v.str();
-       }},
+      {"upper", [](const Value& v) { return is_upper(v.str()); }},
+      {"lower", [](const Value& v) { return is_lower(v.str()); }},
       {"filter", [](const Value& v) { return v.string() && filters().contains(*v.string()); }},
   };
   static const std::map<std::string, const char*, std::less<>> kComparisons = {

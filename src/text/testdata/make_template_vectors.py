@@ -107,6 +107,8 @@ SNIPPETS = """{{ 1 + 2 * 3 ** 2 // 4 % 5 }}|{{ -7 // 2 }} {{ -7 % 3 }} {{ 7 / 2 
 {{ ' a b ' | trim }}|{{ 'xxaxx'.strip('x') }}|{{ 'a,b,,c'.split(',') }}|{{ ' a  b '.split() }}|{{ 'a b c'.split(' ', 1) }}|{{ 'a b c'.rsplit(' ', 1) }}
 {{ 'abc'.startswith(('x', 'a')) }} {{ 'abc'.endswith('bc') }} {{ 'abcabc'.replace('b', 'X', 1) }} {{ 'abc'.find('c') }} {{ 'aXbX'.count('X') }}
 {{ 'hello world'.title() }} {{ 'hello-world foo' | title }} {{ 'hELLO' | capitalize }} {{ 'ßé' | upper }} {{ 'ÀÉ'.lower() }}
+{{ 'ΑΣ ΑΣΑ Σ ΌΔΟΣ.' | lower }} {{ 'İIıi ŒœŸÿ ǅǆ ŉ ﬃ ΐ' | upper }} {{ 'İIıi ŒœŸÿ ǅǆ ŉ ﬃ ΐ'.lower() }} {{ 'ǆabc ﬃx ΌΔΟΣ ოქრო ᏣᎳᎩ 𐐨𐐀' | capitalize }}
+{{ "they're ǆabc ﬃx ΌΔΟΣ Ⴀⴀ ꭰ 𐐨𐐀 x1y2".title() }} {{ "they're ǆabc-ﬃx (ΌΔΟΣ [a<b{c" | title }} {{ 'Ⅷⅷ'.isupper() }} {{ 'ǅ'.isupper() }} {{ '²٣'.isdigit() }} {{ '½中a'.isalnum() }} {{ '中ა'.isalpha() }} {{ '\u2003\u3000'.isspace() }}
 {{ [3,1,2] | sort }} {{ ['b','A','c'] | sort }} {{ [3,1,2] | sort(reverse=true) }} {{ [1,1,2] | unique | list }} {{ [1,2,3] | sum }} {{ [1,5,2] | max }}
 {{ [{'a':2},{'a':1}] | sort(attribute='a') | map(attribute='a') | join('-') }} {{ [1,2,3,4] | select('odd') | list }} {{ [1,2,3] | reject('gt', 1) | list }}
 {{ [{'r':'u','t':1},{'r':'s'}] | selectattr('r', 'equalto', 'u') | list | length }} {{ [{'a':1},{}] | selectattr('a', 'defined') | list }}
