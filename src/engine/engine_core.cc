@@ -16,8 +16,8 @@ double seconds(Duration duration) {
 
 // Tokens that the request may come to hold, prompt and answer.
 uint32_t longest(const EngineOptions& options, const GenerateRequest& request) {
-  return static_cast<uint32_t>(
-      std::min<uint64_t>(request.prompt.size() + uint64_t{request.stop.max_tokens}, options.context_length));
+  return static_cast<uint32_t>(std::min<uint64_t>(
+      request.prompt.size() - request.drawn_before + uint64_t{request.stop.max_tokens}, options.context_length));
 }
 
 }  // namespace
@@ -44,6 +44,10 @@ EngineCore::EngineCore(EngineOptions options, std::unique_ptr<StepRunner> runner
 Status EngineCore::check(const EngineOptions& options, const GenerateRequest& request) {
   if (request.prompt.empty()) return invalid("the prompt is empty");
   if (request.stop.max_tokens == 0) return invalid("max_tokens must be at least 1");
+  if (request.drawn_before >= request.prompt.size() || request.drawn_before >= request.stop.max_tokens) {
+    return invalid(fmt::format("{} tokens were drawn already; the prompt has {} with them, and max_tokens is {}",
+                               request.drawn_before, request.prompt.size(), request.stop.max_tokens));
+  }
   if (request.prompt.size() >= options.context_length) {
     return invalid(
         fmt::format("the prompt has {} tokens; with at least one token of answer it must be within the context of {}",
@@ -110,7 +114,7 @@ StepInput EngineCore::input_for(const std::vector<Sequence*>& step) const {
     input.samples.push_back({.row = static_cast<uint32_t>(input.tokens.size()) - 1,
                              .sampling = &sequence->request.sampling,
                              .seed = sequence->seed,
-                             .prompt = sequence->request.prompt,
+                             .prompt = std::span(sequence->tokens).first(sequence->prompt_size()),
                              .output = std::span(sequence->tokens).subspan(sequence->prompt_size()),
                              .masked = is_below_minimum
                                            ? std::span<const TokenId>(sequence->request.stop.stop_token_ids)
@@ -150,9 +154,10 @@ void EngineCore::step() {
   std::vector<Sequence*> drawing;
   for (Sequence* sequence : step) {
     if (sequence->computed + sequence->scheduled == sequence->size()) drawing.push_back(sequence);
-    if (sequence->output_size() == 0 && sequence->cached && sequence->computed == *sequence->cached) {
+    if (sequence->size() == sequence->request.prompt.size() && sequence->cached &&
+        sequence->computed == *sequence->cached) {
       queue_seconds_.Observe(seconds(started - sequence->arrival));
-      prompt_tokens_.Increment(sequence->prompt_size());
+      prompt_tokens_.Increment(sequence->size());
       cached_tokens_.Increment(*sequence->cached);
     }
   }

@@ -162,6 +162,21 @@ TEST_F(EngineCoreTest, StopIdsEndTheAnswerOnceMinimumTokensAreReached) {
   EXPECT_EQ(tokens, std::vector<TokenId>(free_run.begin(), free_run.begin() + end));
 }
 
+TEST_F(EngineCoreTest, AnAnswerBrokenOffAnywhereGoesOnAsIfItHadNotBeen) {
+  const std::vector<TokenId> prompt = {3, 1, 4, 1, 5};
+  const auto whole = alone(request(prompt, 12));
+  ASSERT_EQ(whole.size(), 12U);
+  for (uint32_t sent = 1; sent < 12; ++sent) {
+    GenerateRequest rest = request(prompt, 12);
+    rest.prompt.insert(rest.prompt.end(), whole.begin(), whole.begin() + sent);
+    rest.drawn_before = sent;
+    EXPECT_EQ(alone(rest), std::vector<TokenId>(whole.begin() + sent, whole.end()));
+  }
+  GenerateRequest wrong = request(prompt, 12);
+  wrong.drawn_before = 5;
+  EXPECT_EQ(EngineCore::check(options_, wrong).code(), Code::kInvalid);
+}
+
 TEST_F(EngineCoreTest, TheContextEndsTheAnswer) {
   const auto tokens = alone(request(counted(190), 500));
   EXPECT_EQ(tokens.size(), 10u);

@@ -30,7 +30,8 @@ struct Sequence {
   uint32_t scheduled = 0;            // tokens that the step being computed adds
   std::optional<uint32_t> cached;    // prompt tokens found in the cache at first admission
 
-  uint32_t prompt_size() const { return static_cast<uint32_t>(request.prompt.size()); }
+  // Without what was drawn for the answer elsewhere before.
+  uint32_t prompt_size() const { return static_cast<uint32_t>(request.prompt.size()) - request.drawn_before; }
   uint32_t size() const { return static_cast<uint32_t>(tokens.size()); }
   uint32_t output_size() const { return size() - prompt_size(); }
   uint32_t uncomputed() const { return size() - computed; }

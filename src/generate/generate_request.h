@@ -42,6 +42,7 @@ struct GenerateRequest {
   std::optional<uint32_t> logprobs;  // how many alternatives to report per token; 0: only the drawn token's
   int32_t priority = 0;              // higher runs first
   uint64_t cache_salt = 0;           // caches of different salts never mix
+  uint32_t drawn_before = 0;         // tokens at the prompt's end that were drawn for this answer already (a resumed stream)
   Time deadline = Time::max();       // given up with kDeadline after this
 };
 

@@ -1,0 +1,338 @@
+#include "rpc/server.h"
+
+#include <condition_variable>
+#include <set>
+#include <unordered_map>
+
+#include <fmt/format.h>
+
+#include <boost/asio/bind_cancellation_slot.hpp>
+#include <boost/asio/cancellation_signal.hpp>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/post.hpp>
+
+#include "base/log.h"
+#include "base/mutex.h"
+#include "rpc/flow.h"
+#include "rpc/link.h"
+#include "wire/status.h"
+
+namespace dynamo::rpc {
+namespace {
+
+namespace asio = boost::asio;
+using asio::ip::tcp;
+using boost::system::error_code;
+using wire::FrameType;
+
+// What all connections share.
+struct Shared {
+  ServerOptions options;
+  Handler handler;
+  std::atomic<bool> is_stopping{false};
+  std::atomic<uint32_t> streams{0};
+};
+
+// One request being answered.
+class Reply final : public ReplyStream {
+ public:
+  Reply(std::shared_ptr<Link> link, uint32_t id, const asio::any_io_executor& executor)
+      : link_(std::move(link)), id_(id), credited_(executor) {}
+
+  Task<Status> send(std::string piece) override {
+    CHECK(!piece.empty() && piece.size() <= kStreamWindow && !has_ended_);
+    while (link_->is_open() && credit_ < static_cast<int64_t>(piece.size())) co_await credited_.wait(Time::max());
+    co_await link_->drain();
+    if (!link_->is_open()) co_return unavailable("the peer is gone");
+    credit_ -= static_cast<int64_t>(piece.size());
+    link_->send(FrameType::kChunk, id_, piece);
+    co_return Status();
+  }
+  void send_last(std::string piece) override {
+    CHECK(!has_ended_);
+    has_ended_ = true;
+    link_->send(FrameType::kEnd, id_, piece);
+  }
+  void finish(const Status& status) {
+    if (has_ended_) return;
+    has_ended_ = true;
+    if (status.is_ok()) {
+      link_->send(FrameType::kEnd, id_, {});
+    } else {
+      link_->send(FrameType::kError, id_, wire::to_bytes(status));
+    }
+  }
+  void abandon() { has_ended_ = true; }
+  void add_credit(uint32_t bytes) {
+    credit_ += bytes;
+    credited_.notify();
+  }
+  asio::cancellation_signal& signal() { return signal_; }
+
+ private:
+  std::shared_ptr<Link> link_;
+  uint32_t id_;
+  int64_t credit_ = kStreamWindow;
+  bool has_ended_ = false;
+  Notice credited_;
+  asio::cancellation_signal signal_;
+};
+
+// One peer. On its socket's I/O thread, but for close_soon().
+class Connection : public std::enable_shared_from_this<Connection> {
+ public:
+  Connection(tcp::socket socket, std::shared_ptr<Shared> shared)
+      : executor_(socket.get_executor()),
+        link_(std::make_shared<Link>(std::move(socket))),
+        shared_(std::move(shared)) {}
+
+  static Task<void> serve(std::shared_ptr<Connection> self) {
+    asio::co_spawn(self->executor_, watch_silence(self), [](const std::exception_ptr&) {});
+    const auto on_frame = [self](const wire::Frame& frame) { return self->on_frame(frame); };
+    const Status why = co_await self->link_->read(on_frame);
+    if (why.code() != Code::kUnavailable) {
+      LOG(warn, "a peer was cut off", {"peer", self->link_->peer()}, {"why", why.to_string()});
+      self->link_->send(FrameType::kError, 0, wire::to_bytes(why));
+      co_await self->link_->close_after_sending(std::chrono::seconds(1));
+    }
+    self->cancel_all();
+    self->link_->close();
+    while (!self->replies_.empty()) co_await self->all_ended_.wait(Time::max());
+  }
+
+  const asio::any_io_executor& executor() const { return executor_; }
+  // Ends the connection when nothing is being answered, or at once.
+  void close_soon(bool is_hard) {
+    asio::post(executor_, [self = shared_from_this(), is_hard] {
+      if (is_hard) self->cancel_all();
+      if (is_hard || (self->replies_.empty() && self->link_->unsent() == 0)) self->link_->close();
+    });
+  }
+
+ private:
+  static Task<void> watch_silence(std::shared_ptr<Connection> self) {
+    asio::steady_timer timer(self->executor_);
+    while (self->link_->is_open()) {
+      timer.expires_after(self->shared_->options.silence_limit / 4);
+      error_code ignored;
+      co_await timer.async_wait(asio::redirect_error(asio::use_awaitable, ignored));
+      if (Clock::steady().now() - self->link_->last_received() >= self->shared_->options.silence_limit)
+        self->link_->close();
+    }
+  }
+
+  Status on_frame(const wire::Frame& frame) {
+    if (!is_known_) return on_hello(frame);
+    if (frame.stream == 0) {
+      if (frame.type == FrameType::kPing) link_->send(FrameType::kPong, 0, {});
+      return {};
+    }
+    if (frame.type == FrameType::kRequest) return on_request(frame);
+    const auto found = replies_.find(frame.stream);
+    if (found == replies_.end()) return {};  // it ended while this was on its way
+    if (frame.type == FrameType::kCancel) {
+      cancel(found->second);
+      return {};
+    }
+    const auto credit = read_credit(frame.payload);
+    if (frame.type != FrameType::kCredit || !credit)
+      return corrupt(fmt::format("a frame of type {} for a request", int(frame.type)));
+    found->second->add_credit(*credit);
+    return {};
+  }
+
+  Status on_hello(const wire::Frame& frame) {
+    if (frame.type != FrameType::kHello) return corrupt("the peer did not say hello: it is no dynamo process");
+    TRY_STATUS(check_hello(frame.payload, shared_->options.identity, 0));
+    is_known_ = true;
+    link_->send(FrameType::kHello, 0, hello_of(shared_->options.identity));
+    return {};
+  }
+
+  Status on_request(const wire::Frame& frame) {
+    if (replies_.contains(frame.stream)) return corrupt(fmt::format("stream {} is open already", frame.stream));
+    if (shared_->is_stopping || replies_.size() >= shared_->options.max_streams) {
+      const Status why =
+          shared_->is_stopping
+              ? unavailable("the worker is stopping")
+              : exhausted(fmt::format("more than {} requests on one connection", shared_->options.max_streams));
+      link_->send(FrameType::kError, frame.stream, wire::to_bytes(why));
+      return {};
+    }
+    auto reply = std::make_shared<Reply>(link_, frame.stream, executor_);
+    replies_.emplace(frame.stream, reply);
+    ++shared_->streams;
+    asio::co_spawn(executor_, answer(std::string(frame.payload), shared_, reply),
+                   asio::bind_cancellation_slot(reply->signal().slot(), [self = shared_from_this(),
+                                                                         id = frame.stream](const std::exception_ptr&) {
+                     --self->shared_->streams;
+                     self->replies_.erase(id);
+                     if (self->replies_.empty()) self->all_ended_.notify();
+                   }));
+    return {};
+  }
+
+  static Task<void> answer(std::string request, std::shared_ptr<Shared> shared, std::shared_ptr<Reply> reply) {
+    Status status;
+    try {
+      status = co_await shared->handler(std::move(request), reply.get());
+    } catch (const boost::system::system_error& cancelled) {
+      if (cancelled.code() == asio::error::operation_aborted) throw;  // cancelled: unwind
+      status = internal(cancelled.what());
+    } catch (const std::exception& thrown) {
+      status = internal(thrown.what());
+    }
+    reply->finish(status);
+  }
+
+  void cancel(const std::shared_ptr<Reply>& reply) {
+    const auto keep = reply;
+    keep->abandon();
+    keep->signal().emit(asio::cancellation_type::terminal);
+  }
+  void cancel_all() {
+    const auto replies = replies_;
+    for (const auto& [id, reply] : replies) cancel(reply);
+  }
+
+  asio::any_io_executor executor_;
+  std::shared_ptr<Link> link_;
+  std::shared_ptr<Shared> shared_;
+  std::unordered_map<uint32_t, std::shared_ptr<Reply>> replies_;
+  bool is_known_ = false;
+  Notice all_ended_{executor_};
+};
+
+class ListeningServer final : public Server {
+ public:
+  ListeningServer(ServerOptions options, IoThreads* io) : state_(std::make_shared<State>(io)) {
+    state_->shared->options = std::move(options);
+  }
+  ~ListeningServer() override { CHECK(!state_->acceptor.is_open()); }
+
+  Status open();
+  void start(Handler handler) override;
+  uint16_t port() const override { return port_; }
+  uint32_t connections() const override {
+    MutexLock lock(state_->mutex);
+    return static_cast<uint32_t>(state_->connections.size());
+  }
+  uint32_t streams() const override { return state_->shared->streams; }
+  void stop(Time until) override;
+
+ private:
+  struct State {
+    explicit State(IoThreads* threads) : io(threads), acceptor(threads->at(0)) {}
+    IoThreads* io;
+    tcp::acceptor acceptor;  // on I/O thread 0
+    std::shared_ptr<Shared> shared = std::make_shared<Shared>();
+    Mutex mutex;
+    std::condition_variable_any changed;
+    std::set<std::shared_ptr<Connection>> connections GUARDED_BY(mutex);
+    bool is_accepting GUARDED_BY(mutex) = false;
+    bool is_open GUARDED_BY(mutex) = true;
+  };
+  static Task<void> accept_all(std::shared_ptr<State> state);
+  static void add(const std::shared_ptr<State>& state, tcp::socket socket);
+
+  std::shared_ptr<State> state_;
+  uint16_t port_ = 0;
+};
+
+Status ListeningServer::open() {
+  const ServerOptions& options = state_->shared->options;
+  error_code error;
+  tcp::resolver resolver(state_->io->at(0));
+  const auto found = resolver.resolve(options.host, std::to_string(options.port), tcp::resolver::passive, error);
+  if (error || found.empty())
+    return invalid(fmt::format("no address to listen on: {}: {}", options.host, error.message()));
+  const tcp::endpoint endpoint = found.begin()->endpoint();
+  tcp::acceptor& acceptor = state_->acceptor;
+  acceptor.open(endpoint.protocol(), error);
+  if (!error) acceptor.set_option(tcp::acceptor::reuse_address(true), error);
+  if (!error) acceptor.bind(endpoint, error);
+  if (!error) acceptor.listen(asio::socket_base::max_listen_connections, error);
+  if (error) {
+    error_code ignored;
+    acceptor.close(ignored);
+    return unavailable(
+        fmt::format("cannot listen on {}:{} for requests: {}", options.host, options.port, error.message()));
+  }
+  port_ = acceptor.local_endpoint().port();
+  return {};
+}
+
+void ListeningServer::start(Handler handler) {
+  state_->shared->handler = std::move(handler);
+  {
+    MutexLock lock(state_->mutex);
+    state_->is_accepting = true;
+  }
+  asio::co_spawn(state_->io->at(0), accept_all(state_), [](const std::exception_ptr&) {});
+}
+
+Task<void> ListeningServer::accept_all(std::shared_ptr<State> state) {
+  asio::steady_timer pause(state->acceptor.get_executor());
+  for (;;) {
+    error_code error;
+    tcp::socket socket =
+        co_await state->acceptor.async_accept(state->io->next(), asio::redirect_error(asio::use_awaitable, error));
+    if (!state->acceptor.is_open()) break;
+    if (!error) {
+      add(state, std::move(socket));
+      continue;
+    }
+    pause.expires_after(std::chrono::milliseconds(100));  // out of descriptors, most likely
+    co_await pause.async_wait(asio::redirect_error(asio::use_awaitable, error));
+  }
+  MutexLock lock(state->mutex);
+  state->is_accepting = false;
+  state->changed.notify_all();
+}
+
+void ListeningServer::add(const std::shared_ptr<State>& state, tcp::socket socket) {
+  auto connection = std::make_shared<Connection>(std::move(socket), state->shared);
+  {
+    MutexLock lock(state->mutex);
+    if (state->shared->is_stopping) return;
+    state->connections.insert(connection);
+  }
+  const auto executor = connection->executor();
+  asio::co_spawn(executor, Connection::serve(connection), [state, connection](const std::exception_ptr&) {
+    MutexLock lock(state->mutex);
+    state->connections.erase(connection);
+    state->changed.notify_all();
+  });
+}
+
+void ListeningServer::stop(Time until) {
+  const auto state = state_;
+  state->shared->is_stopping = true;
+  asio::post(state->acceptor.get_executor(), [state] {
+    error_code ignored;
+    state->acceptor.close(ignored);
+    MutexLock lock(state->mutex);
+    state->is_open = false;
+    state->changed.notify_all();
+  });
+  MutexLock lock(state->mutex);
+  const auto is_quiet = [&]() REQUIRES(state->mutex) {
+    return state->connections.empty() && !state->is_accepting && !state->is_open;
+  };
+  while (!is_quiet()) {
+    const bool is_late = Clock::steady().now() >= until;
+    for (const auto& connection : state->connections) connection->close_soon(is_late);
+    state->changed.wait_for(state->mutex, std::chrono::milliseconds(20), is_quiet);
+  }
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Server>> Server::listen(ServerOptions options, IoThreads* io) {
+  auto server = std::make_unique<ListeningServer>(std::move(options), io);
+  TRY_STATUS(server->open());
+  return std::unique_ptr<Server>(std::move(server));
+}
+
+}  // namespace dynamo::rpc
