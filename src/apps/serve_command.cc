@@ -170,7 +170,7 @@ Result<Workers> start_workers(const ServeFlags& flags, const worker::ModelFiles&
       }
       progress.update((i + done) / flags.workers);
     };
-    TRY(auto started, worker::ModelWorker::start(files, options, metrics, show));
+    TRY(auto started, worker::ModelWorker::start(files, options, metrics, /*events=*/nullptr, show));
     LOG(info, "worker ready", {"worker", options.name}, {"with", started->description()});
     workers.push_back(std::move(started));
   }
@@ -179,9 +179,18 @@ Result<Workers> start_workers(const ServeFlags& flags, const worker::ModelFiles&
 
 std::shared_ptr<const openai::ServedModel> serve_model(const ServeFlags& flags, const worker::ModelFiles& files,
                                                        const Workers& workers, Metrics* metrics) {
-  std::vector<router::RoutedWorker> routed;
-  for (size_t i = 0; i < workers.size(); ++i)
-    routed.push_back({fmt::format("worker-{}", i + 1), workers[i]->generator()});
+  router::RouterOptions options;
+  options.mode = *router::parse_mode(flags.router_mode);
+  options.block_tokens = flags.worker.block_tokens;
+  options.uses_events = false;
+  auto router = std::make_shared<router::Router>(options, router::RouterHooks{}, metrics, files.card.name);
+  for (size_t i = 0; i < workers.size(); ++i) {
+    router::RoutedWorker routed;
+    routed.instance = i + 1;
+    routed.name = fmt::format("worker-{}", i + 1);
+    routed.generator = workers[i]->generator();
+    router->add_worker(std::move(routed));
+  }
   auto served = std::make_shared<openai::ServedModel>();
   served->card = files.card;
   served->card.context_length = workers.front()->context_length();
@@ -189,8 +198,7 @@ std::shared_ptr<const openai::ServedModel> serve_model(const ServeFlags& flags, 
   served->created = std::time(nullptr);
   served->tokenizer = files.tokenizer;
   served->chat_template = files.chat_template;
-  served->generator = std::make_shared<router::Router>(
-      std::move(routed), router::make_policy(*router::parse_mode(flags.router_mode)), metrics);
+  served->generator = std::move(router);
   return served;
 }
 

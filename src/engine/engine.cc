@@ -67,6 +67,12 @@ class ThreadedEngine final : public Engine {
     wake_.notify_one();
   }
 
+  void clear_cache() override {
+    MutexLock lock(mutex_);
+    must_clear_ = true;
+    wake_.notify_one();
+  }
+
   EngineLoad load() const override {
     MutexLock lock(mutex_);
     return load_;
@@ -97,12 +103,13 @@ class ThreadedEngine final : public Engine {
   struct Orders {
     std::vector<Submission> submissions;
     std::vector<SequenceId> cancelled;
+    bool must_clear = false;
     bool must_end = false;
   };
   Orders wait_for_orders() {
     MutexLock lock(mutex_);
-    while (!core_.has_work() && inbox_.empty() && cancelled_.empty() && !stop_at_) wake_.wait(mutex_);
-    Orders orders{std::exchange(inbox_, {}), std::exchange(cancelled_, {}), false};
+    while (!core_.has_work() && inbox_.empty() && cancelled_.empty() && !must_clear_ && !stop_at_) wake_.wait(mutex_);
+    Orders orders{std::exchange(inbox_, {}), std::exchange(cancelled_, {}), std::exchange(must_clear_, false), false};
     orders.must_end = stop_at_ && (clock_->now() >= *stop_at_ || (!core_.has_work() && orders.submissions.empty()));
     return orders;
   }
@@ -119,6 +126,7 @@ class ThreadedEngine final : public Engine {
       Orders orders = wait_for_orders();
       for (Submission& one : orders.submissions) core_.add(one.id, std::move(one.request), std::move(one.sink));
       for (const SequenceId id : orders.cancelled) core_.cancel(id);
+      if (orders.must_clear) core_.clear_cache();
       if (orders.must_end) break;
       if (core_.has_work()) core_.step();
       publish_load();
@@ -135,6 +143,7 @@ class ThreadedEngine final : public Engine {
   std::condition_variable_any wake_;
   std::vector<Submission> inbox_ GUARDED_BY(mutex_);
   std::vector<SequenceId> cancelled_ GUARDED_BY(mutex_);
+  bool must_clear_ GUARDED_BY(mutex_) = false;
   std::optional<Time> stop_at_ GUARDED_BY(mutex_);
   EngineLoad load_ GUARDED_BY(mutex_);
   uint64_t next_id_ GUARDED_BY(mutex_) = 1;

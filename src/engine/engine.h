@@ -65,6 +65,9 @@ class Engine {
   // Ends a request; its blocks return to the pool before the next step. Unknown or finished ids are ignored.
   virtual void cancel(SequenceId id) = 0;
 
+  // Forgets, before the next step, all cached content that no sequence holds; what is held can be matched no more.
+  virtual void clear_cache() = 0;
+
   virtual EngineLoad load() const = 0;
 
   // Refuses new requests at once, lets those taken finish until `until`, fails the rest with kUnavailable, and joins

@@ -25,6 +25,7 @@ class EngineCore {
   bool has_work() const { return scheduler_.running() + scheduler_.waiting() > 0; }
   // One step: gives up what is past its deadline, schedules, runs, and hands out what was drawn. Requires: has_work().
   void step();
+  void clear_cache() { pool_.clear(); }
   // Ends every sequence with `status`.
   void fail_all(const Status& status);
 

@@ -33,6 +33,13 @@ struct StopConditions {
   std::vector<TokenId> stop_token_ids;  // the model's end-of-sequence ids and the client's own
 };
 
+// What a request asks of the router alone; workers do not see it. Absent: the router's own settings.
+struct RoutingHints {
+  std::optional<double> overlap_weight;  // >= 0
+  std::optional<double> temperature;     // >= 0
+  std::optional<uint64_t> instance;      // this worker and no other
+};
+
 struct GenerateRequest {
   std::string id;               // names the request in logs of every hop
   std::string model;            // served name
@@ -43,6 +50,7 @@ struct GenerateRequest {
   int32_t priority = 0;              // higher runs first
   uint64_t cache_salt = 0;           // caches of different salts never mix
   uint32_t drawn_before = 0;         // tokens at the prompt's end that were drawn for this answer already (a resumed stream)
+  RoutingHints routing;
   Time deadline = Time::max();       // given up with kDeadline after this
 };
 

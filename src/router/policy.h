@@ -1,38 +1,49 @@
-// How a worker is chosen for a request. One file per policy.
-// Threads: choose() may be called from any thread at once.
+// How a worker is chosen for a request. One file per policy, in policies/.
+// Threads: choose() is called by one thread at a time.
 #pragma once
 
 #include <cstdint>
 #include <memory>
-#include <optional>
 #include <span>
-#include <string>
 #include <string_view>
 
 #include "generate/generate_request.h"
+#include "router/settings.h"
 
 namespace dynamo::router {
 
 // What a policy may know of a worker that could take the request.
 struct Candidate {
-  size_t worker = 0;             // index in the router's list
+  std::string_view name;  // "worker-1"
+  uint64_t instance = 0;
   uint64_t active_requests = 0;  // sent by this router and not over yet
+  uint32_t overlap_blocks = 0;   // leading blocks of the prompt that it holds
+  double prefill_blocks = 0;     // prompt tokens it has still to compute, this request's included, in blocks
+  double decode_blocks = 0;      // distinct blocks it works on, this request's included
+  double cost = 0;               // overlap_weight * prefill_blocks + decode_blocks; lower is better
+};
+
+struct Choice {
+  size_t index = 0;         // into the candidates
+  std::string_view reason;  // why, in a few fixed words: a label of metrics
 };
 
 class Policy {
  public:
   virtual ~Policy() = default;
-  // Returns: an index into `candidates`. Requires: not empty.
-  virtual size_t choose(const GenerateRequest& request, std::span<const Candidate> candidates) = 0;
+  // `temperature` is the request's own or the router's. Returns: none if no candidate will do (kDirect only).
+  // Requires: candidates are not empty.
+  virtual std::optional<Choice> choose(const GenerateRequest& request, std::span<const Candidate> candidates,
+                                       double temperature) = 0;
 };
 
-// Every worker in turn, in the router's order.
+// Same seed, same choices.
+std::unique_ptr<Policy> make_kv_policy(uint64_t seed);
 std::unique_ptr<Policy> make_round_robin_policy();
-// Each worker with the same chance. Same seed, same choices.
 std::unique_ptr<Policy> make_random_policy(uint64_t seed);
-
-enum class Mode : uint8_t { kRoundRobin, kRandom };
-std::optional<Mode> parse_mode(std::string_view name);  // "round-robin", "random"
-std::unique_ptr<Policy> make_policy(Mode mode);
+std::unique_ptr<Policy> make_power_of_two_policy(uint64_t seed);
+std::unique_ptr<Policy> make_least_loaded_policy(uint64_t seed);
+std::unique_ptr<Policy> make_direct_policy();
+std::unique_ptr<Policy> make_policy(Mode mode, uint64_t seed);
 
 }  // namespace dynamo::router

@@ -1,101 +1,432 @@
 #include "router/router.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <boost/asio/co_spawn.hpp>
+#include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/io_context.hpp>
+#include <boost/json/serialize.hpp>
 
+#include "base/testing/fake_clock.h"
 #include "generate/testing/scripted_generator.h"
+#include "wire/messages.pb.h"
 
 namespace dynamo::router {
 namespace {
 
-ScriptedGenerator::Answer one_token(TokenId token) {
-  ScriptedGenerator::Answer answer;
-  TokenChunk chunk;
-  chunk.tokens = {token};
-  chunk.finish = FinishReason::kStop;
-  answer.chunks = {chunk};
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using Answer = ScriptedGenerator::Answer;
+
+constexpr uint32_t kBlock = 4;
+
+// Token i of every answer is what comes after the prompt and i tokens: its length. So a resumed answer shows where it went on.
+Answer counting(const GenerateRequest& request, uint32_t chunks_until_failure = UINT32_MAX, Status failure = {}) {
+  Answer answer;
+  const uint32_t left = request.stop.max_tokens - request.drawn_before;
+  for (uint32_t i = 0; i < left && i < chunks_until_failure; ++i) {
+    TokenChunk chunk;
+    chunk.tokens = {static_cast<TokenId>(request.prompt.size() + i)};
+    chunk.cached_tokens = 8;
+    if (i + 1 == left) chunk.finish = FinishReason::kLength;
+    answer.chunks.push_back(std::move(chunk));
+  }
+  if (chunks_until_failure < left) answer.failure = std::move(failure);
   return answer;
 }
-
-ScriptedGenerator::Answer refuse(Status status) {
-  ScriptedGenerator::Answer answer;
+Answer refuse(Status status) {
+  Answer answer;
   answer.refusal = std::move(status);
   return answer;
 }
 
-// Workers 0, 1, ... that answer with their own index, or refuse.
 class RouterTest : public testing::Test {
  protected:
-  void start(std::vector<Status> refusals, std::unique_ptr<Policy> policy) {
-    std::vector<RoutedWorker> workers;
-    for (size_t i = 0; i < refusals.size(); ++i) {
-      auto generator = std::make_shared<ScriptedGenerator>([i, refusal = refusals[i]](const GenerateRequest&) {
-        return refusal.is_ok() ? one_token(static_cast<TokenId>(i)) : refuse(refusal);
-      });
-      workers.push_back({"worker-" + std::to_string(i + 1), std::move(generator)});
-    }
-    router_ = std::make_unique<Router>(std::move(workers), std::move(policy), &metrics_);
+  void start(RouterOptions options) {
+    options.block_tokens = kBlock;
+    RouterHooks hooks;
+    hooks.fetch_snapshot = [this](uint64_t instance) { fetched_.push_back(instance); };
+    hooks.tell_routers = [this](const std::string& notice) { notices_.push_back(notice); };
+    router_ = std::make_unique<Router>(std::move(options), std::move(hooks), &metrics_, "m", &clock_);
   }
-
+  void start(Mode mode) {
+    RouterOptions options;
+    options.mode = mode;
+    start(options);
+  }
+  // Instance i is worker-i.
+  ScriptedGenerator* add(uint64_t instance, std::function<Answer(const GenerateRequest&)> script = nullptr,
+                         bool has_events = false) {
+    if (!script) script = [](const GenerateRequest& request) { return counting(request); };
+    auto generator = std::make_shared<ScriptedGenerator>(std::move(script));
+    RoutedWorker worker;
+    worker.instance = instance;
+    worker.name = fmt::format("worker-{}", instance);
+    worker.generator = generator;
+    worker.total_blocks = 100;
+    worker.has_events = has_events;
+    router_->add_worker(std::move(worker));
+    return generator.get();
+  }
   template <class T>
   T run(Task<T> task) {
     T out{};
-    boost::asio::io_context io;
-    boost::asio::co_spawn(io, std::move(task), [&](std::exception_ptr, T result) { out = std::move(result); });
+    boost::asio::io_context io(1);
+    boost::asio::co_spawn(io, std::move(task), [&](std::exception_ptr failure, T result) {
+      CHECK(failure == nullptr);
+      out = std::move(result);
+    });
     io.run();
     return out;
   }
+  static GenerateRequest request(uint32_t prompt_tokens, uint32_t max_tokens = 4) {
+    GenerateRequest request;
+    request.id = "r1";
+    for (uint32_t i = 0; i < prompt_tokens; ++i) request.prompt.push_back(i);
+    request.stop.max_tokens = max_tokens;
+    request.sampling.temperature = 0;
+    return request;
+  }
+  struct Said {
+    Status status;
+    std::vector<TokenId> tokens;
+    std::string worker;
+    uint32_t cached = 0;
+  };
+  static Task<Said> read(Router* router, GenerateRequest request) {
+    Said said;
+    auto generation = co_await router->generate(std::move(request));
+    if (!generation.is_ok()) {
+      said.status = generation.status();
+      co_return said;
+    }
+    for (;;) {
+      auto chunk = co_await (*generation)->next();
+      if (!chunk.is_ok()) {
+        said.status = chunk.status();
+        co_return said;
+      }
+      said.tokens.insert(said.tokens.end(), chunk->tokens.begin(), chunk->tokens.end());
+      if (!chunk->worker.empty()) said.worker = chunk->worker;
+      said.cached = chunk->cached_tokens;
+      if (chunk->finish) co_return said;
+    }
+  }
+  Said ask(GenerateRequest request) { return run(read(router_.get(), std::move(request))); }
+  std::string worker_for(GenerateRequest request) { return ask(std::move(request)).worker; }
 
-  // The token of the worker that answered.
-  Result<TokenId> ask() {
-    TRY(auto generation, run(router_->generate(GenerateRequest{})));
-    TRY(auto chunk, run(generation->next()));
-    return chunk.tokens.at(0);
+  static std::string events(uint64_t instance, uint64_t first, const std::vector<kv::BlockHash>& stored) {
+    wire::KvEvents message;
+    message.set_instance(instance);
+    message.set_first_event(first);
+    auto* change = message.add_events();
+    for (const kv::BlockHash& block : stored) change->add_stored(block.bits);
+    return message.SerializeAsString();
+  }
+  static std::vector<kv::BlockHash> chain(uint32_t tokens) {
+    return kv::hash_chain(request(tokens).prompt, kBlock, /*salt=*/0);
   }
 
+  FakeClock clock_;
   Metrics metrics_;
+  std::vector<uint64_t> fetched_;
+  std::vector<std::string> notices_;
   std::unique_ptr<Router> router_;
 };
 
 TEST_F(RouterTest, RoundRobinTakesEveryWorkerInTurn) {
-  start({Status(), Status(), Status()}, make_round_robin_policy());
-  for (TokenId i = 0; i < 9; ++i) EXPECT_EQ(ask().value(), i % 3);
+  start(Mode::kRoundRobin);
+  for (uint64_t i : {1, 2, 3}) add(i);
+  std::vector<std::string> workers;
+  for (int i = 0; i < 4; ++i) workers.push_back(worker_for(request(8)));
+  EXPECT_THAT(workers, ElementsAre("worker-1", "worker-2", "worker-3", "worker-1"));
+  router_->remove_worker(2);
+  EXPECT_EQ(worker_for(request(8)), "worker-3");
 }
 
 TEST_F(RouterTest, RandomSpreadsEvenly) {
-  start({Status(), Status(), Status(), Status()}, make_random_policy(/*seed=*/1));
-  std::vector<int> counts(4);
-  for (int i = 0; i < 4000; ++i) ++counts[ask().value()];
-  for (const int count : counts) EXPECT_NEAR(count, 1000, 120);
+  start(Mode::kRandom);
+  for (uint64_t i : {1, 2, 3, 4}) add(i);
+  std::map<std::string, int> counts;
+  for (int i = 0; i < 2000; ++i) ++counts[worker_for(request(8, 1))];
+  for (const auto& [worker, count] : counts) EXPECT_NEAR(count, 500, 100) << worker;
 }
 
-TEST_F(RouterTest, AWorkerThatIsFullOrStoppingIsPassedOver) {
-  start({exhausted("queue full"), unavailable("stopping"), Status()}, make_round_robin_policy());
-  for (int i = 0; i < 6; ++i) EXPECT_EQ(ask().value(), 2u);
-  EXPECT_NE(metrics_.expose().find("dynamo_router_refusals_total{worker=\"worker-1\"}"), std::string::npos);
+TEST_F(RouterTest, DirectNeedsAndObeysTheRequestsWord) {
+  start(Mode::kDirect);
+  add(1);
+  add(2);
+  GenerateRequest named = request(8);
+  named.routing.instance = 2;
+  EXPECT_EQ(worker_for(named), "worker-2");
+  named.routing.instance = 7;
+  EXPECT_EQ(ask(named).status.code(), Code::kNotFound);
+  EXPECT_EQ(ask(request(8)).status.code(), Code::kInvalid);
 }
 
-TEST_F(RouterTest, WhenNoWorkerTakesItTheLastRefusalIsReported) {
-  start({unavailable("stopping"), unavailable("stopping too")}, make_round_robin_policy());
-  EXPECT_EQ(ask().status().code(), Code::kUnavailable);
+TEST_F(RouterTest, KvPrefersTheWorkerThatHoldsMostOfThePrompt) {
+  start(Mode::kKv);
+  add(1, nullptr, /*has_events=*/true);
+  add(2, nullptr, true);
+  EXPECT_THAT(fetched_, ElementsAre(1, 2));
+  EXPECT_EQ(ask(request(40)).status.code(), Code::kUnavailable);  // nobody's blocks are known yet
+  router_->on_snapshot(1, 0, {});
+  router_->on_snapshot(2, 0, {});
+  router_->on_events(events(2, 1, chain(24)));
+  for (int i = 0; i < 5; ++i) EXPECT_EQ(worker_for(request(40)), "worker-2");
+  router_->on_events(events(1, 1, chain(40)));
+  for (int i = 0; i < 5; ++i) EXPECT_EQ(worker_for(request(40)), "worker-1");
+  const auto explained = router_->explain(1, "");
+  const std::string text = boost::json::serialize(explained);
+  EXPECT_THAT(text, HasSubstr(R"("worker":"worker-1","overlap_blocks":10,"prefill_blocks":0E0,"decode_blocks":1E1)"));
+  EXPECT_THAT(text, HasSubstr(R"("worker":"worker-2","overlap_blocks":6,"prefill_blocks":4E0,"decode_blocks":1E1)"));
+  EXPECT_THAT(text, HasSubstr(R"("chosen":"worker-1")"));
 }
 
-TEST_F(RouterTest, AWrongRequestIsNotTriedElsewhere) {
-  start({invalid("empty prompt"), Status()}, make_round_robin_policy());
-  EXPECT_EQ(ask().status().code(), Code::kInvalid);
+TEST_F(RouterTest, KvWeighsLoadAgainstOverlap) {
+  start(Mode::kKv);
+  add(1);
+  add(2);
+  const auto held = run([](Router* router) -> Task<std::unique_ptr<Generation>> {
+    GenerateRequest long_one = request(400);
+    auto generation = co_await router->generate(std::move(long_one));
+    CHECK_OK(generation);
+    co_return std::move(generation).value();
+  }(router_.get()));
+  const auto busy = router_->view();
+  const std::string other = busy[0].active_requests == 1 ? "worker-2" : "worker-1";
+  EXPECT_EQ(busy[0].queued_tokens + busy[1].queued_tokens, 400U);
+  EXPECT_EQ(busy[0].active_blocks + busy[1].active_blocks, 100U);
+  for (int i = 0; i < 5; ++i) EXPECT_EQ(worker_for(request(8)), other);
 }
 
-TEST_F(RouterTest, ActiveRequestsReturnToZeroHoweverTheyEnd) {
-  start({Status(), exhausted("full")}, make_round_robin_policy());
-  {
-    auto held = run(router_->generate(GenerateRequest{}));
-    EXPECT_EQ(router_->active_requests(), (std::vector<uint64_t>{1, 0}));
+TEST_F(RouterTest, ATemperatureSpreadsAndARequestMayBringItsOwn) {
+  start(Mode::kKv);
+  add(1, nullptr, true);
+  add(2, nullptr, true);
+  router_->on_snapshot(1, 1, chain(40));
+  router_->on_snapshot(2, 0, {});
+  std::map<std::string, int> counts;
+  for (int i = 0; i < 400; ++i) {
+    GenerateRequest warm = request(40, 1);
+    warm.routing.temperature = 1.0;
+    ++counts[worker_for(std::move(warm))];
   }
-  static_cast<void>(ask());
-  static_cast<void>(ask());
-  EXPECT_EQ(router_->active_requests(), (std::vector<uint64_t>{0, 0}));
+  EXPECT_NEAR(counts["worker-2"], 400 / (1 + std::exp(1.0)), 45);
+  EXPECT_EQ(worker_for(request(40)), "worker-1");
+}
+
+TEST_F(RouterTest, WithoutEventsWhatWasSentSomewhereIsThoughtToBeThereForAWhile) {
+  RouterOptions options;
+  options.mode = Mode::kKv;
+  options.uses_events = false;
+  options.guess_lifetime = std::chrono::seconds(120);
+  start(options);
+  for (uint64_t i : {1, 2, 3}) add(i, nullptr, true);
+  const std::string first = worker_for(request(40));
+  for (int i = 0; i < 5; ++i) EXPECT_EQ(worker_for(request(40)), first);
+  clock_.advance(std::chrono::seconds(121));
+  worker_for(request(8));
+  uint64_t known = 0;
+  for (const WorkerView& one : router_->view()) known += one.cached_blocks;
+  EXPECT_EQ(known, 2U);
+}
+
+TEST_F(RouterTest, AWorkerThatIsFullStoppingOrBrokenIsPassedOver) {
+  for (const Status& refusal : {exhausted("full"), unavailable("stopping"), internal("broken")}) {
+    start(Mode::kRoundRobin);
+    add(1, [=](const GenerateRequest&) { return refuse(refusal); });
+    add(2, [=](const GenerateRequest& r) { return counting(r, 0, refusal); });
+    add(3);
+    EXPECT_EQ(worker_for(request(8)), "worker-3") << refusal.to_string();
+    EXPECT_EQ(router_->in_flight(), 0U);
+  }
+}
+
+TEST_F(RouterTest, ARequestThatIsWrongIsNotTriedElsewhere) {
+  start(Mode::kRoundRobin);
+  add(1, [](const GenerateRequest&) { return refuse(invalid("too long")); });
+  auto* second = add(2);
+  EXPECT_EQ(ask(request(8)).status.code(), Code::kInvalid);
+  EXPECT_TRUE(second->requests().empty());
+}
+
+TEST_F(RouterTest, WhenNoWorkerTakesItTheLastRefusalIsTold) {
+  start(Mode::kRoundRobin);
+  EXPECT_THAT(ask(request(8)).status.text(), HasSubstr("no worker serves this model"));
+  add(1, [](const GenerateRequest&) { return refuse(exhausted("queue full")); });
+  add(2, [](const GenerateRequest&) { return refuse(exhausted("queue full")); });
+  EXPECT_EQ(ask(request(8)).status.to_string(), exhausted("queue full").to_string());
+}
+
+TEST_F(RouterTest, AStreamThatBreaksGoesOnElsewhereAndEachTokenComesOnce) {
+  start(Mode::kRoundRobin);
+  auto* first = add(1, [](const GenerateRequest& r) { return counting(r, 3, unavailable("gone")); });
+  auto* second = add(2, [](const GenerateRequest& r) { return counting(r, 2, unavailable("gone too")); });
+  auto* third = add(3);
+  const Said said = ask(request(8, 10));
+  EXPECT_TRUE(said.status.is_ok()) << said.status.to_string();
+  EXPECT_THAT(said.tokens, ElementsAre(8, 9, 10, 11, 12, 13, 14, 15, 16, 17));
+  EXPECT_EQ(said.cached, 8U);
+  EXPECT_EQ(first->requests().at(0).drawn_before, 0U);
+  EXPECT_EQ(second->requests().at(0).drawn_before, 3U);
+  EXPECT_EQ(second->requests().at(0).prompt.size(), 11U);
+  EXPECT_EQ(third->requests().at(0).drawn_before, 5U);
+  EXPECT_EQ(third->requests().at(0).stop.max_tokens, 10U);
+  EXPECT_EQ(router_->in_flight(), 0U);
+}
+
+TEST_F(RouterTest, TheMigrationLimitEndsIt) {
+  RouterOptions options;
+  options.migration_limit = 2;
+  start(options);
+  for (uint64_t i : {1, 2, 3, 4, 5})
+    add(i, [](const GenerateRequest& r) { return counting(r, 1, unavailable("gone")); });
+  const Said said = ask(request(8, 10));
+  EXPECT_EQ(said.status.code(), Code::kUnavailable);
+  EXPECT_EQ(said.tokens.size(), 3U);
+}
+
+TEST_F(RouterTest, AWorkerThatTakesARequestAndNeverAnswersIsGivenUp) {
+  RouterOptions options;
+  options.first_token_timeout = std::chrono::milliseconds(20);
+  start(options);
+  auto* mute = add(1, [](const GenerateRequest& r) {
+    Answer answer = counting(r);
+    answer.hang_after = 0;
+    return answer;
+  });
+  add(2);
+  EXPECT_EQ(worker_for(request(8)), "worker-2");
+  EXPECT_EQ(mute->cancelled(), 1);
+}
+
+TEST_F(RouterTest, ASampledRequestGetsASeedSoThatItGoesOnAsTheSameText) {
+  start(Mode::kRoundRobin);
+  auto* first = add(1, [](const GenerateRequest& r) { return counting(r, 1, unavailable("gone")); });
+  auto* second = add(2);
+  GenerateRequest sampled = request(8);
+  sampled.sampling.temperature = 1;
+  EXPECT_TRUE(ask(sampled).status.is_ok());
+  ASSERT_TRUE(first->requests().at(0).sampling.seed);
+  EXPECT_EQ(first->requests().at(0).sampling.seed, second->requests().at(0).sampling.seed);
+}
+
+TEST_F(RouterTest, LoadReturnsToZeroHoweverARequestEnds) {
+  start(Mode::kRoundRobin);
+  int turn = 0;
+  add(1, [&](const GenerateRequest& r) {
+    switch (turn++ % 4) {
+      case 0:
+        return counting(r);
+      case 1:
+        return counting(r, 1, invalid("broken request"));
+      case 2:
+        return refuse(deadline("late"));
+      default:
+        return counting(r, 2, corrupt("garbage"));
+    }
+  });
+  for (int i = 0; i < 8; ++i) ask(request(10 + i, 9));
+  {
+    // Dropped before its end.
+    const auto held = run([](Router* router) -> Task<std::unique_ptr<Generation>> {
+      GenerateRequest one = request(10);
+      auto generation = co_await router->generate(std::move(one));
+      co_return std::move(generation).value();
+    }(router_.get()));
+    EXPECT_EQ(router_->in_flight(), 1U);
+    // Its worker goes while it runs.
+    router_->remove_worker(1);
+  }
+  EXPECT_EQ(router_->in_flight(), 0U);
+  add(1);
+  const WorkerView view = router_->view().at(0);
+  EXPECT_EQ(view.active_requests + view.active_blocks + view.queued_tokens, 0U);
+}
+
+TEST_F(RouterTest, BusyWorkersMakeRequestsWaitByPriorityAndABoundedLineRefuses) {
+  RouterOptions options;
+  options.settings.busy_threshold = 0.1;  // of 100 blocks
+  options.max_queue = 2;
+  options.queue_timeout = std::chrono::seconds(100);
+  start(options);
+  auto* worker = add(1);
+  boost::asio::io_context io(1);
+  const auto work = boost::asio::make_work_guard(io);
+  std::unique_ptr<Generation> held;
+  std::vector<std::string> ended;
+  const auto spawn = [&](std::string id, int priority) {
+    GenerateRequest one = request(8);
+    one.id = id;
+    one.priority = priority;
+    boost::asio::co_spawn(io, read(router_.get(), std::move(one)), [&ended, id](std::exception_ptr, Said said) {
+      ended.push_back(id + ":" + std::string(said.status.is_ok() ? "ok" : code_name(said.status.code())));
+    });
+    io.poll();
+  };
+  boost::asio::co_spawn(
+      io,
+      [](Router* router, std::unique_ptr<Generation>* out) -> Task<void> {
+        GenerateRequest one = request(50);
+        auto generation = co_await router->generate(std::move(one));
+        *out = std::move(generation).value();
+      }(router_.get(), &held),
+      [](std::exception_ptr) {});
+  io.poll();
+  ASSERT_TRUE(held);
+  spawn("low", 0);
+  spawn("high", 5);
+  spawn("third", 9);
+  EXPECT_THAT(ended, ElementsAre("third:exhausted"));
+  held.reset();
+  io.poll();
+  EXPECT_THAT(ended, ElementsAre("third:exhausted", "high:ok", "low:ok"));
+  EXPECT_EQ(worker->requests().size(), 3U);
+}
+
+TEST_F(RouterTest, AnotherRoutersRequestsCountUntilTheyEndOrAreOld) {
+  start(Mode::kKv);
+  add(1);
+  add(2);
+  std::vector<std::string> notices;
+  Metrics metrics;
+  RouterOptions options;
+  options.mode = Mode::kRoundRobin;
+  options.block_tokens = kBlock;
+  RouterHooks hooks;
+  hooks.tell_routers = [&](const std::string& notice) { notices.push_back(notice); };
+  Router other(options, hooks, &metrics, "m", &clock_);
+  RoutedWorker worker;
+  worker.instance = 1;
+  worker.name = "worker-1";
+  worker.generator = std::make_shared<ScriptedGenerator>([](const GenerateRequest& r) { return counting(r); });
+  other.add_worker(std::move(worker));
+  EXPECT_TRUE(run(read(&other, request(40))).status.is_ok());
+  ASSERT_EQ(notices.size(), 3U);  // added, prefill done, free
+  router_->on_router_notice(notices[0]);
+  EXPECT_EQ(router_->view().at(0).queued_tokens, 40U);
+  EXPECT_EQ(router_->view().at(0).active_blocks, 10U);
+  for (int i = 0; i < 4; ++i) EXPECT_EQ(worker_for(request(8)), "worker-2");
+  router_->on_router_notice(notices[1]);
+  EXPECT_EQ(router_->view().at(0).queued_tokens, 0U);
+  router_->on_router_notice(notices[2]);
+  EXPECT_EQ(router_->in_flight(), 0U);
+  router_->on_router_notice(notices[0]);
+  clock_.advance(std::chrono::minutes(11));
+  router_->on_router_notice(notices[2].substr(0, 3));
+  router_->on_router_notice(notices[1]);
+  EXPECT_EQ(router_->in_flight(), 0U);
+}
+
+TEST_F(RouterTest, MessagesThatAreBrokenOrAboutNobodyAreIgnoredAndCounted) {
+  start(Mode::kKv);
+  add(1, nullptr, true);
+  router_->on_events("\xFF");
+  router_->on_heartbeat("\xFF");
+  router_->on_events(events(99, 1, chain(8)));
+  EXPECT_THAT(metrics_.expose(), HasSubstr("dynamo_router_ignored_messages_total{model=\"m\"} 3"));
 }
 
 }  // namespace

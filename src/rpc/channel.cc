@@ -63,6 +63,10 @@ class ConnectingChannel final : public Channel {
     pause_.notify();
     fail_streams(unavailable("this process is stopping"));
   }
+  void retire() override {
+    is_retiring_ = true;
+    stop_if_retired();
+  }
   bool is_connected() const override { return is_connected_.load(); }
   Task<Status> wait_connected(Time until) override;
   Result<std::unique_ptr<Stream>> open(std::string request) override;
@@ -80,6 +84,9 @@ class ConnectingChannel final : public Channel {
   Status on_frame(const wire::Frame& frame);
   Status on_hello(const wire::Frame& frame);
   void fail_streams(const Status& why);
+  void stop_if_retired() {
+    if (is_retiring_ && !is_stopping_ && (streams_.empty() || !is_connected_)) stop();
+  }
   void set_connected(bool is_connected, const Status& why);
 
   ChannelOptions options_;
@@ -88,6 +95,7 @@ class ConnectingChannel final : public Channel {
   std::unordered_map<uint32_t, std::shared_ptr<StreamState>> streams_;
   uint32_t last_stream_ = 0;
   std::atomic<bool> is_connected_{false};
+  bool is_retiring_ = false;
   bool is_stopping_ = false;
   Status last_failure_;
   Notice changed_;
@@ -129,9 +137,11 @@ void ConnectingChannel::acknowledge(uint32_t stream, StreamState* state, size_t 
 
 void ConnectingChannel::drop(uint32_t stream) {
   if (streams_.erase(stream) > 0 && is_connected_) link_->send(FrameType::kCancel, stream, {});
+  stop_if_retired();
 }
 
 Result<std::unique_ptr<Stream>> ConnectingChannel::open(std::string request) {
+  if (is_retiring_ || is_stopping_) return unavailable(options_.address + " is left already");
   if (!is_connected_) {
     const std::string why = last_failure_.is_ok() ? "not connected yet" : last_failure_.text();
     return unavailable(fmt::format("no connection to {}: {}", options_.address, why));
@@ -168,6 +178,7 @@ Task<void> ConnectingChannel::run(std::shared_ptr<ConnectingChannel> self) {
     if (self->is_connected_) pause = self->options_.first_pause;
     self->set_connected(false, why);
     self->fail_streams(why);
+    self->stop_if_retired();
     if (self->is_stopping_) break;
     co_await self->pause_.wait(Clock::steady().now() + pause);
     pause = std::min<Duration>(pause * 2, self->options_.longest_pause);
@@ -270,8 +281,10 @@ Status ConnectingChannel::on_frame(const wire::Frame& frame) {
     default:
       return corrupt(fmt::format("{} sent a frame of type {} in an answer", options_.address, int(frame.type)));
   }
-  if (state->is_over) streams_.erase(found);
   state->arrived.notify();
+  if (!state->is_over) return {};
+  streams_.erase(found);
+  stop_if_retired();
   return {};
 }
 

@@ -51,6 +51,8 @@ class Channel : public std::enable_shared_from_this<Channel> {
 
   // Starts to connect.
   virtual void start() = 0;
+  // Takes no new requests, and stops when the last one has ended.
+  virtual void retire() = 0;
   // Ends all streams with kUnavailable and connects no more.
   virtual void stop() = 0;
   virtual bool is_connected() const = 0;

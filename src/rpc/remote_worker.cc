@@ -55,6 +55,10 @@ class ConnectedWorker final : public RemoteWorker {
   void stop() override {
     for (size_t i = 0; i < channels_.size(); ++i) asio::post(io_->at(i), [channel = channels_[i]] { channel->stop(); });
   }
+  void retire() override {
+    for (size_t i = 0; i < channels_.size(); ++i)
+      asio::post(io_->at(i), [channel = channels_[i]] { channel->retire(); });
+  }
   bool is_connected() const override {
     return std::ranges::all_of(channels_, [](const auto& channel) { return channel->is_connected(); });
   }

@@ -30,6 +30,8 @@ class RemoteWorker : public Generator, public std::enable_shared_from_this<Remot
 
   // Starts to connect.
   virtual void start() = 0;
+  // Takes no new requests, and stops when the last has ended. Returns at once.
+  virtual void retire() = 0;
   // Ends every request with kUnavailable and connects no more. Returns at once.
   virtual void stop() = 0;
   // Every channel is connected.

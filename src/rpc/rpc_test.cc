@@ -305,6 +305,21 @@ TEST_F(RpcTest, APeerThatFallsSilentIsNoticed) {
   relay.join();
 }
 
+TEST_F(RpcTest, ARetiredChannelLetsItsRequestsEndAndThenLeaves) {
+  connect(options());
+  ASSERT_TRUE(wait_connected().is_ok());
+  std::unique_ptr<Stream> flood;
+  on_io([&]() -> Task<void> {
+    flood = channel_->open("flood").value();
+    channel_->retire();
+    CHECK(channel_->open("echo x").status().code() == Code::kUnavailable);
+    for (int i = 0; i < 10; ++i) CHECK_OK(co_await flood->next(in(10s)));
+    CHECK(channel_->is_connected());
+    flood.reset();
+  });
+  wait_for([&] { return server_->connections() == 0 && running_ == 0; });
+}
+
 // The hello of a program from another time.
 std::string another_protocol() {
   std::string frame;

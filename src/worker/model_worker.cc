@@ -70,7 +70,8 @@ ModelWorker::ModelWorker(std::unique_ptr<State> state) : state_(std::move(state)
 ModelWorker::~ModelWorker() = default;
 
 Result<std::unique_ptr<ModelWorker>> ModelWorker::start(const ModelFiles& files, WorkerOptions options,
-                                                        Metrics* metrics, const std::function<void(double)>& progress) {
+                                                        Metrics* metrics, kv::KvEventSink* events,
+                                                        const std::function<void(double)>& progress) {
   if (options.block_tokens < 1 || options.block_tokens > 256) {
     return invalid(fmt::format("--page-size {}: must be in [1, 256]", options.block_tokens));
   }
@@ -94,9 +95,8 @@ Result<std::unique_ptr<ModelWorker>> ModelWorker::start(const ModelFiles& files,
                                              .max_batch_tokens = options.max_batch_tokens,
                                              .max_sequences = options.max_sequences,
                                              .max_waiting = options.max_waiting};
-  TRY(state->engine,
-      engine::Engine::start(engine_options, engine::make_model_runner(state->decoder.get()), &Clock::steady(),
-                            /*events=*/nullptr, metrics, {{"worker", options.name}}));
+  TRY(state->engine, engine::Engine::start(engine_options, engine::make_model_runner(state->decoder.get()),
+                                           &Clock::steady(), events, metrics, {{"worker", options.name}}));
   state->generator = std::make_shared<engine::LocalGenerator>(state->engine.get(), options.name);
   return std::unique_ptr<ModelWorker>(new ModelWorker(std::move(state)));
 }
@@ -106,6 +106,9 @@ std::shared_ptr<Generator> ModelWorker::generator() const {
 }
 uint32_t ModelWorker::context_length() const {
   return state_->context_length;
+}
+void ModelWorker::clear_cache() {
+  state_->engine->clear_cache();
 }
 engine::EngineLoad ModelWorker::load() const {
   return state_->engine->load();

@@ -33,15 +33,17 @@ struct WorkerOptions {
 
 class ModelWorker {
  public:
-  // Loads the weights (`progress` is told the fraction done) and starts the engine. `files` may be closed afterwards; `metrics` outlives
-  // the worker. Errors: kInvalid (an option, by name), those of Decoder::create and make_cpu_backend.
+  // Loads the weights (`progress` is told the fraction done) and starts the engine. `files` may be closed afterwards; `metrics` and
+  // `events` (may be null) outlive the worker. Errors: kInvalid (an option, by name), those of Decoder::create and make_cpu_backend.
   static Result<std::unique_ptr<ModelWorker>> start(const ModelFiles& files, WorkerOptions options, Metrics* metrics,
+                                                    kv::KvEventSink* events,
                                                     const std::function<void(double)>& progress);
   ~ModelWorker();  // Requires: stop() has returned.
 
   std::shared_ptr<Generator> generator() const;
   uint32_t context_length() const;  // prompt and answer together, in tokens, as this worker serves it
   engine::EngineLoad load() const;
+  void clear_cache();
   std::string description() const;  // "cpu-avx512, 2 threads; KV 11648 tokens, 256 MiB; weights 94 MiB"
 
   // As engine::Engine::stop.

@@ -34,7 +34,7 @@ class ModelWorkerTest : public testing::Test {
     WorkerOptions options;
     options.max_batch_tokens = batch_tokens;
     options.kv_cache_bytes = 32U << 20;
-    auto worker = ModelWorker::start(files_, options, &metrics_, [](double) {});
+    auto worker = ModelWorker::start(files_, options, &metrics_, /*events=*/nullptr, [](double) {});
     CHECK_OK(worker);
     return std::move(worker).value();
   }
@@ -101,7 +101,7 @@ TEST_F(ModelWorkerTest, OptionsThatDoNotFitTheModelAreRefusedByName) {
   const auto refused = [&](auto change) {
     WorkerOptions options;
     change(&options);
-    const auto worker = ModelWorker::start(files_, options, &metrics_, [](double) {});
+    const auto worker = ModelWorker::start(files_, options, &metrics_, /*events=*/nullptr, [](double) {});
     EXPECT_EQ(worker.status().code(), Code::kInvalid);
     return worker.status().text();
   };

@@ -1,6 +1,6 @@
+// Each worker with the same chance.
 #include <random>
 
-#include "base/mutex.h"
 #include "router/policy.h"
 
 namespace dynamo::router {
@@ -10,14 +10,12 @@ class RandomPolicy final : public Policy {
  public:
   explicit RandomPolicy(uint64_t seed) : random_(seed) {}
 
-  size_t choose(const GenerateRequest&, std::span<const Candidate> candidates) override {
-    MutexLock lock(mutex_);
-    return std::uniform_int_distribution<size_t>(0, candidates.size() - 1)(random_);
+  std::optional<Choice> choose(const GenerateRequest&, std::span<const Candidate> candidates, double) override {
+    return Choice{std::uniform_int_distribution<size_t>(0, candidates.size() - 1)(random_), "random"};
   }
 
  private:
-  Mutex mutex_;
-  std::mt19937_64 random_ GUARDED_BY(mutex_);
+  std::mt19937_64 random_;
 };
 
 }  // namespace

@@ -1,0 +1,35 @@
+#include "frontend/config.h"
+
+#include <gtest/gtest.h>
+
+namespace dynamo::frontend {
+namespace {
+
+TEST(Settings, WhatIsNotSaidStays) {
+  router::RouterSettings base;
+  base.overlap_weight = 3;
+  base.busy_threshold = 0.5;
+  const auto read = settings_from_json(R"({"router_temperature": 0.7})", base);
+  ASSERT_TRUE(read.is_ok());
+  EXPECT_EQ(read->overlap_weight, 3);
+  EXPECT_EQ(read->temperature, 0.7);
+  EXPECT_EQ(read->busy_threshold, 0.5);
+  EXPECT_FALSE(settings_from_json(R"({"busy_threshold": null})", base)->busy_threshold);
+}
+
+TEST(Settings, WhatIsWrongIsNamed) {
+  for (const auto& [text, named] :
+       std::vector<std::pair<std::string, std::string>>{{"[]", "object"},
+                                                        {"{", "object"},
+                                                        {R"({"weight": 1})", "weight"},
+                                                        {R"({"overlap_score_weight": -1})", "overlap_score_weight"},
+                                                        {R"({"router_temperature": "hot"})", "hot"},
+                                                        {R"({"busy_threshold": 2})", "busy_threshold"}}) {
+    const auto read = settings_from_json(text, {});
+    EXPECT_EQ(read.status().code(), Code::kInvalid) << text;
+    EXPECT_NE(read.status().text().find(named), std::string::npos) << read.status().text();
+  }
+}
+
+}  // namespace
+}  // namespace dynamo::frontend

@@ -1,0 +1,60 @@
+#include "router/decision_log.h"
+
+#include <fmt/chrono.h>
+#include <fmt/format.h>
+#include <boost/json/array.hpp>
+#include <boost/json/object.hpp>
+
+namespace dynamo::router {
+namespace {
+
+namespace json = boost::json;
+
+json::object to_json(const Decision& decision) {
+  json::array considered;
+  for (const Decision::Considered& one : decision.considered) {
+    considered.push_back(json::object{{"worker", one.worker},
+                                      {"overlap_blocks", one.overlap_blocks},
+                                      {"prefill_blocks", one.prefill_blocks},
+                                      {"decode_blocks", one.decode_blocks},
+                                      {"cost", one.cost},
+                                      {"active_requests", one.active_requests}});
+  }
+  json::array left_out;
+  for (const std::string& one : decision.left_out) left_out.push_back(json::string(one));
+  json::object out{{"request_id", decision.request_id},
+                   {"at", fmt::format("{:%Y-%m-%dT%H:%M:%SZ}",
+                                      fmt::gmtime(std::chrono::time_point_cast<std::chrono::seconds>(decision.at)))},
+                   {"mode", decision.mode},
+                   {"overlap_weight", decision.overlap_weight},
+                   {"temperature", decision.temperature},
+                   {"prompt_tokens", decision.prompt_tokens},
+                   {"prompt_blocks", decision.prompt_blocks},
+                   {"attempt", decision.attempt},
+                   {"candidates", std::move(considered)},
+                   {"left_out", std::move(left_out)},
+                   {"reason", decision.reason}};
+  if (decision.chosen.empty()) {
+    out["chosen"] = nullptr;
+  } else {
+    out["chosen"] = decision.chosen;
+  }
+  return out;
+}
+
+}  // namespace
+
+void DecisionLog::add(Decision decision) {
+  if (most_ == 0) return;
+  if (decisions_.size() >= most_) decisions_.pop_front();
+  decisions_.push_back(std::move(decision));
+}
+
+json::array DecisionLog::to_json(size_t last, std::string_view request_id) const {
+  json::array out;
+  for (auto one = decisions_.rbegin(); one != decisions_.rend() && out.size() < last; ++one)
+    if (request_id.empty() || one->request_id == request_id) out.push_back(router::to_json(*one));
+  return out;
+}
+
+}  // namespace dynamo::router

@@ -1,0 +1,50 @@
+// The last decisions, with everything that led to them: what /router/explain shows.
+// Threads: one at a time.
+#pragma once
+
+#include <chrono>
+#include <deque>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <boost/json/value.hpp>
+
+namespace dynamo::router {
+
+struct Decision {
+  struct Considered {
+    std::string worker;
+    uint32_t overlap_blocks = 0;
+    double prefill_blocks = 0;
+    double decode_blocks = 0;
+    double cost = 0;
+    uint64_t active_requests = 0;
+  };
+  std::string request_id;
+  std::chrono::system_clock::time_point at;
+  std::string mode;
+  double overlap_weight = 0;
+  double temperature = 0;
+  uint32_t prompt_tokens = 0;
+  uint32_t prompt_blocks = 0;
+  uint32_t attempt = 0;  // 0: the first
+  std::vector<Considered> considered;
+  std::vector<std::string> left_out;  // "worker-2: not connected"
+  std::string chosen;                 // empty: nobody
+  std::string reason;
+};
+
+class DecisionLog {
+ public:
+  explicit DecisionLog(size_t most) : most_(most) {}
+  void add(Decision decision);
+  // Newest first, at most `last`; of one request if `request_id` is not empty.
+  boost::json::array to_json(size_t last, std::string_view request_id) const;
+
+ private:
+  size_t most_;
+  std::deque<Decision> decisions_;
+};
+
+}  // namespace dynamo::router

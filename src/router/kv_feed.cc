@@ -1,0 +1,116 @@
+#include "router/kv_feed.h"
+
+#include "wire/messages.pb.h"
+
+namespace dynamo::router {
+namespace {
+
+constexpr size_t kMostKeptBlocks = 4U << 20;  // beyond, the oldest go; the gap is seen and repaired by another snapshot
+
+std::vector<kv::BlockHash> hashes_of(const google::protobuf::RepeatedField<uint64_t>& from) {
+  std::vector<kv::BlockHash> hashes;
+  hashes.reserve(static_cast<size_t>(from.size()));
+  for (const uint64_t bits : from) hashes.push_back({bits});
+  return hashes;
+}
+
+}  // namespace
+
+KvFeed::Batch KvFeed::batch_of(const wire::KvEvents& events) {
+  Batch batch;
+  batch.first = events.first_event();
+  for (const wire::KvChange& change : events.events()) {
+    Change& one = batch.changes.emplace_back();
+    one.is_cleared = change.is_cleared();
+    one.stored = hashes_of(change.stored());
+    one.removed = hashes_of(change.removed());
+    batch.blocks += one.stored.size() + one.removed.size();
+  }
+  return batch;
+}
+
+bool KvFeed::start() {
+  return fetch();
+}
+
+bool KvFeed::fetch() {
+  if (is_fetching_) return false;
+  is_fetching_ = true;
+  if (state_ == State::kProven) state_ = State::kCatchingUp;
+  return true;
+}
+
+void KvFeed::keep(Batch batch) {
+  kept_blocks_ += batch.blocks;
+  kept_.push_back(std::move(batch));
+  while (kept_blocks_ > kMostKeptBlocks && kept_.size() > 1) {
+    kept_blocks_ -= kept_.front().blocks;
+    kept_.pop_front();
+  }
+}
+
+// Returns: false if events before it are missing.
+bool KvFeed::apply(const Batch& batch) {
+  if (batch.first > applied_ + 1) return false;
+  for (size_t i = 0; i < batch.changes.size(); ++i) {
+    if (batch.first + i <= applied_) continue;  // a repeated one
+    const Change& change = batch.changes[i];
+    if (change.is_cleared) index_->clear(worker_);
+    index_->store(worker_, change.stored);
+    index_->remove(worker_, change.removed);
+    applied_ = batch.first + i;
+    ++counts_.events;
+  }
+  return true;
+}
+
+bool KvFeed::on_events(const wire::KvEvents& events) {
+  Batch batch = batch_of(events);
+  if (is_fetching_ || state_ == State::kUnknown) {
+    keep(std::move(batch));
+    return fetch();
+  }
+  if (apply(batch)) return false;
+  ++counts_.gaps;
+  keep(std::move(batch));
+  return fetch();
+}
+
+bool KvFeed::on_heartbeat(const wire::Heartbeat& heartbeat) {
+  if (is_fetching_) return false;
+  if (state_ == State::kUnknown) return fetch();
+  const uint64_t behind = std::exchange(behind_, 0);
+  if (heartbeat.last_event() > applied_) {
+    // Its events may still be on their way; if they are not here by the next heartbeat they are lost.
+    behind_ = heartbeat.last_event();
+    if (behind == 0 || applied_ >= behind) return false;
+    ++counts_.gaps;
+    return fetch();
+  }
+  if (heartbeat.last_event() < applied_) return false;  // an old one
+  if (heartbeat.digest() == index_->digest(worker_) && heartbeat.blocks() == index_->blocks(worker_)) {
+    state_ = State::kProven;
+    return false;
+  }
+  ++counts_.mismatches;
+  return fetch();
+}
+
+bool KvFeed::on_snapshot(uint64_t last_event, std::span<const kv::BlockHash> blocks) {
+  is_fetching_ = false;
+  ++counts_.snapshots;
+  index_->replace(worker_, blocks);
+  applied_ = last_event;
+  state_ = State::kCatchingUp;
+  behind_ = 0;
+  kept_blocks_ = 0;
+  std::deque<Batch> kept = std::exchange(kept_, {});
+  for (Batch& batch : kept) {
+    if (apply(batch)) continue;
+    ++counts_.gaps;
+    return fetch();
+  }
+  return false;
+}
+
+}  // namespace dynamo::router

@@ -1,0 +1,38 @@
+// How the router decides. Some of it may change while it runs (docs/reference/routing.md).
+// Threads: values.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <string_view>
+
+namespace dynamo::router {
+
+enum class Mode : uint8_t { kKv, kRoundRobin, kRandom, kPowerOfTwo, kLeastLoaded, kDirect };
+std::optional<Mode> parse_mode(
+    std::string_view name);  // "kv", "round-robin", "random", "power-of-two", "least-loaded", "direct"
+std::string_view mode_name(Mode mode);
+
+// Live-tunable.
+struct RouterSettings {
+  double overlap_weight = 1.0;           // worth of a block to prefill against a block that decodes.  [0, 100]
+  double temperature = 0.0;              // 0: the lowest cost wins; higher spreads.  [0, 100]
+  std::optional<double> busy_threshold;  // share of a worker's blocks in use above which it gets nothing new.  (0, 1]
+};
+
+struct RouterOptions {
+  Mode mode = Mode::kRoundRobin;
+  RouterSettings settings;
+  uint32_t block_tokens = 16;  // of the model's workers
+  bool uses_events = true;     // false: what a worker holds is guessed from what was sent there
+  std::chrono::seconds guess_lifetime{120};
+  uint32_t migration_limit = 3;  // how often one request may go on to another worker
+  uint32_t max_queue = 1024;     // requests that wait while all workers are busy
+  std::chrono::milliseconds queue_timeout{30000};
+  std::chrono::milliseconds first_token_timeout{120000};  // a worker that has not answered by then is given up
+  uint64_t index_bytes = 1ULL << 30;                      // memory of the index at most
+  uint32_t remembered_decisions = 1000;                   // for /router/explain
+};
+
+}  // namespace dynamo::router

@@ -1,0 +1,112 @@
+#include "worker/kv_publisher.h"
+
+#include <boost/asio/post.hpp>
+
+#include "wire/messages.pb.h"
+
+namespace dynamo::worker {
+namespace {
+
+constexpr size_t kMostBlocksPerMessage = 32U << 10;  // 256 KiB, well within a message
+
+size_t blocks_of(const kv::KvEvent& event) {
+  if (const auto* stored = std::get_if<kv::BlocksStored>(&event)) return stored->blocks.size();
+  if (const auto* removed = std::get_if<kv::BlocksRemoved>(&event)) return removed->blocks.size();
+  return 1;
+}
+
+void to_message(const kv::KvEvent& event, wire::KvChange* out) {
+  if (const auto* stored = std::get_if<kv::BlocksStored>(&event)) {
+    for (const kv::BlockHash& block : stored->blocks) out->add_stored(block.bits);
+  } else if (const auto* removed = std::get_if<kv::BlocksRemoved>(&event)) {
+    for (const kv::BlockHash& block : removed->blocks) out->add_removed(block.bits);
+  } else {
+    out->set_is_cleared(true);
+  }
+}
+
+}  // namespace
+
+struct KvPublisher::State : std::enable_shared_from_this<KvPublisher::State> {
+  State(boost::asio::any_io_executor publisher, events::EventBus* to, std::string about, uint64_t worker)
+      : executor(std::move(publisher)), bus(to), subject(std::move(about)), instance(worker) {}
+
+  boost::asio::any_io_executor executor;
+  events::EventBus* bus;
+  std::string subject;
+  uint64_t instance;
+  mutable Mutex mutex;
+  std::unordered_set<uint64_t> held GUARDED_BY(mutex);
+  Summary summary GUARDED_BY(mutex);
+  std::vector<kv::KvEvent> pending GUARDED_BY(mutex);  // the last of them is event summary.last_event
+  bool is_posted GUARDED_BY(mutex) = false;
+  bool is_closed GUARDED_BY(mutex) = false;
+
+  void apply(const kv::KvEvent& event) REQUIRES(mutex) {
+    if (const auto* stored = std::get_if<kv::BlocksStored>(&event)) {
+      for (const kv::BlockHash& block : stored->blocks)
+        if (held.insert(block.bits).second) summary.digest += block.bits;
+    } else if (const auto* removed = std::get_if<kv::BlocksRemoved>(&event)) {
+      for (const kv::BlockHash& block : removed->blocks)
+        if (held.erase(block.bits) > 0) summary.digest -= block.bits;
+    } else {
+      held.clear();
+      summary.digest = 0;
+    }
+    summary.blocks = held.size();
+    ++summary.last_event;
+  }
+
+  void publish() {
+    std::vector<kv::KvEvent> events;
+    uint64_t first = 0;
+    {
+      MutexLock lock(mutex);
+      is_posted = false;
+      if (is_closed) return;
+      events.swap(pending);
+      first = summary.last_event + 1 - events.size();
+    }
+    for (size_t at = 0; at < events.size();) {
+      wire::KvEvents message;
+      message.set_instance(instance);
+      message.set_first_event(first + at);
+      for (size_t blocks = 0; at < events.size() && blocks < kMostBlocksPerMessage; ++at) {
+        blocks += blocks_of(events[at]);
+        to_message(events[at], message.add_events());
+      }
+      bus->publish(subject, message.SerializeAsString());
+    }
+  }
+};
+
+KvPublisher::KvPublisher(boost::asio::any_io_executor executor, events::EventBus* bus, std::string subject,
+                         uint64_t instance)
+    : state_(std::make_shared<State>(std::move(executor), bus, std::move(subject), instance)) {}
+
+KvPublisher::~KvPublisher() {
+  MutexLock lock(state_->mutex);
+  state_->is_closed = true;
+}
+
+void KvPublisher::on_kv_event(kv::KvEvent event) {
+  MutexLock lock(state_->mutex);
+  state_->apply(event);
+  if (state_->bus == nullptr) return;
+  state_->pending.push_back(std::move(event));
+  if (state_->is_posted) return;
+  state_->is_posted = true;
+  boost::asio::post(state_->executor, [state = state_] { state->publish(); });
+}
+
+KvPublisher::Summary KvPublisher::summary() const {
+  MutexLock lock(state_->mutex);
+  return state_->summary;
+}
+
+std::pair<KvPublisher::Summary, std::vector<uint64_t>> KvPublisher::snapshot() const {
+  MutexLock lock(state_->mutex);
+  return {state_->summary, std::vector<uint64_t>(state_->held.begin(), state_->held.end())};
+}
+
+}  // namespace dynamo::worker

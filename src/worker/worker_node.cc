@@ -1,0 +1,195 @@
+#include "worker/worker_node.h"
+
+#include <random>
+
+#include <fmt/format.h>
+
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/steady_timer.hpp>
+
+#include "base/log.h"
+#include "model_bundle/model_bundle.h"
+#include "rpc/server.h"
+#include "wire/messages.pb.h"
+#include "worker/kv_publisher.h"
+#include "worker/worker_service.h"
+
+namespace dynamo::worker {
+namespace {
+
+using discovery::Role;
+
+constexpr uint32_t kMostNames = 1U << 20;
+
+uint64_t random_instance() {
+  std::random_device random;
+  for (;;) {
+    const uint64_t instance = (uint64_t{random()} << 32) | random();
+    if (instance != 0) return instance;
+  }
+}
+
+std::string name_of(Role role, uint32_t number) {
+  switch (role) {
+    case Role::kAggregated:
+      return fmt::format("worker-{}", number);
+    case Role::kPrefill:
+      return fmt::format("prefill-worker-{}", number);
+    case Role::kDecode:
+      return fmt::format("decode-worker-{}", number);
+  }
+  return {};
+}
+
+class AnnouncedNode final : public WorkerNode {
+ public:
+  AnnouncedNode(NodeOptions options, events::EventBus* bus, IoThreads* io)
+      : options_(std::move(options)), bus_(bus), io_(io) {
+    instance_.instance = random_instance();
+    instance_.role = options_.role;
+    instance_.version = options_.version;
+    instance_.started_at =
+        std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::system_clock::now().time_since_epoch())
+            .count();
+  }
+  ~AnnouncedNode() override { CHECK(!server_); }
+
+  Status start(discovery::Registry* registry, Time until,
+               const std::function<Result<HostedEngine>(const std::string&, kv::KvEventSink*)>& make_engine) {
+    lease_ = registry->lease(options_.lease_time);
+    TRY(instance_.name,
+        claim_name(registry, lease_.get(), options_.name_space, options_.role, instance_.instance, until));
+    publisher_ = std::make_unique<KvPublisher>(io_->at(0).get_executor(), bus_, subject("kv"), instance_.instance);
+    TRY(engine_, make_engine(instance_.name, publisher_.get()));
+    const Status status = serve_and_announce(until);
+    if (!status.is_ok()) stop(Clock::steady().now());
+    return status;
+  }
+
+  const discovery::WorkerInstance& instance() const override { return instance_; }
+
+  void stop(Time until) override {
+    lease_.reset();  // routers see it go before it refuses
+    if (heartbeat_) heartbeat_->stop();
+    if (server_) server_->stop(until);
+    server_.reset();
+    if (engine_.stop) engine_.stop(Clock::steady().now());
+    engine_.stop = nullptr;
+  }
+
+ private:
+  // Publishes heartbeats on an I/O thread until it is stopped.
+  class Heartbeat : public std::enable_shared_from_this<Heartbeat> {
+   public:
+    Heartbeat(boost::asio::io_context* io, Duration interval, std::function<void()> beat)
+        : timer_(*io), interval_(interval), beat_(std::move(beat)) {}
+    void start() {
+      boost::asio::post(timer_.get_executor(), [self = shared_from_this()] { self->tick(); });
+    }
+    // No beat comes after this.
+    void stop() {
+      MutexLock lock(mutex_);
+      beat_ = nullptr;
+    }
+
+   private:
+    void tick() {
+      {
+        MutexLock lock(mutex_);
+        if (!beat_) return;
+        beat_();
+      }
+      timer_.expires_after(interval_);
+      timer_.async_wait([self = shared_from_this()](const boost::system::error_code&) { self->tick(); });
+    }
+    boost::asio::steady_timer timer_;
+    Duration interval_;
+    Mutex mutex_;
+    std::function<void()> beat_ GUARDED_BY(mutex_);
+  };
+
+  std::string subject(const char* kind) const {
+    return fmt::format("dynamo.{}.{}.{}", options_.name_space, kind, discovery::instance_text(instance_.instance));
+  }
+
+  Status serve_and_announce(Time until) {
+    rpc::ServerOptions server;
+    server.host = options_.listen_host;
+    server.port = options_.port;
+    server.identity = {options_.name_space, options_.version, instance_.instance};
+    TRY(server_, rpc::Server::listen(std::move(server), io_));
+    const engine::EngineLoad load = engine_.load();
+    instance_.model = engine_.model;
+    instance_.address = fmt::format("{}:{}", options_.announced_host, server_->port());
+    instance_.block_tokens = engine_.block_tokens;
+    instance_.total_blocks = load.total_blocks;
+    instance_.max_batch_tokens = engine_.max_batch_tokens;
+    instance_.context_length = engine_.context_length;
+    instance_.model_digest = model_bundle::digest_of(engine_.model_bundle);
+    service_ = std::make_unique<WorkerService>(WorkerServiceParts{.generator = engine_.generator,
+                                                                  .model_bundle = std::move(engine_.model_bundle),
+                                                                  .model_digest = instance_.model_digest,
+                                                                  .blocks = publisher_.get(),
+                                                                  .clear_blocks = engine_.clear_blocks});
+    server_->start([service = service_.get()](std::string request, rpc::ReplyStream* reply) {
+      return service->handle(std::move(request), reply);
+    });
+    heartbeat_ = std::make_shared<Heartbeat>(&io_->at(0), options_.heartbeat, [this] { beat(); });
+    heartbeat_->start();
+    lease_->put(discovery::key_of(options_.name_space, instance_), discovery::to_json(instance_));
+    return lease_->sync(until).with("announcing the worker");
+  }
+
+  void beat() {
+    const KvPublisher::Summary held = publisher_->summary();
+    const engine::EngineLoad load = engine_.load();
+    wire::Heartbeat message;
+    message.set_instance(instance_.instance);
+    message.set_last_event(held.last_event);
+    message.set_digest(held.digest);
+    message.set_blocks(held.blocks);
+    message.set_running(load.running);
+    message.set_waiting(load.waiting);
+    message.set_used_blocks(load.used_blocks);
+    message.set_cached_blocks(load.cached_blocks);
+    message.set_total_blocks(load.total_blocks);
+    message.set_queued_tokens(load.queued_tokens);
+    bus_->publish(subject("load"), message.SerializeAsString());
+  }
+
+  NodeOptions options_;
+  events::EventBus* bus_;
+  IoThreads* io_;
+  discovery::WorkerInstance instance_;
+  std::unique_ptr<discovery::Lease> lease_;
+  std::unique_ptr<KvPublisher> publisher_;
+  HostedEngine engine_;
+  std::unique_ptr<WorkerService> service_;
+  std::unique_ptr<rpc::Server> server_;
+  std::shared_ptr<Heartbeat> heartbeat_;
+};
+
+}  // namespace
+
+Result<std::string> claim_name(discovery::Registry* registry, discovery::Lease* lease, const std::string& name_space,
+                               Role role, uint64_t instance, Time until) {
+  const std::string prefix = fmt::format("/dynamo/names/{}/{}/", name_space, discovery::role_name(role));
+  TRY(const auto taken, registry->list(prefix, until));
+  for (uint32_t number = 1; number < kMostNames; ++number) {
+    const std::string key = prefix + std::to_string(number);
+    if (taken.contains(key)) continue;
+    TRY(const bool is_ours, lease->claim(key, discovery::instance_text(instance), until));
+    if (is_ours) return name_of(role, number);
+  }
+  return exhausted("no name is free under " + prefix);
+}
+
+Result<std::unique_ptr<WorkerNode>> WorkerNode::start(
+    NodeOptions options, discovery::Registry* registry, events::EventBus* bus, IoThreads* io, Time until,
+    const std::function<Result<HostedEngine>(const std::string& name, kv::KvEventSink* events)>& make_engine) {
+  auto node = std::make_unique<AnnouncedNode>(std::move(options), bus, io);
+  TRY_STATUS(node->start(registry, until, make_engine));
+  return std::unique_ptr<WorkerNode>(std::move(node));
+}
+
+}  // namespace dynamo::worker
