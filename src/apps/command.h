@@ -10,6 +10,9 @@ namespace dynamo::apps {
 // Each adds its subcommand to `app` and stores in `run` what to call when the command line names it; `run` returns the exit status.
 using Run = std::function<int()>;
 void add_serve_command(CLI::App* app, Run* run);
+void add_hub_command(CLI::App* app, Run* run);
+void add_frontend_command(CLI::App* app, Run* run);
+void add_worker_commands(CLI::App* app, Run* run);  // worker and decode-worker
 void add_chat_command(CLI::App* app, Run* run);
 void add_model_command(CLI::App* app, Run* run);
 // Prints pages of docs/reference from the program itself: flags and metrics.

@@ -29,6 +29,9 @@ int main(int argc, char** argv) {
   app.fallthrough();
   dynamo::apps::Run run;
   dynamo::apps::add_serve_command(&app, &run);
+  dynamo::apps::add_frontend_command(&app, &run);
+  dynamo::apps::add_worker_commands(&app, &run);
+  dynamo::apps::add_hub_command(&app, &run);
   dynamo::apps::add_chat_command(&app, &run);
   dynamo::apps::add_model_command(&app, &run);
   dynamo::apps::add_docs_command(&app, &run);

@@ -139,11 +139,41 @@ void read_extensions(ObjectReader* reader, RequestOptions* options) {
   if (const auto penalty = reader->number("repetition_penalty", 0, 2, true)) options->repetition_penalty = *penalty;
 }
 
+// "2a" or 42: the instance that /health shows, or its number.
+std::optional<uint64_t> read_instance(ObjectReader* reader, RequestError* error) {
+  const json::value* value = reader->value("backend_instance_id");
+  if (!value) return std::nullopt;
+  if (value->is_uint64()) return value->get_uint64();
+  if (value->is_int64() && value->get_int64() > 0) return static_cast<uint64_t>(value->get_int64());
+  const std::string path = reader->path_of("backend_instance_id");
+  if (!value->is_string()) {
+    error->wrong_type(path, "an instance's hexadecimal name or number", *value);
+    return std::nullopt;
+  }
+  const std::string_view text = value->get_string();
+  uint64_t instance = 0;
+  const auto [end, failure] = std::from_chars(text.data(), text.data() + text.size(), instance, 16);
+  if (failure == std::errc() && end == text.data() + text.size() && instance != 0) return instance;
+  error->wrong_value(path, "an instance's hexadecimal name", quote(text));
+  return std::nullopt;
+}
+
+void read_routing(ObjectReader* extensions, RequestError* error, RoutingHints* out) {
+  out->instance = read_instance(extensions, error);
+  const json::object* config = extensions->object("router_config_override");
+  if (!config) return;
+  ObjectReader reader(*config, extensions->path_of("router_config_override"), error);
+  out->overlap_weight = reader.number("overlap_score_weight", 0, 100);
+  out->temperature = reader.number("router_temperature", 0, 100);
+  reader.refuse_unknown();
+}
+
 void read_nvext(ObjectReader* body, RequestOptions* options) {
   const json::object* extensions = body->object("nvext");
   if (!extensions) return;
   ObjectReader reader(*extensions, "nvext", &body->error());
   read_extensions(&reader, options);
+  read_routing(&reader, &body->error(), &options->routing);
   reader.array("annotations");  // ask for more to see, not for another answer
   reader.refuse_unknown();
 }
@@ -221,6 +251,7 @@ GenerateRequest to_generate_request(const RequestOptions& options, const ModelCa
   request.logprobs = options.logprobs;
   request.priority = options.priority;
   request.cache_salt = options.cache_salt;
+  request.routing = options.routing;
   return request;
 }
 

@@ -48,6 +48,7 @@ struct RequestOptions {
   std::optional<uint32_t> logprobs;  // alternatives per token; 0: the drawn token alone
   int32_t priority = 0;
   uint64_t cache_salt = 0;
+  RoutingHints routing;
 };
 
 // Reads everything but `logprobs`, whose form differs. Errors are kept in the reader's RequestError.

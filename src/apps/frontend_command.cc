@@ -1,0 +1,98 @@
+// dynamo frontend: HTTP for clients, routing to the workers that are announced. Needs no model files.
+#include <fmt/format.h>
+
+#include <cstdio>
+
+#include "apps/command.h"
+#include "apps/frontend_flags.h"
+#include "apps/planes.h"
+#include "apps/stop_signals.h"
+#include "base/log.h"
+#include "frontend/frontend.h"
+#include "frontend/routes.h"
+#include "http/server.h"
+#include "openai/service.h"
+
+namespace dynamo::apps {
+namespace {
+
+struct Flags {
+  FrontendFlags frontend;
+  PlaneFlags planes;
+};
+
+std::string url_of(const http::ServerOptions& options, uint16_t port) {
+  const bool is_any = options.host == "0.0.0.0" || options.host == "::";
+  const std::string host = is_any ? "127.0.0.1" : options.host;
+  return host.find(':') == std::string::npos ? fmt::format("http://{}:{}", host, port) : fmt::format("http://[{}]:{}", host, port);
+}
+
+Status run_frontend(Flags flags) {
+  TRY_STATUS(complete(&flags.frontend));
+  const StopSignals signals;  // before any thread starts
+  Metrics metrics;
+  IoThreads io(flags.frontend.http_threads);
+  http::ServerOptions http = flags.frontend.http;
+  http.error_body = openai::error_response;
+  http.metrics = &metrics;
+  TRY(auto server, http::Server::listen(http, &io));  // first, so that a taken port is known before anything else is done
+  std::unique_ptr<frontend::Frontend> models;
+  const auto give_up = [&](const Status& status) {
+    if (models) models->stop();
+    server->stop(Clock::steady().now());
+    return status;
+  };
+  auto planes = open_planes(flags.planes);
+  if (!planes.is_ok()) return give_up(planes.status());
+  frontend::FrontendOptions options;
+  options.name_space = flags.planes.name_space;
+  options.version = DYNAMO_VERSION;
+  options.router = flags.frontend.router;
+  options.syncs_replicas = flags.frontend.syncs_replicas;
+  auto started = frontend::Frontend::start(options, planes->registry, planes->bus.get(), &io, &metrics,
+                                           Clock::steady().now() + std::chrono::seconds(flags.planes.startup_timeout));
+  if (!started.is_ok()) return give_up(started.status());
+  models = std::move(started).value();
+  std::atomic<bool> is_stopping = false;
+  openai::ServiceState state;
+  state.is_ready = [&] { return !is_stopping && models->is_warm() && !models->list().empty(); };
+  state.health = [&] { return boost::json::object{{"instances", models->instances()}}; };
+  openai::Service service(flags.frontend.service, models.get(), std::move(state), &metrics);
+  service.add_routes(server.get());
+  frontend::add_routes(server.get(), models.get());
+  server->start();
+  const std::string url = url_of(http, server->port());
+  const auto lease = planes->registry->lease(std::chrono::seconds(10));
+  const std::string key = fmt::format("/dynamo/frontends/{}-{}", flags.planes.name_space, getpid());
+  lease->put(key, fmt::format(R"({{"url":"{}","namespace":"{}","version":"{}"}})", url, flags.planes.name_space, DYNAMO_VERSION));
+  LOG(info, "serving", {"url", url}, {"router_mode", std::string(router::mode_name(flags.frontend.router.mode))});
+
+  const int signal = signals.wait();
+  signals.release();
+  is_stopping = true;
+  LOG(info, "stopping: running requests may finish", {"signal", signal},
+      {"within", fmt::format("{} s", flags.frontend.drain_timeout)});
+  server->stop(Clock::steady().now() + std::chrono::seconds(flags.frontend.drain_timeout));
+  models->stop();
+  LOG(info, "stopped");
+  return {};
+}
+
+}  // namespace
+
+void add_frontend_command(CLI::App* app, Run* run) {
+  CLI::App* command = app->add_subcommand("frontend", "Answer OpenAI's HTTP API with the workers that are announced");
+  auto flags = std::make_shared<Flags>();
+  declare_frontend_flags(command, &flags->frontend);
+  declare_plane_flags(command, &flags->planes);
+  command->callback([=] {
+    *run = [=] {
+      const Status status = run_frontend(*flags);
+      if (status.is_ok()) return 0;
+      std::fprintf(stderr, "dynamo frontend: %s\n", status.to_string().c_str());
+      return kFailed;
+    };
+  });
+}
+
+}  // namespace dynamo::apps

@@ -1,0 +1,85 @@
+#include "apps/frontend_flags.h"
+
+#include <fmt/format.h>
+
+namespace dynamo::apps {
+
+void declare_frontend_flags(CLI::App* command, FrontendFlags* flags) {
+  const auto option = [&](const std::string& name, auto& value, const std::string& meaning) {
+    return add_flag(command, name, value, meaning);
+  };
+  option("--http-host", flags->http.host, "Address to listen on");
+  option("--http-port", flags->http.port, "Port to listen on; 0 takes any free one")->check(CLI::Range(0, 65535));
+  option("--http-threads", flags->http_threads, "Threads for connections")->check(CLI::Range(1, 256));
+  option("--http-body-limit", flags->body_limit_mib, "Largest request body in MiB")->check(CLI::Range(1, 4096));
+  option("--request-timeout", flags->request_timeout, "Seconds a request may take in all")->check(CLI::Range(1, 86400));
+  option("--drain-timeout", flags->drain_timeout, "Seconds that running requests get to finish after SIGINT or SIGTERM")
+      ->check(CLI::Range(0, 86400));
+  option("--router-mode", flags->router_mode, "How a worker is chosen: kv, round-robin, random, power-of-two, least-loaded or direct")
+      ->check(CLI::IsMember({"kv", "round-robin", "random", "power-of-two", "least-loaded", "direct"}));
+  option("--kv-overlap-score-weight", flags->router.settings.overlap_weight,
+         "Mode kv: worth of a block to prefill against a block that decodes; 0 ignores the caches")
+      ->check(CLI::Range(0.0, 100.0));
+  option("--router-temperature", flags->router.settings.temperature, "Mode kv: 0 takes the lowest cost, more spreads requests")
+      ->check(CLI::Range(0.0, 100.0));
+  option("--kv-cache-block-size", flags->block_size, "Accepted for other systems' command lines; workers say what theirs is");
+  command
+      ->add_flag("--kv-events,!--no-kv-events", flags->uses_events,
+                 "Mode kv: learn from workers what they hold (default), or guess it from what was sent to them")
+      ->envname("DYN_KV_EVENTS");
+  command
+      ->add_flag("--router-replica-sync", flags->syncs_replicas, "Tell other frontends what is in flight, and count what they tell")
+      ->envname("DYN_ROUTER_REPLICA_SYNC");
+  option("--busy-threshold", flags->busy_threshold,
+         "Share of its blocks in use above which a worker gets nothing new; when all are, requests wait. 0: never")
+      ->check(CLI::Range(0.0, 1.0));
+  option("--router-max-queue", flags->router.max_queue, "Requests that wait while all workers are busy; more are refused with 503")
+      ->check(CLI::Range(0, 1 << 20));
+  option("--router-queue-timeout", flags->queue_timeout, "Seconds that they wait before 503")->check(CLI::Range(0, 86400));
+  option("--migration-limit", flags->router.migration_limit, "How often a request may go on to another worker when one fails it")
+      ->check(CLI::Range(0, 1000));
+  option("--first-token-timeout", flags->first_token_timeout, "Seconds after which a worker that has not answered is given up")
+      ->check(CLI::Range(1, 86400));
+}
+
+Status complete(FrontendFlags* flags) {
+  flags->http.max_body_bytes = uint64_t{flags->body_limit_mib} << 20;
+  flags->service.request_timeout = std::chrono::seconds(flags->request_timeout);
+  const auto mode = router::parse_mode(flags->router_mode);
+  CHECK(mode);
+  flags->router.mode = *mode;
+  flags->router.uses_events = flags->uses_events;
+  if (flags->busy_threshold > 0) flags->router.settings.busy_threshold = flags->busy_threshold;
+  flags->router.queue_timeout = std::chrono::seconds(flags->queue_timeout);
+  flags->router.first_token_timeout = std::chrono::seconds(flags->first_token_timeout);
+  return {};
+}
+
+std::vector<std::string> to_arguments(const FrontendFlags& flags) {
+  const FrontendFlags defaults;
+  std::vector<std::string> arguments;
+  const auto add = [&](const char* name, const auto& value, const auto& usual) {
+    if (value == usual) return;
+    arguments.emplace_back(name);
+    arguments.push_back(fmt::format("{}", value));
+  };
+  add("--http-host", flags.http.host, defaults.http.host);
+  add("--http-port", flags.http.port, defaults.http.port);
+  add("--http-threads", flags.http_threads, defaults.http_threads);
+  add("--http-body-limit", flags.body_limit_mib, defaults.body_limit_mib);
+  add("--request-timeout", flags.request_timeout, defaults.request_timeout);
+  add("--drain-timeout", flags.drain_timeout, defaults.drain_timeout);
+  add("--router-mode", flags.router_mode, defaults.router_mode);
+  add("--kv-overlap-score-weight", flags.router.settings.overlap_weight, defaults.router.settings.overlap_weight);
+  add("--router-temperature", flags.router.settings.temperature, defaults.router.settings.temperature);
+  add("--busy-threshold", flags.busy_threshold, defaults.busy_threshold);
+  add("--router-max-queue", flags.router.max_queue, defaults.router.max_queue);
+  add("--router-queue-timeout", flags.queue_timeout, defaults.queue_timeout);
+  add("--migration-limit", flags.router.migration_limit, defaults.router.migration_limit);
+  add("--first-token-timeout", flags.first_token_timeout, defaults.first_token_timeout);
+  if (!flags.uses_events) arguments.emplace_back("--no-kv-events");
+  if (flags.syncs_replicas) arguments.emplace_back("--router-replica-sync");
+  return arguments;
+}
+
+}  // namespace dynamo::apps

@@ -1,0 +1,48 @@
+// dynamo hub: discovery and events for one machine, in memory.
+#include <fmt/format.h>
+
+#include <cstdio>
+
+#include "apps/command.h"
+#include "apps/planes.h"
+#include "apps/stop_signals.h"
+#include "base/log.h"
+#include "hub/hub_server.h"
+
+namespace dynamo::apps {
+namespace {
+
+Status run_hub(hub::HubOptions options) {
+  const StopSignals signals;  // before any thread starts
+  IoThreads io(1);
+  TRY(auto server, hub::HubServer::listen(options, &io));
+  LOG(info, "hub ready", {"address", fmt::format("{}:{}", options.host, server->port())});
+  signals.wait();
+  signals.release();
+  server->stop();
+  LOG(info, "stopped");
+  return {};
+}
+
+}  // namespace
+
+void add_hub_command(CLI::App* app, Run* run) {
+  CLI::App* command = app->add_subcommand(
+      "hub", "Discovery and events for the processes of one machine; etcd and NATS take its place across machines");
+  auto options = std::make_shared<hub::HubOptions>();
+  options->port = kHubPort;
+  command->add_option("--host", options->host, "Address to listen on")->capture_default_str();
+  command->add_option("--port", options->port, "Port to listen on; 0 takes any free one")
+      ->check(CLI::Range(0, 65535))
+      ->capture_default_str();
+  command->callback([=] {
+    *run = [=] {
+      const Status status = run_hub(*options);
+      if (status.is_ok()) return 0;
+      std::fprintf(stderr, "dynamo hub: %s\n", status.to_string().c_str());
+      return kFailed;
+    };
+  });
+}
+
+}  // namespace dynamo::apps

@@ -1,0 +1,65 @@
+#include "apps/planes.h"
+
+#include <fmt/format.h>
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/ip/udp.hpp>
+
+#include "hub/hub_client.h"
+
+namespace dynamo::apps {
+namespace {
+
+Result<Planes> open_hub(const std::string& address, Time until) {
+  Planes planes;
+  TRY(auto client, hub::HubClient::connect({.address = address}, until));
+  planes.registry = client.get();
+  planes.bus = std::move(client);
+  planes.address_to_reach = address;
+  return planes;
+}
+
+}  // namespace
+
+void declare_plane_flags(CLI::App* command, PlaneFlags* flags) {
+  add_flag(command, "--namespace", flags->name_space, "Workers and frontends of one namespace find each other")
+      ->check(CLI::Validator([](std::string& name) {
+        const bool is_right = !name.empty() && name.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-") == std::string::npos;
+        return is_right ? std::string() : "'" + name + "': letters, digits, '-' and '_' make a namespace";
+      }, "NAME"));
+  add_flag(command, "--hub", flags->hub,
+           fmt::format("host:port of the hub. Without it, and without etcd and NATS: 127.0.0.1:{}", kHubPort));
+  command->add_option("--etcd-endpoints", flags->etcd_endpoints, "etcd, for several machines: http://host:2379, more with commas")
+      ->envname("ETCD_ENDPOINTS");
+  command->add_option("--nats-server", flags->nats_server, "NATS, for several machines: nats://host:4222, more with commas")
+      ->envname("NATS_SERVER");
+  add_flag(command, "--startup-timeout", flags->startup_timeout, "Seconds to wait for discovery and events at start")
+      ->check(CLI::Range(1, 86400));
+}
+
+Result<Planes> open_planes(const PlaneFlags& flags) {
+  const Time until = Clock::steady().now() + std::chrono::seconds(flags.startup_timeout);
+  const bool has_cluster = !flags.etcd_endpoints.empty() || !flags.nats_server.empty();
+  if (!flags.hub.empty()) return open_hub(flags.hub, until);  // a flag, or DYN_HUB from `serve`, says it outright
+  if (has_cluster) return unsupported("etcd and NATS are not connected to yet; use --hub");
+  return open_hub(fmt::format("127.0.0.1:{}", kHubPort), until);
+}
+
+Result<std::string> local_address_towards(const std::string& host_and_port) {
+  namespace asio = boost::asio;
+  const size_t colon = host_and_port.rfind(':');
+  std::string host = host_and_port.substr(0, colon);
+  if (host.starts_with('[') && host.ends_with(']')) host = host.substr(1, host.size() - 2);
+  asio::io_context io;
+  boost::system::error_code error;
+  asio::ip::udp::resolver resolver(io);
+  const auto found = resolver.resolve(host, colon == std::string::npos ? "1" : host_and_port.substr(colon + 1), error);
+  asio::ip::udp::socket socket(io);
+  if (!error && !found.empty()) socket.connect(*found.begin(), error);  // sends nothing: asks for the route
+  const auto local = error ? asio::ip::udp::endpoint() : socket.local_endpoint(error);
+  if (error) return unavailable(fmt::format("no way to {}: {}", host_and_port, error.message()));
+  const auto address = local.address();
+  return address.is_v6() ? "[" + address.to_string() + "]" : address.to_string();
+}
+
+}  // namespace dynamo::apps

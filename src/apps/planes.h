@@ -1,0 +1,39 @@
+// Which discovery and events a process uses: the hub on one machine, etcd and NATS across machines.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "apps/flags.h"
+#include "base/status.h"
+#include "discovery/registry.h"
+#include "events/event_bus.h"
+
+namespace dynamo::apps {
+
+struct PlaneFlags {
+  std::string name_space = "dynamo";
+  std::string hub;            // host:port; with neither this nor the next two: 127.0.0.1 and kHubPort
+  std::string etcd_endpoints;
+  std::string nats_server;
+  uint32_t startup_timeout = 60;  // seconds
+};
+
+inline constexpr uint16_t kHubPort = 4730;
+
+void declare_plane_flags(CLI::App* command, PlaneFlags* flags);
+
+struct Planes {
+  std::unique_ptr<discovery::Registry> own_registry;  // null: the bus is the registry too
+  std::unique_ptr<events::EventBus> bus;
+  discovery::Registry* registry = nullptr;
+  std::string address_to_reach;  // host:port of discovery: who can be seen from there can be seen by others
+};
+
+// Connects. Errors: kInvalid (contradicting flags, wrong scheme, credentials), kUnavailable (nobody answers: the address and remedy).
+Result<Planes> open_planes(const PlaneFlags& flags);
+
+// The address of this machine on the way to `host_and_port`. Errors: kUnavailable.
+Result<std::string> local_address_towards(const std::string& host_and_port);
+
+}  // namespace dynamo::apps

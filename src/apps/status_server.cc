@@ -1,0 +1,34 @@
+#include "apps/status_server.h"
+
+#include "openai/service.h"
+
+namespace dynamo::apps {
+
+Result<std::unique_ptr<http::Server>> start_status_server(const std::string& host, int port, Metrics* metrics, IoThreads* io) {
+  if (port < 0) return std::unique_ptr<http::Server>();
+  http::ServerOptions options;
+  options.host = host;
+  options.port = static_cast<uint16_t>(port);
+  options.error_body = openai::error_response;
+  TRY(auto server, http::Server::listen(std::move(options), io));
+  const auto answer = [](http::ResponseWriter* out, http::Response response) -> Task<void> {
+    static_cast<void>(co_await out->send(std::move(response)));
+  };
+  for (const char* path : {"/live", "/ready"}) {
+    server->route("GET", path, [answer](const http::Request*, http::ResponseWriter* out) -> Task<void> {
+      http::Response response;
+      response.body = R"({"status":"live"})";
+      return answer(out, std::move(response));
+    });
+  }
+  server->route("GET", "/metrics", [answer, metrics](const http::Request*, http::ResponseWriter* out) -> Task<void> {
+    http::Response response;
+    response.content_type = "text/plain; version=0.0.4; charset=utf-8";
+    response.body = metrics->expose();
+    return answer(out, std::move(response));
+  });
+  server->start();
+  return server;
+}
+
+}  // namespace dynamo::apps

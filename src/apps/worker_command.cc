@@ -1,0 +1,169 @@
+// dynamo worker (and decode-worker): an engine with a model, announced to frontends.
+#include <fmt/format.h>
+
+#include <cstdio>
+#include <cstdlib>
+
+#include "apps/command.h"
+#include "apps/engine_flags.h"
+#include "apps/planes.h"
+#include "apps/progress.h"
+#include "apps/status_server.h"
+#include "apps/stop_signals.h"
+#include "base/log.h"
+#include "model_bundle/model_bundle.h"
+#include "worker/worker_node.h"
+
+namespace dynamo::apps {
+namespace {
+
+struct WorkerFlags {
+  EngineFlags engine;
+  PlaneFlags planes;
+  std::string host = "0.0.0.0";
+  uint16_t port = 0;
+  std::string announce_host;
+  int system_port = -1;
+  uint32_t io_threads = 1;
+  uint32_t drain_timeout = 30;
+  std::string mode = "aggregated";
+  std::string transfer;
+  uint32_t tp = 1;
+  bool trusts_remote_code = false;
+  bool skips_tokenizer = false;
+};
+
+void declare_flags(CLI::App* command, WorkerFlags* flags) {
+  declare_engine_flags(command, &flags->engine);
+  declare_plane_flags(command, &flags->planes);
+  add_flag(command, "--host", flags->host, "Address to listen on for requests from frontends");
+  add_flag(command, "--port", flags->port, "Port for them; 0 takes any free one")->check(CLI::Range(0, 65535));
+  add_flag(command, "--announce-host", flags->announce_host,
+           "Address that frontends connect to; by default this machine's on the way to discovery");
+  add_flag(command, "--system-port", flags->system_port, "Port for /live, /ready and /metrics; 0 any free one, -1 none")
+      ->check(CLI::Range(-1, 65535));
+  add_flag(command, "--io-threads", flags->io_threads, "Threads for connections")->check(CLI::Range(1, 256));
+  add_flag(command, "--drain-timeout", flags->drain_timeout, "Seconds that running requests get to finish after SIGINT or SIGTERM")
+      ->check(CLI::Range(0, 86400));
+  add_flag(command, "--disaggregation-mode", flags->mode, "aggregated, prefill or decode")
+      ->check(CLI::IsMember({"aggregated", "prefill", "decode"}));
+  add_flag(command, "--disaggregation-transfer-backend", flags->transfer, "How KV blocks travel between prefill and decode workers");
+  add_flag(command, "--tp", flags->tp, "Tensor-parallel size; 1 is the only one yet")->check(CLI::Range(1, 1));
+  command->add_flag("--trust-remote-code", flags->trusts_remote_code, "Accepted for other systems' command lines; changes nothing");
+  command->add_flag("--skip-tokenizer-init", flags->skips_tokenizer, "Accepted for other systems' command lines; changes nothing");
+}
+
+Result<worker::HostedEngine> make_engine(const WorkerFlags& flags, const std::string& name, kv::KvEventSink* events,
+                                         Metrics* metrics, const StopSignals& signals,
+                                         std::unique_ptr<worker::ModelWorker>* out) {
+  TRY(worker::ModelFiles files, worker::open_model_files(flags.engine.model_path, flags.engine.served_model_name));
+  model_bundle::Parts parts;
+  parts.card = files.card;
+  parts.card.name.clear();
+  parts.card.block_tokens = flags.engine.worker.block_tokens;
+  parts.chat_template = files.source->chat_template();
+  TRY(parts.tokenizer, files.source->tokenizer());
+  Progress progress("loading " + files.card.name);
+  worker::WorkerOptions options = flags.engine.worker;
+  options.name = name;
+  const auto show = [&](double done) {
+    if (signals.is_pending()) {
+      LOG(info, "stopped while loading");
+      std::_Exit(0);  // nothing is served yet, so nothing has to end in order; the lease runs out
+    }
+    progress.update(done);
+  };
+  TRY(*out, worker::ModelWorker::start(files, options, metrics, events, show));
+  LOG(info, "engine ready", {"worker", name}, {"with", (*out)->description()});
+  worker::ModelWorker* engine = out->get();
+  worker::HostedEngine hosted;
+  hosted.generator = engine->generator();
+  hosted.load = [engine] { return engine->load(); };
+  hosted.clear_blocks = [engine] { engine->clear_cache(); };
+  hosted.stop = [engine](Time until) { engine->stop(until); };
+  hosted.model = files.card.name;
+  hosted.model_bundle = model_bundle::to_bytes(parts);
+  hosted.block_tokens = options.block_tokens;
+  hosted.max_batch_tokens = options.max_batch_tokens;
+  hosted.context_length = engine->context_length();
+  return hosted;
+}
+
+Status check(const WorkerFlags& flags) {
+  if (flags.mode != "aggregated")
+    return unsupported(fmt::format("--disaggregation-mode {}: this version serves prefill and decode in one worker only; leave the flag out", flags.mode));
+  if (flags.trusts_remote_code) LOG(info, "--trust-remote-code changes nothing here: no code comes with a model");
+  if (flags.skips_tokenizer) LOG(info, "--skip-tokenizer-init changes nothing here: workers never tokenize");
+  if (!flags.transfer.empty())
+    LOG(info, "--disaggregation-transfer-backend changes nothing for a worker that does both", {"backend", flags.transfer});
+  return {};
+}
+
+Status run_worker(WorkerFlags flags) {
+  TRY_STATUS(check(flags));
+  TRY_STATUS(complete(&flags.engine));
+  const StopSignals signals;  // before any thread starts
+  Metrics metrics;
+  TRY(Planes planes, open_planes(flags.planes));
+  IoThreads io(flags.io_threads);
+  worker::NodeOptions options;
+  options.name_space = flags.planes.name_space;
+  options.listen_host = flags.host;
+  options.port = flags.port;
+  options.announced_host = flags.announce_host;
+  if (options.announced_host.empty()) {
+    TRY(options.announced_host, local_address_towards(planes.address_to_reach));
+  }
+  options.version = DYNAMO_VERSION;
+  std::unique_ptr<worker::ModelWorker> engine;
+  const Time until = Clock::steady().now() + std::chrono::hours(1);  // loading a large model takes its time
+  auto node = worker::WorkerNode::start(options, planes.registry, planes.bus.get(), &io, until,
+                                        [&](const std::string& name, kv::KvEventSink* events) {
+                                          return make_engine(flags, name, events, &metrics, signals, &engine);
+                                        });
+  if (!node.is_ok()) {
+    if (engine) engine->stop(Clock::steady().now());
+    io.stop();
+    return node.status();
+  }
+  auto status = start_status_server(flags.host, flags.system_port, &metrics, &io);
+  if (!status.is_ok()) {
+    (*node)->stop(Clock::steady().now());
+    return status.status();
+  }
+  const discovery::WorkerInstance& instance = (*node)->instance();
+  LOG(info, "worker ready", {"worker", instance.name}, {"instance", discovery::instance_text(instance.instance)},
+      {"model", instance.model}, {"address", instance.address},
+      {"system_port", *status ? std::to_string((*status)->port()) : "none"});
+  const int signal = signals.wait();
+  signals.release();
+  LOG(info, "stopping: running requests may finish", {"signal", signal}, {"within", fmt::format("{} s", flags.drain_timeout)});
+  (*node)->stop(Clock::steady().now() + std::chrono::seconds(flags.drain_timeout));
+  if (*status) (*status)->stop(Clock::steady().now());
+  LOG(info, "stopped");
+  return {};
+}
+
+void add_command(CLI::App* app, Run* run, const char* name, const char* meaning, const char* mode) {
+  CLI::App* command = app->add_subcommand(name, meaning);
+  auto flags = std::make_shared<WorkerFlags>();
+  flags->mode = mode;
+  declare_flags(command, flags.get());
+  command->callback([=] {
+    *run = [=] {
+      const Status status = run_worker(*flags);
+      if (status.is_ok()) return 0;
+      std::fprintf(stderr, "dynamo %s: %s\n", name, status.to_string().c_str());
+      return kFailed;
+    };
+  });
+}
+
+}  // namespace
+
+void add_worker_commands(CLI::App* app, Run* run) {
+  add_command(app, run, "worker", "Run a model and announce it to frontends", "aggregated");
+  add_command(app, run, "decode-worker", "The same as worker --disaggregation-mode decode", "decode");
+}
+
+}  // namespace dynamo::apps
