@@ -30,6 +30,9 @@ std::string frame_of(const message::FromHub& from_hub);
 // Reads a hello and compares versions. Returns: the hub's incarnation. Errors: kCorrupt (no hello), kUnsupported (names both versions).
 Result<uint64_t> read_hello(std::string_view payload, std::string_view who);
 
+// Names an incarnation or a lease; two are never the same.
+uint64_t random_number();
+
 // Errors: kInvalid (empty parts, wildcards, blanks, length).
 Status check_subject(std::string_view subject);
 // As a subject, with '*' and a last '>'.

@@ -12,7 +12,6 @@
 
 #include <exception>
 #include <future>
-#include <random>
 #include <set>
 
 #include <fmt/format.h>
@@ -50,11 +49,6 @@ struct Session {
     wake.cancel();
   }
 };
-
-uint64_t random_number() {
-  std::random_device source;
-  return (static_cast<uint64_t>(source()) << 32) | source();
-}
 
 std::span<const std::byte> bytes_of(const std::string& buffer, size_t count) {
   return std::as_bytes(std::span(buffer.data(), count));
