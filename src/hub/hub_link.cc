@@ -129,7 +129,9 @@ Task<void> HubLink::shake_hands(tcp::socket* socket, Status* result) {
 Status HubLink::take_hello(const wire::Frame& frame) {
   if (frame.type == wire::FrameType::kError) return unavailable(fmt::format("the hub refused: {}", frame.payload));
   if (frame.type != wire::FrameType::kHello) return corrupt("what answers there is no hub");
-  TRY(incarnation_, read_hello(frame.payload, "hub"));
+  TRY(const uint64_t incarnation, read_hello(frame.payload, "hub"));
+  if (incarnation == 0) return corrupt("what answers there is a client of a hub, not one");
+  incarnation_ = incarnation;
   return {};
 }
 
