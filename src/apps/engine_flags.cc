@@ -17,7 +17,8 @@ void declare_engine_flags(CLI::App* command, EngineFlags* flags) {
     return add_flag(command, name, value, meaning);
   };
   option("--model-path", flags->model_path,
-         fmt::format("A .gguf file or a Hugging Face folder; by default {} in $DYNAMO_CACHE (~/.cache/dynamo)", kDefaultModel));
+         fmt::format("A .gguf file or a Hugging Face folder; by default {} in $DYNAMO_CACHE (~/.cache/dynamo)",
+                     kDefaultModel));
   option("--served-model-name", flags->served_model_name,
          "The name clients ask for, which may hold a slash; by default the file's or folder's");
   option("--page-size", flags->worker.block_tokens, "Tokens per KV block; the same on every worker of a model")
@@ -27,12 +28,15 @@ void declare_engine_flags(CLI::App* command, EngineFlags* flags) {
       ->check(CLI::Range(0, 1 << 24));
   option("--context-length", flags->worker.context_length, "Prompt and answer together, in tokens; 0: the model's own")
       ->check(CLI::Range(0, 1 << 24));
-  option("--max-batch-tokens", flags->worker.max_batch_tokens, "Tokens computed per engine step")->check(CLI::Range(1, 65536));
-  option("--max-sequences", flags->worker.max_sequences, "Requests computed at once per worker")->check(CLI::Range(1, 4096));
+  option("--max-batch-tokens", flags->worker.max_batch_tokens, "Tokens computed per engine step")
+      ->check(CLI::Range(1, 65536));
+  option("--max-sequences", flags->worker.max_sequences, "Requests computed at once per worker")
+      ->check(CLI::Range(1, 4096));
   option("--max-queue", flags->worker.max_waiting, "Requests waiting per worker; more are refused with 503")
       ->check(CLI::Range(0, 1 << 20));
-  option("--threads", flags->worker.cpu.threads, "Threads per worker; 0: the usable cores, shared among a machine's workers where "
-                                                 "`serve` starts them")
+  option("--threads", flags->worker.cpu.threads,
+         "Threads per worker; 0: the usable cores, shared among a machine's workers where "
+         "`serve` starts them")
       ->check(CLI::Range(0, 1024));
   command->add_option("--cpu", flags->cpu, "Kernels to use: auto, scalar, avx2 or avx512")
       ->envname("DYNAMO_CPU")
@@ -46,11 +50,13 @@ Status complete(EngineFlags* flags) {
   if (!flags->model_path.empty()) return {};
   const char* cache = std::getenv("DYNAMO_CACHE");
   const char* home = std::getenv("HOME");
-  flags->model_path = (cache ? std::string(cache) : std::string(home ? home : ".") + "/.cache/dynamo") + "/" + kDefaultModel;
+  flags->model_path =
+      (cache ? std::string(cache) : std::string(home ? home : ".") + "/.cache/dynamo") + "/" + kDefaultModel;
   struct stat found{};
   if (stat(flags->model_path.c_str(), &found) == 0) return {};
-  return not_found(fmt::format("the default model is not at {}; scripts/fetch_model.sh puts it there, or name another with --model-path",
-                               flags->model_path));
+  return not_found(fmt::format(
+      "the default model is not at {}; scripts/fetch_model.sh puts it there, or name another with --model-path",
+      flags->model_path));
 }
 
 std::vector<std::string> to_arguments(const EngineFlags& flags) {

@@ -24,7 +24,8 @@ struct Flags {
 std::string url_of(const http::ServerOptions& options, uint16_t port) {
   const bool is_any = options.host == "0.0.0.0" || options.host == "::";
   const std::string host = is_any ? "127.0.0.1" : options.host;
-  return host.find(':') == std::string::npos ? fmt::format("http://{}:{}", host, port) : fmt::format("http://[{}]:{}", host, port);
+  return host.find(':') == std::string::npos ? fmt::format("http://{}:{}", host, port)
+                                             : fmt::format("http://[{}]:{}", host, port);
 }
 
 Status run_frontend(Flags flags) {
@@ -35,7 +36,8 @@ Status run_frontend(Flags flags) {
   http::ServerOptions http = flags.frontend.http;
   http.error_body = openai::error_response;
   http.metrics = &metrics;
-  TRY(auto server, http::Server::listen(http, &io));  // first, so that a taken port is known before anything else is done
+  TRY(auto server,
+      http::Server::listen(http, &io));  // first, so that a taken port is known before anything else is done
   std::unique_ptr<frontend::Frontend> models;
   const auto give_up = [&](const Status& status) {
     if (models) models->stop();
@@ -64,7 +66,8 @@ Status run_frontend(Flags flags) {
   const std::string url = url_of(http, server->port());
   const auto lease = planes->registry->lease(std::chrono::seconds(10));
   const std::string key = fmt::format("/dynamo/frontends/{}-{}", flags.planes.name_space, getpid());
-  lease->put(key, fmt::format(R"({{"url":"{}","namespace":"{}","version":"{}"}})", url, flags.planes.name_space, DYNAMO_VERSION));
+  lease->put(key, fmt::format(R"({{"url":"{}","namespace":"{}","version":"{}"}})", url, flags.planes.name_space,
+                              DYNAMO_VERSION));
   LOG(info, "serving", {"url", url}, {"router_mode", std::string(router::mode_name(flags.frontend.router.mode))});
 
   const int signal = signals.wait();

@@ -15,30 +15,38 @@ void declare_frontend_flags(CLI::App* command, FrontendFlags* flags) {
   option("--request-timeout", flags->request_timeout, "Seconds a request may take in all")->check(CLI::Range(1, 86400));
   option("--drain-timeout", flags->drain_timeout, "Seconds that running requests get to finish after SIGINT or SIGTERM")
       ->check(CLI::Range(0, 86400));
-  option("--router-mode", flags->router_mode, "How a worker is chosen: kv, round-robin, random, power-of-two, least-loaded or direct")
+  option("--router-mode", flags->router_mode,
+         "How a worker is chosen: kv, round-robin, random, power-of-two, least-loaded or direct")
       ->check(CLI::IsMember({"kv", "round-robin", "random", "power-of-two", "least-loaded", "direct"}));
   option("--kv-overlap-score-weight", flags->router.settings.overlap_weight,
          "Mode kv: worth of a block to prefill against a block that decodes; 0 ignores the caches")
       ->check(CLI::Range(0.0, 100.0));
-  option("--router-temperature", flags->router.settings.temperature, "Mode kv: 0 takes the lowest cost, more spreads requests")
+  option("--router-temperature", flags->router.settings.temperature,
+         "Mode kv: 0 takes the lowest cost, more spreads requests")
       ->check(CLI::Range(0.0, 100.0));
-  option("--kv-cache-block-size", flags->block_size, "Accepted for other systems' command lines; workers say what theirs is");
+  option("--kv-cache-block-size", flags->block_size,
+         "Accepted for other systems' command lines; workers say what theirs is");
   command
       ->add_flag("--kv-events,!--no-kv-events", flags->uses_events,
                  "Mode kv: learn from workers what they hold (default), or guess it from what was sent to them")
       ->envname("DYN_KV_EVENTS");
   command
-      ->add_flag("--router-replica-sync", flags->syncs_replicas, "Tell other frontends what is in flight, and count what they tell")
+      ->add_flag("--router-replica-sync", flags->syncs_replicas,
+                 "Tell other frontends what is in flight, and count what they tell")
       ->envname("DYN_ROUTER_REPLICA_SYNC");
   option("--busy-threshold", flags->busy_threshold,
          "Share of its blocks in use above which a worker gets nothing new; when all are, requests wait. 0: never")
       ->check(CLI::Range(0.0, 1.0));
-  option("--router-max-queue", flags->router.max_queue, "Requests that wait while all workers are busy; more are refused with 503")
+  option("--router-max-queue", flags->router.max_queue,
+         "Requests that wait while all workers are busy; more are refused with 503")
       ->check(CLI::Range(0, 1 << 20));
-  option("--router-queue-timeout", flags->queue_timeout, "Seconds that they wait before 503")->check(CLI::Range(0, 86400));
-  option("--migration-limit", flags->router.migration_limit, "How often a request may go on to another worker when one fails it")
+  option("--router-queue-timeout", flags->queue_timeout, "Seconds that they wait before 503")
+      ->check(CLI::Range(0, 86400));
+  option("--migration-limit", flags->router.migration_limit,
+         "How often a request may go on to another worker when one fails it")
       ->check(CLI::Range(0, 1000));
-  option("--first-token-timeout", flags->first_token_timeout, "Seconds after which a worker that has not answered is given up")
+  option("--first-token-timeout", flags->first_token_timeout,
+         "Seconds after which a worker that has not answered is given up")
       ->check(CLI::Range(1, 86400));
 }
 

@@ -23,15 +23,24 @@ Result<Planes> open_hub(const std::string& address, Time until) {
 
 void declare_plane_flags(CLI::App* command, PlaneFlags* flags) {
   add_flag(command, "--namespace", flags->name_space, "Workers and frontends of one namespace find each other")
-      ->check(CLI::Validator([](std::string& name) {
-        const bool is_right = !name.empty() && name.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-") == std::string::npos;
-        return is_right ? std::string() : "'" + name + "': letters, digits, '-' and '_' make a namespace";
-      }, "NAME"));
+      ->check(CLI::Validator(
+          [](std::string& name) {
+            const bool is_right =
+                !name.empty() &&
+                name.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-") ==
+                    std::string::npos;
+            return is_right ? std::string() : "'" + name + "': letters, digits, '-' and '_' make a namespace";
+          },
+          "NAME"));
   add_flag(command, "--hub", flags->hub,
            fmt::format("host:port of the hub. Without it, and without etcd and NATS: 127.0.0.1:{}", kHubPort));
-  command->add_option("--etcd-endpoints", flags->etcd_endpoints, "etcd, for several machines: http://host:2379, more with commas")
+  command
+      ->add_option("--etcd-endpoints", flags->etcd_endpoints,
+                   "etcd, for several machines: http://host:2379, more with commas")
       ->envname("ETCD_ENDPOINTS");
-  command->add_option("--nats-server", flags->nats_server, "NATS, for several machines: nats://host:4222, more with commas")
+  command
+      ->add_option("--nats-server", flags->nats_server,
+                   "NATS, for several machines: nats://host:4222, more with commas")
       ->envname("NATS_SERVER");
   add_flag(command, "--startup-timeout", flags->startup_timeout, "Seconds to wait for discovery and events at start")
       ->check(CLI::Range(1, 86400));

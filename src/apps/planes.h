@@ -13,7 +13,7 @@ namespace dynamo::apps {
 
 struct PlaneFlags {
   std::string name_space = "dynamo";
-  std::string hub;            // host:port; with neither this nor the next two: 127.0.0.1 and kHubPort
+  std::string hub;  // host:port; with neither this nor the next two: 127.0.0.1 and kHubPort
   std::string etcd_endpoints;
   std::string nats_server;
   uint32_t startup_timeout = 60;  // seconds

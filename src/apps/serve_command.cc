@@ -46,17 +46,17 @@ Status start_all(const ServeFlags& flags, Supervisor* supervisor) {
   if (engine.worker.cpu.threads == 0) engine.worker.cpu.threads = std::max(1U, kernels::usable_cores() / flags.workers);
   const auto drain = std::to_string(flags.frontend.drain_timeout);
   for (uint32_t i = 1; i <= flags.workers; ++i) {
-    const std::vector<std::string> arguments = {"worker", "--hub",       hub,      "--host",         "127.0.0.1",
-                                                "--system-port", "0", "--drain-timeout", drain};
+    const std::vector<std::string> arguments = {
+        "worker", "--hub", hub, "--host", "127.0.0.1", "--system-port", "0", "--drain-timeout", drain};
     TRY_STATUS(supervisor->start({.name = fmt::format("worker {}", i),
                                   .arguments = joined(arguments, to_arguments(engine)),
                                   .ready_text = "worker ready"}));
   }
-  TRY_STATUS(supervisor->start(
-      {.name = "frontend",
-       .arguments = joined({"frontend", "--hub", hub}, to_arguments(flags.frontend)),
-       .ready_text = "serving ",
-       .stop_limit = std::chrono::seconds(flags.frontend.drain_timeout) + std::chrono::seconds(10)}));
+  TRY_STATUS(
+      supervisor->start({.name = "frontend",
+                         .arguments = joined({"frontend", "--hub", hub}, to_arguments(flags.frontend)),
+                         .ready_text = "serving ",
+                         .stop_limit = std::chrono::seconds(flags.frontend.drain_timeout) + std::chrono::seconds(10)}));
   return supervisor->wait_until_ready(until).status();
 }
 
@@ -71,7 +71,8 @@ int serve(ServeFlags flags) {
     signal = supervisor.run();
   }
   if (status.is_ok() || status.code() == Code::kCancelled) {
-    LOG(info, "stopping: running requests may finish", {"signal", signal}, {"within", fmt::format("{} s", flags.frontend.drain_timeout)});
+    LOG(info, "stopping: running requests may finish", {"signal", signal},
+        {"within", fmt::format("{} s", flags.frontend.drain_timeout)});
     supervisor.stop();
     LOG(info, "stopped");
     return 0;
@@ -84,15 +85,14 @@ int serve(ServeFlags flags) {
 }  // namespace
 
 void add_serve_command(CLI::App* app, Run* run) {
-  CLI::App* command =
-      app->add_subcommand("serve", "Serve a model on this machine: hub, frontend and workers, each in a process of its own");
+  CLI::App* command = app->add_subcommand(
+      "serve", "Serve a model on this machine: hub, frontend and workers, each in a process of its own");
   auto flags = std::make_shared<ServeFlags>();
   declare_frontend_flags(command, &flags->frontend);
   declare_engine_flags(command, &flags->engine);
-  add_flag(command, "--workers", flags->workers, "Workers to run, each with its own copy of the weights")->check(CLI::Range(1, 64));
-  command->callback([=] {
-    *run = [=] { return serve(*flags); };
-  });
+  add_flag(command, "--workers", flags->workers, "Workers to run, each with its own copy of the weights")
+      ->check(CLI::Range(1, 64));
+  command->callback([=] { *run = [=] { return serve(*flags); }; });
 }
 
 }  // namespace dynamo::apps

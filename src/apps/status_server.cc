@@ -4,7 +4,8 @@
 
 namespace dynamo::apps {
 
-Result<std::unique_ptr<http::Server>> start_status_server(const std::string& host, int port, Metrics* metrics, IoThreads* io) {
+Result<std::unique_ptr<http::Server>> start_status_server(const std::string& host, int port, Metrics* metrics,
+                                                          IoThreads* io) {
   if (port < 0) return std::unique_ptr<http::Server>();
   http::ServerOptions options;
   options.host = host;

@@ -12,6 +12,7 @@
 namespace dynamo::apps {
 
 // Null when `port` is negative. `metrics` and `io` outlive it. Errors: as http::Server::listen.
-Result<std::unique_ptr<http::Server>> start_status_server(const std::string& host, int port, Metrics* metrics, IoThreads* io);
+Result<std::unique_ptr<http::Server>> start_status_server(const std::string& host, int port, Metrics* metrics,
+                                                          IoThreads* io);
 
 }  // namespace dynamo::apps

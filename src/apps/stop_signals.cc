@@ -22,11 +22,12 @@ int StopSignals::wait() const {
 bool StopSignals::is_pending() const {
   sigset_t pending;
   sigpending(&pending);
-  return sigismember(&pending, SIGINT) == 1 || sigismember(&pending, SIGTERM) == 1 || sigismember(&pending, SIGHUP) == 1;
+  return sigismember(&pending, SIGINT) == 1 || sigismember(&pending, SIGTERM) == 1 ||
+         sigismember(&pending, SIGHUP) == 1;
 }
 
 void StopSignals::release() const {
-  struct sigaction at_once {};
+  struct sigaction at_once{};
   at_once.sa_handler = [](int signal) { _exit(128 + signal); };
   sigaction(SIGINT, &at_once, nullptr);
   sigaction(SIGTERM, &at_once, nullptr);

@@ -20,7 +20,8 @@ namespace {
 
 constexpr Duration kFirstPause = std::chrono::milliseconds(500);
 constexpr Duration kLongestPause = std::chrono::seconds(30);
-constexpr Duration kLongLife = std::chrono::minutes(1);  // a child that lived so long is started again without waiting longer
+constexpr Duration kLongLife =
+    std::chrono::minutes(1);  // a child that lived so long is started again without waiting longer
 
 std::string describe(int status) {
   if (WIFSIGNALED(status)) return fmt::format("signal {} ({})", WTERMSIG(status), strsignal(WTERMSIG(status)));

@@ -17,9 +17,9 @@
 namespace dynamo::apps {
 
 struct ChildOptions {
-  std::string name;                    // in front of its lines
-  std::vector<std::string> arguments;  // after the program's name
-  std::string ready_text;              // a line that holds this says that it is ready
+  std::string name;                            // in front of its lines
+  std::vector<std::string> arguments;          // after the program's name
+  std::string ready_text;                      // a line that holds this says that it is ready
   std::chrono::milliseconds stop_limit{5000};  // after SIGTERM; then SIGKILL
 };
 

@@ -43,14 +43,18 @@ void declare_flags(CLI::App* command, WorkerFlags* flags) {
   add_flag(command, "--system-port", flags->system_port, "Port for /live, /ready and /metrics; 0 any free one, -1 none")
       ->check(CLI::Range(-1, 65535));
   add_flag(command, "--io-threads", flags->io_threads, "Threads for connections")->check(CLI::Range(1, 256));
-  add_flag(command, "--drain-timeout", flags->drain_timeout, "Seconds that running requests get to finish after SIGINT or SIGTERM")
+  add_flag(command, "--drain-timeout", flags->drain_timeout,
+           "Seconds that running requests get to finish after SIGINT or SIGTERM")
       ->check(CLI::Range(0, 86400));
   add_flag(command, "--disaggregation-mode", flags->mode, "aggregated, prefill or decode")
       ->check(CLI::IsMember({"aggregated", "prefill", "decode"}));
-  add_flag(command, "--disaggregation-transfer-backend", flags->transfer, "How KV blocks travel between prefill and decode workers");
+  add_flag(command, "--disaggregation-transfer-backend", flags->transfer,
+           "How KV blocks travel between prefill and decode workers");
   add_flag(command, "--tp", flags->tp, "Tensor-parallel size; 1 is the only one yet")->check(CLI::Range(1, 1));
-  command->add_flag("--trust-remote-code", flags->trusts_remote_code, "Accepted for other systems' command lines; changes nothing");
-  command->add_flag("--skip-tokenizer-init", flags->skips_tokenizer, "Accepted for other systems' command lines; changes nothing");
+  command->add_flag("--trust-remote-code", flags->trusts_remote_code,
+                    "Accepted for other systems' command lines; changes nothing");
+  command->add_flag("--skip-tokenizer-init", flags->skips_tokenizer,
+                    "Accepted for other systems' command lines; changes nothing");
 }
 
 Result<worker::HostedEngine> make_engine(const WorkerFlags& flags, const std::string& name, kv::KvEventSink* events,
@@ -91,11 +95,14 @@ Result<worker::HostedEngine> make_engine(const WorkerFlags& flags, const std::st
 
 Status check(const WorkerFlags& flags) {
   if (flags.mode != "aggregated")
-    return unsupported(fmt::format("--disaggregation-mode {}: this version serves prefill and decode in one worker only; leave the flag out", flags.mode));
+    return unsupported(fmt::format(
+        "--disaggregation-mode {}: this version serves prefill and decode in one worker only; leave the flag out",
+        flags.mode));
   if (flags.trusts_remote_code) LOG(info, "--trust-remote-code changes nothing here: no code comes with a model");
   if (flags.skips_tokenizer) LOG(info, "--skip-tokenizer-init changes nothing here: workers never tokenize");
   if (!flags.transfer.empty())
-    LOG(info, "--disaggregation-transfer-backend changes nothing for a worker that does both", {"backend", flags.transfer});
+    LOG(info, "--disaggregation-transfer-backend changes nothing for a worker that does both",
+        {"backend", flags.transfer});
   return {};
 }
 
@@ -137,7 +144,8 @@ Status run_worker(WorkerFlags flags) {
       {"system_port", *status ? std::to_string((*status)->port()) : "none"});
   const int signal = signals.wait();
   signals.release();
-  LOG(info, "stopping: running requests may finish", {"signal", signal}, {"within", fmt::format("{} s", flags.drain_timeout)});
+  LOG(info, "stopping: running requests may finish", {"signal", signal},
+      {"within", fmt::format("{} s", flags.drain_timeout)});
   (*node)->stop(Clock::steady().now() + std::chrono::seconds(flags.drain_timeout));
   if (*status) (*status)->stop(Clock::steady().now());
   LOG(info, "stopped");

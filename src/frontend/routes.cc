@@ -54,9 +54,10 @@ Task<void> clear(Frontend* frontend, http::ResponseWriter* out) {
 }  // namespace
 
 void add_routes(http::Server* server, Frontend* frontend) {
-  server->route("GET", "/router/explain", [frontend](const http::Request* request, http::ResponseWriter* out) -> Task<void> {
-    return explain(frontend, request, out);
-  });
+  server->route("GET", "/router/explain",
+                [frontend](const http::Request* request, http::ResponseWriter* out) -> Task<void> {
+                  return explain(frontend, request, out);
+                });
   server->route("POST", "/clear_kv_blocks", [frontend](const http::Request*, http::ResponseWriter* out) -> Task<void> {
     return clear(frontend, out);
   });

@@ -1,0 +1,296 @@
+#include "hub/hub_server.h"
+
+#include <boost/asio/buffer.hpp>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/experimental/awaitable_operators.hpp>
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/redirect_error.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <boost/asio/write.hpp>
+
+#include <exception>
+#include <future>
+#include <set>
+
+#include <fmt/format.h>
+
+#include "base/log.h"
+#include "base/task.h"
+
+namespace dynamo::hub {
+namespace {
+
+namespace asio = boost::asio;
+using asio::ip::tcp;
+using boost::system::error_code;
+
+constexpr size_t kReadBytes = 64U << 10;
+constexpr std::chrono::milliseconds kTickInterval{100};
+constexpr std::chrono::milliseconds kFarewell{500};  // for a client to take our last words
+constexpr std::chrono::seconds kStandstill{1};       // a tick that is this late: the hub itself did not run
+
+// One client's connection.
+struct Session {
+  explicit Session(tcp::socket accepted) : socket(std::move(accepted)), wake(socket.get_executor()) {}
+
+  tcp::socket socket;
+  asio::steady_timer wake;  // cancelled when there is something to write, or nothing more will be
+  Peer* peer = nullptr;
+  std::string client;
+  Time last_heard;
+  Time close_at = Time::max();
+  bool is_ending = false;  // what is queued is still written, then the connection ends
+
+  void close() {
+    error_code ignored;
+    socket.close(ignored);
+    wake.cancel();
+  }
+};
+
+std::span<const std::byte> bytes_of(const std::string& buffer, size_t count) {
+  return std::as_bytes(std::span(buffer.data(), count));
+}
+
+}  // namespace
+
+struct HubServer::State : std::enable_shared_from_this<HubServer::State> {
+  State(HubOptions given, asio::io_context* context)
+      : options(std::move(given)),
+        io(context),
+        acceptor(*context),
+        ticker(*context),
+        core(options.limits, random_number()) {}
+
+  HubOptions options;
+  asio::io_context* io;
+  tcp::acceptor acceptor;
+  asio::steady_timer ticker;
+  HubCore core;
+  std::set<std::shared_ptr<Session>> sessions;
+  int running = 0;  // coroutines
+  bool is_stopping = false;
+  std::promise<void> quiet;  // set when stopping and no coroutine is left
+  std::shared_future<void> is_quiet = quiet.get_future().share();
+  uint16_t port = 0;
+
+  Status open();
+  void start();
+  void spawn(Task<void> task, std::function<void()> on_end);
+  void begin_stop();
+  void note_end();
+  Task<void> accept_all();
+  Task<void> tick_all();
+  void tick(Time now);
+  void add(tcp::socket socket);
+  Task<void> read_all(Session* session);
+  Task<void> write_all(Session* session);
+  Task<void> serve(Session* session);
+  Status take_frames(Session* session, wire::FrameReader* reader);
+  void refuse(Session* session, const Status& why);
+};
+
+Status HubServer::State::open() {
+  error_code error;
+  tcp::resolver resolver(*io);
+  const auto found = resolver.resolve(options.host, std::to_string(options.port), tcp::resolver::passive, error);
+  if (error || found.empty())
+    return invalid(fmt::format("no address to listen on: {}: {}; name one with --host", options.host, error.message()));
+  const tcp::endpoint endpoint = found.begin()->endpoint();
+  acceptor.open(endpoint.protocol(), error);
+  if (!error) acceptor.set_option(tcp::acceptor::reuse_address(true), error);
+  if (!error) acceptor.bind(endpoint, error);
+  if (!error) acceptor.listen(asio::socket_base::max_listen_connections, error);
+  if (error == asio::error::address_in_use) {
+    return unavailable(fmt::format(
+        "{}:{} is in use by another program; choose another port for the hub with --port, or 0 for any free one",
+        options.host, options.port));
+  }
+  if (error) {
+    return unavailable(fmt::format("the hub cannot listen on {}:{}: {}; choose another address with --host and --port",
+                                   options.host, options.port, error.message()));
+  }
+  port = acceptor.local_endpoint().port();
+  return {};
+}
+
+void HubServer::State::start() {
+  LOG(info, "the hub listens", {"host", options.host}, {"port", port});
+  spawn(accept_all(), [] {});
+  spawn(tick_all(), [] {});
+}
+
+void HubServer::State::spawn(Task<void> task, std::function<void()> on_end) {
+  ++running;
+  asio::co_spawn(*io, std::move(task),
+                 [self = shared_from_this(), on_end = std::move(on_end)](const std::exception_ptr& failure) {
+                   if (failure) LOG(error, "a coroutine of the hub ended with an exception");
+                   on_end();
+                   --self->running;
+                   self->note_end();
+                 });
+}
+
+void HubServer::State::note_end() {
+  if (is_stopping && running == 0) quiet.set_value();
+}
+
+void HubServer::State::begin_stop() {
+  if (is_stopping) return;
+  is_stopping = true;
+  error_code ignored;
+  acceptor.close(ignored);
+  ticker.cancel();
+  for (const auto& session : sessions) session->close();
+  note_end();
+}
+
+Task<void> HubServer::State::accept_all() {
+  asio::steady_timer pause(*io);
+  bool has_failed = false;
+  while (!is_stopping) {
+    error_code error;
+    tcp::socket socket = co_await acceptor.async_accept(*io, asio::redirect_error(asio::use_awaitable, error));
+    if (!acceptor.is_open()) break;
+    if (!error) {
+      has_failed = false;
+      add(std::move(socket));
+      continue;
+    }
+    // Out of descriptors, most likely: wait for connections to end instead of spinning, and say so once.
+    if (!has_failed) LOG(warn, "the hub cannot accept connections", {"why", error.message()});
+    has_failed = true;
+    pause.expires_after(kTickInterval);
+    co_await pause.async_wait(asio::redirect_error(asio::use_awaitable, error));
+  }
+}
+
+void HubServer::State::add(tcp::socket socket) {
+  error_code ignored;
+  socket.set_option(tcp::no_delay(true), ignored);
+  auto session = std::make_shared<Session>(std::move(socket));
+  const auto endpoint = session->socket.remote_endpoint(ignored);
+  session->client = fmt::format("{}:{}", endpoint.address().to_string(), endpoint.port());
+  session->last_heard = Clock::steady().now();
+  session->peer = core.add([waiting = session.get()] { waiting->wake.cancel(); });
+  sessions.insert(session);
+  spawn(serve(session.get()), [this, session] {
+    core.remove(session->peer);
+    sessions.erase(session);
+  });
+}
+
+Task<void> HubServer::State::serve(Session* session) {
+  using asio::experimental::awaitable_operators::operator&&;
+  co_await (read_all(session) && write_all(session));
+}
+
+Task<void> HubServer::State::read_all(Session* session) {
+  wire::FrameReader reader;
+  std::string buffer(kReadBytes, '\0');
+  error_code error;
+  while (!error) {
+    const size_t count = co_await session->socket.async_read_some(asio::buffer(buffer),
+                                                                  asio::redirect_error(asio::use_awaitable, error));
+    // Once the client is refused, what it still sends is only read so that closing does not reset our last words.
+    if (error || session->is_ending) continue;
+    session->last_heard = Clock::steady().now();
+    core.renew(*session->peer, session->last_heard);
+    reader.push(bytes_of(buffer, count));
+    if (const Status status = take_frames(session, &reader); !status.is_ok()) refuse(session, status);
+  }
+  session->close();
+}
+
+Status HubServer::State::take_frames(Session* session, wire::FrameReader* reader) {
+  for (;;) {
+    TRY(const auto frame, reader->next());
+    if (!frame) return {};
+    TRY_STATUS(core.receive(session->peer, *frame, session->last_heard));
+  }
+}
+
+void HubServer::State::refuse(Session* session, const Status& why) {
+  LOG(warn, "a client of the hub was cut off", {"client", session->client}, {"why", why.to_string()});
+  session->peer->queue.push(std::make_shared<const std::string>(error_frame(why.text())));
+  session->is_ending = true;
+  session->close_at = Clock::steady().now() + kFarewell;
+  session->wake.cancel();
+}
+
+Task<void> HubServer::State::write_all(Session* session) {
+  while (session->socket.is_open()) {
+    const std::vector<SharedFrame> frames = session->peer->queue.take(kWriteBytes);
+    error_code error;
+    if (!frames.empty()) {
+      std::vector<asio::const_buffer> buffers;
+      for (const SharedFrame& frame : frames) buffers.push_back(asio::buffer(*frame));
+      co_await asio::async_write(session->socket, buffers, asio::redirect_error(asio::use_awaitable, error));
+      if (error) session->close();
+    } else if (session->is_ending) {
+      session->socket.shutdown(tcp::socket::shutdown_send, error);
+      break;
+    } else {
+      session->wake.expires_at(Time::max());
+      co_await session->wake.async_wait(asio::redirect_error(asio::use_awaitable, error));
+    }
+  }
+}
+
+Task<void> HubServer::State::tick_all() {
+  Time last = Clock::steady().now();
+  while (!is_stopping) {
+    error_code ignored;
+    ticker.expires_after(kTickInterval);
+    co_await ticker.async_wait(asio::redirect_error(asio::use_awaitable, ignored));
+    if (is_stopping) break;
+    const Time now = Clock::steady().now();
+    const Duration late = now - last - kTickInterval;
+    const Duration stood_still = late > kStandstill ? late : Duration::zero();
+    for (const auto& session : sessions) session->last_heard += stood_still;
+    core.tick(now, stood_still);
+    tick(now);
+    last = now;
+  }
+}
+
+void HubServer::State::tick(Time now) {
+  for (const auto& session : sessions) {
+    if (!session->socket.is_open()) continue;
+    std::string_view why;
+    if (session->peer->queue.is_overrun()) {
+      why = "it took key changes too slowly";
+    } else if (now - session->last_heard > options.max_silence) {
+      why = "it was silent for too long";
+    } else if (now < session->close_at) {
+      continue;
+    }
+    if (!why.empty()) LOG(warn, "a client of the hub was cut off", {"client", session->client}, {"why", why});
+    session->close();
+  }
+}
+
+HubServer::HubServer(std::shared_ptr<State> state) : state_(std::move(state)) {}
+HubServer::~HubServer() {
+  CHECK(state_->is_quiet.wait_for(std::chrono::seconds(0)) == std::future_status::ready);
+}
+
+Result<std::unique_ptr<HubServer>> HubServer::listen(HubOptions options, IoThreads* io) {
+  auto state = std::make_shared<State>(std::move(options), &io->next());
+  TRY_STATUS(state->open());
+  asio::post(*state->io, [state] { state->start(); });
+  return std::unique_ptr<HubServer>(new HubServer(std::move(state)));
+}
+
+uint16_t HubServer::port() const {
+  return state_->port;
+}
+
+void HubServer::stop() {
+  asio::post(*state_->io, [state = state_] { state->begin_stop(); });
+  state_->is_quiet.wait();
+}
+
+}  // namespace dynamo::hub
