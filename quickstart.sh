@@ -35,10 +35,10 @@ ninja -C build/release dynamo >build/release/build.log 2>&1 || {
   exit 1
 }
 model=$(scripts/fetch_model.sh)
-step "starting the server"
+step "starting the server: hub, frontend and two workers"
 log=build/quickstart.log
 build/release/dynamo serve --model-path "$model" --served-model-name SmolLM2-135M-Instruct \
-  --http-host 127.0.0.1 --http-port "${DYN_HTTP_PORT:-0}" >"$log" 2>&1 </dev/null &
+  --workers 2 --router-mode kv --http-host 127.0.0.1 --http-port "${DYN_HTTP_PORT:-0}" >"$log" 2>&1 </dev/null &
 server=$!
 trap 'kill "$server" 2>/dev/null; wait "$server" 2>/dev/null || true' EXIT
 url=

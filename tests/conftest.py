@@ -1,4 +1,4 @@
-"""Starts the real program for the end-to-end tests: build/release/dynamo with the default model, on a free port."""
+"""Starts the real programs for the end-to-end tests: build/release/dynamo with the default model, on free ports."""
 import os
 import pathlib
 import re
@@ -19,8 +19,22 @@ MODEL = "SmolLM2-135M-Instruct"
 START_LIMIT = 60  # seconds
 
 
+def children_of(parent):
+    """The running dynamo processes that `parent` started, by command."""
+    found = {}
+    for process in pathlib.Path("/proc").glob("[0-9]*"):
+        try:
+            stat = (process / "stat").read_text().rsplit(")", 1)[1].split()
+            command = (process / "cmdline").read_bytes().split(b"\0")
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if int(stat[1]) == parent and stat[0] != "Z" and len(command) > 1:
+            found.setdefault(command[1].decode(), []).append(int(process.name))
+    return found
+
+
 class Server:
-    """A running `dynamo serve`. Its log is in self.log_path."""
+    """A running `dynamo serve`: hub, frontend and workers, each a process. Their log is in self.log_path."""
 
     def __init__(self, *flags, env=None):
         log = tempfile.NamedTemporaryFile(prefix="dynamo-", suffix=".log", delete=False)
@@ -34,13 +48,20 @@ class Server:
         until = time.monotonic() + START_LIMIT
         while time.monotonic() < until:
             found = re.search(r"\[INFO\] serving .*url=(\S+)", self.log())
-            if found:
+            if found and self._is_ready(found.group(1)) and "all processes are ready" in self.log():
                 return found.group(1)
             if self.process.poll() is not None:
                 break
             time.sleep(0.02)
         self.kill()
         raise RuntimeError(f"the server did not start:\n{self.log()}")
+
+    @staticmethod
+    def _is_ready(url):
+        try:
+            return httpx.get(f"{url}/ready").status_code == 200
+        except httpx.TransportError:
+            return False
 
     def log(self):
         return self.log_path.read_text()
@@ -50,8 +71,10 @@ class Server:
         return host, int(port)
 
     def metrics(self):
-        """Every sample of /metrics: {'name{labels}': value}."""
-        text = httpx.get(f"{self.url}/metrics").raise_for_status().text
+        """Every sample of the frontend's and the workers' /metrics: {'name{labels}': value}."""
+        ports = re.findall(r"worker ready .*system_port=(\d+)", self.log())
+        urls = [self.url, *(f"http://127.0.0.1:{port}" for port in ports)]
+        text = "".join(httpx.get(f"{url}/metrics").raise_for_status().text for url in urls)
         samples = (line.rsplit(" ", 1) for line in text.splitlines() if line and not line.startswith("#"))
         return {name: float(value) for name, value in samples}
 
@@ -61,6 +84,10 @@ class Server:
         while self.metrics().get(metric) != value:
             assert time.monotonic() < until, f"{metric} is {self.metrics().get(metric)}, not {value}"
             time.sleep(0.02)
+
+    def children(self):
+        """Processes by what they are: {"frontend": [pid], "worker": [pid, ...], "hub": [pid]}."""
+        return children_of(self.process.pid)
 
     def stop(self):
         self.process.send_signal(signal.SIGTERM)
