@@ -2,7 +2,8 @@
 # From a fresh Debian machine to a streamed answer: installs what is missing, builds, fetches the default model, starts the
 # server, asks it one question and prints the answer as it comes.
 #
-#   ./quickstart.sh                      asks "What is the capital of France?"
+#   ./quickstart.sh                      asks "What is the capital of France?", and then of Italy: the second turn finds the first
+#                                        in the cache of the worker that had it
 #   ./quickstart.sh "another question"   asks that
 #   ./quickstart.sh --keep               leaves the server running and prints its URL
 set -euo pipefail
@@ -14,7 +15,7 @@ for argument in "$@"; do
   case "$argument" in
     --keep) keep=true ;;
     -h | --help)
-      sed -n '2,7s/^# \{0,1\}//p' "$0"
+      sed -n '2,8s/^# \{0,1\}//p' "$0"
       exit 0
       ;;
     -*)
@@ -43,8 +44,10 @@ server=$!
 trap 'kill "$server" 2>/dev/null; wait "$server" 2>/dev/null || true' EXIT
 url=
 for _ in $(seq 600); do
-  url=$(sed -n 's/.*serving .*url=\([^ ]*\).*/\1/p' "$log" | tail -n 1)
-  [ -n "$url" ] && break
+  if grep -q 'all processes are ready' "$log" && grep -q 'model served' "$log"; then
+    url=$(sed -n 's/.*serving .*url=\([^ ]*\).*/\1/p' "$log" | tail -n 1)
+    break
+  fi
   kill -0 "$server" 2>/dev/null || break
   sleep 0.1
 done
@@ -54,7 +57,14 @@ if [ -z "$url" ]; then
   exit 1
 fi
 step "asking: $question"
-build/release/dynamo chat --url "$url" --ask "$question" --temperature 0
+then="What is the capital of Italy?"
+build/release/dynamo chat --url "$url" --ask "$question" --ask "$then" --temperature 0 --max-tokens 200 2>&1 | tee build/quickstart.answers
+mapfile -t turns < <(sed -n 's/^\[first token .*; \([0-9]*\) of \([0-9]*\) prompt tokens cached; \(.*\))\]$/\1 \2 \3/p' build/quickstart.answers)
+read -r _ _ first <<<"${turns[0]:-}"
+read -r cached prompt second <<<"${turns[1]:-}"
+if [ -n "$second" ] && [ "$first" = "$second" ] && [ "$cached" -gt 0 ]; then
+  step "the second turn ($then) went to $second too, which had $cached of its $prompt prompt tokens in its cache"
+fi
 if $keep; then
   trap - EXIT
   disown "$server"

@@ -14,7 +14,7 @@ namespace {
 
 struct ChatFlags {
   ChatOptions options;
-  std::string ask;
+  std::vector<std::string> questions;
 };
 
 void print_piece(std::string_view piece) {
@@ -79,7 +79,10 @@ int chat(const ChatFlags& flags) {
     std::fprintf(stderr, "dynamo chat: %s\n", session.status().to_string().c_str());
     return kFailed;
   }
-  return flags.ask.empty() ? converse(session->get()) : answer(session->get(), flags.ask);
+  if (flags.questions.empty()) return converse(session->get());
+  for (const std::string& question : flags.questions)
+    if (const int status = answer(session->get(), question); status != 0) return status;
+  return 0;
 }
 
 }  // namespace
@@ -98,7 +101,8 @@ void add_chat_command(CLI::App* app, Run* run) {
   command->add_option("--timeout", options.timeout, "Seconds for one answer")
       ->check(CLI::Range(1, 86400))
       ->capture_default_str();
-  command->add_option("--ask", flags->ask, "Ask this one question, print the answer and how long it took, and leave");
+  command->add_option("--ask", flags->questions, "Ask this, print the answer and how long it took, and leave; given again, the next turn")
+      ->allow_extra_args(false);
   command->callback([=] { *run = [=] { return chat(*flags); }; });
 }
 
