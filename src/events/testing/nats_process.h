@@ -1,5 +1,5 @@
 // A real nats-server for tests: started on a free port of 127.0.0.1, stopped in every way a machine can stop it.
-// Threads: one at a time. It ends with the object, and with the test program however that ends.
+// It ends with the object, and with the test program however that ends. Threads: one, which must outlive it.
 #pragma once
 
 #include <sys/types.h>
