@@ -130,7 +130,7 @@ Status NatsBus::flush(Time until) {
 
 void NatsBus::run() {
   while (std::optional<Work> work = next_work()) {
-    Status status = work->is_connection_closed ? unavailable("the server closed the connection") : carry_out(*work);
+    Status status = work->why_closed ? unavailable(*work->why_closed) : carry_out(*work);
     put_back(std::move(work->batch));
     if (status.is_ok()) {
       if (work->has_flush) finish_flushes();
@@ -145,7 +145,7 @@ void NatsBus::run() {
 
 bool NatsBus::has_work() const {
   const auto is_new = [](const Flush& flush) { return !flush.is_asked; };
-  return is_stopping_ || is_closed_ || subscriptions_changed_ || !unsent_.is_empty() ||
+  return is_stopping_ || why_closed_ || subscriptions_changed_ || !unsent_.is_empty() ||
          std::any_of(flushes_.begin(), flushes_.end(), is_new);
 }
 
@@ -161,8 +161,8 @@ std::optional<NatsBus::Work> NatsBus::next_work() {
   }
   if (is_stopping_) return std::nullopt;
   Work work;
-  work.is_connection_closed = is_closed_;
-  if (is_closed_) return work;
+  work.why_closed = why_closed_;
+  if (why_closed_) return work;
   if (std::exchange(subscriptions_changed_, false)) {
     for (const auto& [id, interest] : interests_) {
       if (!wanted_.contains(id)) work.ended_subscriptions.push_back(id);
@@ -226,12 +226,12 @@ void NatsBus::finish_flushes() {
 
 Status NatsBus::dial() {
   has_logged_refusal_ = false;
-  auto opened = dialer_.dial(kDialTimeout, [this] { on_closed(); });
+  auto opened = dialer_.dial(kDialTimeout, [this](std::string why) { on_closed(std::move(why)); });
   if (!opened.is_ok()) return opened.status();
   connection_ = std::move(*opened);
   MutexLock lock(mu_);
   subscriptions_changed_ = true;
-  is_connected_ = !is_closed_;
+  is_connected_ = !why_closed_.has_value();
   return {};
 }
 
@@ -246,7 +246,7 @@ void NatsBus::leave(const Status& why) {
   interests_.clear();
   connection_.reset();
   MutexLock lock(mu_);
-  is_closed_ = false;  // nothing is left that could set it
+  why_closed_.reset();  // nothing is left that could set it
 }
 
 void NatsBus::come_back() {
@@ -261,9 +261,9 @@ void NatsBus::come_back() {
   LOG(info, "event bus back", {"server", dialer_.server()});
 }
 
-void NatsBus::on_closed() {
+void NatsBus::on_closed(std::string why) {
   MutexLock lock(mu_);
-  is_closed_ = true;
+  why_closed_ = std::move(why);
   is_connected_ = false;
   wake_sender();
 }

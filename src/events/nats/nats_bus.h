@@ -63,7 +63,7 @@ class NatsBus final : public EventBus {
     std::vector<uint64_t> ended_subscriptions;
     MessageBatch batch;
     bool has_flush = false;
-    bool is_connection_closed = false;  // then there is nothing else
+    std::optional<std::string> why_closed = std::nullopt;  // set: the connection is over, and there is nothing else
   };
 
   explicit NatsBus(NatsDialer dialer);
@@ -79,7 +79,7 @@ class NatsBus final : public EventBus {
   void leave(const Status& why);
   Status dial();
   void come_back();
-  void on_closed();
+  void on_closed(std::string why);
 
   NatsDialer dialer_;  // as the next three, the sender thread's
   bool has_logged_refusal_ = false;
@@ -96,7 +96,7 @@ class NatsBus final : public EventBus {
   bool subscriptions_changed_ GUARDED_BY(mu_) = false;
   std::list<Flush> flushes_ GUARDED_BY(mu_);
   bool is_sender_waiting_ GUARDED_BY(mu_) = false;
-  bool is_closed_ GUARDED_BY(mu_) = false;
+  std::optional<std::string> why_closed_ GUARDED_BY(mu_);  // set: the connection is over
   bool is_stopping_ GUARDED_BY(mu_) = false;
   std::atomic<bool> is_connected_ = false;  // written under mu_
   std::atomic<uint64_t> dropped_ = 0;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <fstream>
+#include <optional>
 #include <utility>
 
 #include <fmt/format.h>
@@ -15,8 +16,8 @@ namespace dynamo::events {
 // The destructor empties it under the mutex: it waits for a call that is running, and none follows.
 struct NatsConnection::ClosedSignal {
   Mutex mu;
-  bool is_closed GUARDED_BY(mu) = false;
-  std::function<void()> on_closed GUARDED_BY(mu);
+  std::optional<std::string> why_closed GUARDED_BY(mu);
+  OnClosed on_closed GUARDED_BY(mu);
 };
 
 namespace {
@@ -60,10 +61,14 @@ void handle_error(natsConnection* connection, natsSubscription*, natsStatus stat
   LOG(warn, "NATS server refuses a subject", {"why", text != nullptr ? text : natsStatus_GetText(status)});
 }
 
+// The detail begins with libnats's own "(file.c:123): ".
 std::string library_text(natsStatus status) {
-  const char* detail = nats_GetLastError(nullptr);
-  if (detail == nullptr || *detail == '\0') return natsStatus_GetText(status);
-  return fmt::format("{} ({})", natsStatus_GetText(status), detail);
+  const std::string_view text = natsStatus_GetText(status);
+  const char* last = nats_GetLastError(nullptr);
+  std::string_view detail = last == nullptr ? "" : last;
+  if (const size_t end = detail.find("): "); detail.starts_with('(') && end != std::string_view::npos)
+    detail.remove_prefix(end + 3);
+  return detail.empty() || detail == text ? std::string(text) : fmt::format("{} ({})", text, detail);
 }
 
 Status check_readable(std::string_view what, const std::string& file) {
@@ -72,14 +77,15 @@ Status check_readable(std::string_view what, const std::string& file) {
 }
 
 Status set_tls(natsOptions* native, const NatsOptions& options, const NatsServer& server) {
-  if (!server.is_tls && options.ca_file.empty() && options.cert_file.empty() && options.key_file.empty()) return {};
   TRY_STATUS(check_readable("CA file", options.ca_file));
   TRY_STATUS(check_readable("certificate file", options.cert_file));
   TRY_STATUS(check_readable("key file", options.key_file));
   if (options.cert_file.empty() != options.key_file.empty())
     return invalid("NATS TLS: a certificate file and its key file go together; one is missing");
-  natsStatus status = natsOptions_SetSecure(native, true);
-  if (status == NATS_OK) status = natsOptions_SetExpectedHostname(native, server.host.c_str());
+  const bool is_tls = server.is_tls || !options.ca_file.empty() || !options.cert_file.empty();
+  natsStatus status =
+      natsOptions_SetExpectedHostname(native, server.host.c_str());  // a server may ask for TLS by itself
+  if (status == NATS_OK && is_tls) status = natsOptions_SetSecure(native, true);
   if (status == NATS_OK && !options.ca_file.empty())
     status = natsOptions_LoadCATrustedCertificates(native, options.ca_file.c_str());
   if (status == NATS_OK && !options.cert_file.empty())
@@ -136,8 +142,8 @@ Status dial_failure(natsStatus status, const NatsServer& server) {
     case NATS_SECURE_CONNECTION_WANTED:
       return invalid(fmt::format("NATS server {} offers no TLS: write nats:// and name no TLS files", address));
     case NATS_SSL_ERROR:
-      if (text.find("certificate") == std::string::npos) break;
-      return invalid(fmt::format("NATS server {}: TLS: {}", address, text));
+      if (text.find("cert") == std::string::npos) break;  // "certificate expired", "hostname mismatch ... cert=/CN=..."
+      return invalid(fmt::format("NATS server {} has no certificate that we trust: {}", address, text));
     default:
       break;
   }
@@ -165,22 +171,24 @@ NatsConnection::~NatsConnection() {
   natsConnection_Destroy(connection_);
 }
 
-void NatsConnection::handle_closed(natsConnection*, void* handle) {
+void NatsConnection::handle_closed(natsConnection* connection, void* handle) {
   const auto signal = closed_signals<ClosedSignal>().find(handle);
   if (signal == nullptr) return;
   MutexLock lock(signal->mu);
-  signal->is_closed = true;
-  if (signal->on_closed) signal->on_closed();
+  const char* text = nullptr;
+  const natsStatus status = natsConnection_GetLastError(connection, &text);
+  signal->why_closed = status == NATS_OK ? "the server closed the connection" : natsStatus_GetText(status);
+  if (signal->on_closed) signal->on_closed(*signal->why_closed);
 }
 
-void NatsConnection::tell_when_closed(std::function<void()> on_closed) {
+void NatsConnection::tell_when_closed(OnClosed on_closed) {
   MutexLock lock(closed_signal_->mu);
   closed_signal_->on_closed = std::move(on_closed);
-  if (closed_signal_->is_closed) closed_signal_->on_closed();
+  if (closed_signal_->why_closed) closed_signal_->on_closed(*closed_signal_->why_closed);
 }
 
 Result<std::unique_ptr<NatsConnection>> NatsConnection::open(const NatsOptions& options, const NatsServer& server,
-                                                             milliseconds timeout, std::function<void()> on_closed) {
+                                                             milliseconds timeout, OnClosed on_closed) {
   std::unique_ptr<NatsConnection> opened(new NatsConnection);
   TRY_STATUS(opened->dial(options, server, timeout));
   opened->tell_when_closed(std::move(on_closed));

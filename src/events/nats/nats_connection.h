@@ -34,12 +34,13 @@ class NatsInterest {
 
 class NatsConnection {
  public:
+  using OnClosed = std::function<void(std::string why)>;
+
   // Blocks up to about `timeout`. `on_closed` is called once if the connection fails later.
   // Errors: kUnavailable; kInvalid: another try cannot help (refused credentials or certificate, TLS asked for on one side
   // only, unreadable files).
   static Result<std::unique_ptr<NatsConnection>> open(const NatsOptions& options, const NatsServer& server,
-                                                      std::chrono::milliseconds timeout,
-                                                      std::function<void()> on_closed);
+                                                      std::chrono::milliseconds timeout, OnClosed on_closed);
   ~NatsConnection();
   NatsConnection(const NatsConnection&) = delete;
   NatsConnection& operator=(const NatsConnection&) = delete;
@@ -59,7 +60,7 @@ class NatsConnection {
   struct ClosedSignal;
 
   NatsConnection();
-  void tell_when_closed(std::function<void()> on_closed);
+  void tell_when_closed(OnClosed on_closed);
   Status dial(const NatsOptions& options, const NatsServer& server, std::chrono::milliseconds timeout);
   static void handle_closed(natsConnection* connection, void* handle);
 

@@ -16,7 +16,7 @@ Result<NatsDialer> NatsDialer::make(NatsOptions options) {
 }
 
 Result<std::unique_ptr<NatsConnection>> NatsDialer::dial(std::chrono::milliseconds timeout,
-                                                         const std::function<void()>& on_closed) {
+                                                         const NatsConnection::OnClosed& on_closed) {
   Status failure;
   for (size_t tried = 0; tried < servers_.size(); ++tried) {
     if (std::exchange(has_dialled_, true)) current_ = (current_ + 1) % servers_.size();

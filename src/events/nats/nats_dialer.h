@@ -3,7 +3,6 @@
 #pragma once
 
 #include <chrono>
-#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -21,7 +20,7 @@ class NatsDialer {
 
   // Tries each server once, for `timeout` at most. Errors: as NatsConnection::open; kInvalid if any server says so.
   Result<std::unique_ptr<NatsConnection>> dial(std::chrono::milliseconds timeout,
-                                               const std::function<void()>& on_closed);
+                                               const NatsConnection::OnClosed& on_closed);
 
   // The server dialled last.
   std::string server() const { return servers_[current_].address(); }
