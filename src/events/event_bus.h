@@ -50,6 +50,10 @@ class EventBus {
   virtual uint64_t dropped() const = 0;
 };
 
+// Whether `text` may be published on: parts without blanks and wildcards, none of them empty.
+bool is_subject(std::string_view text);
+// Whether `text` may be subscribed to: a subject whose parts may be '*', the last one '>'.
+bool is_pattern(std::string_view text);
 // Whether a subject matches a subscription's pattern.
 bool matches(std::string_view pattern, std::string_view subject);
 

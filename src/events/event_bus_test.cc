@@ -19,5 +19,14 @@ TEST(Subjects, MatchPartByPart) {
   EXPECT_FALSE(matches("a.*.c", "a..c"));
 }
 
+TEST(Subjects, AreTakenOnlyWhenWellFormed) {
+  for (const char* good : {"a", "a.b", "dynamo.ns.kv.1f"}) EXPECT_TRUE(is_subject(good) && is_pattern(good)) << good;
+  for (const char* bad : {"", ".", "a.", ".a", "a..b", "a b", "a.b\r\n"})
+    EXPECT_FALSE(is_subject(bad) || is_pattern(bad)) << bad;
+  for (const char* pattern : {"*", ">", "a.*.b", "a.>", "*.>"})
+    EXPECT_TRUE(is_pattern(pattern) && !is_subject(pattern)) << pattern;
+  for (const char* bad : {"a.>.b", "a*", ">a", "a.b>"}) EXPECT_FALSE(is_pattern(bad)) << bad;
+}
+
 }  // namespace
 }  // namespace dynamo::events

@@ -1,0 +1,111 @@
+#include "events/nats/nats_options.h"
+
+#include <charconv>
+#include <optional>
+
+#include <fmt/format.h>
+
+namespace dynamo::events {
+namespace {
+
+std::string_view trimmed(std::string_view text) {
+  const size_t first = text.find_first_not_of(" \t\r\n");
+  if (first == std::string_view::npos) return {};
+  return text.substr(first, text.find_last_not_of(" \t\r\n") - first + 1);
+}
+
+// Credentials may hold '@', ':' or '/' as "%40", "%3A", "%2F".
+std::optional<std::string> percent_decoded(std::string_view text) {
+  std::string plain;
+  for (size_t at = 0; at < text.size(); ++at) {
+    if (text[at] != '%') {
+      plain += text[at];
+      continue;
+    }
+    uint8_t byte = 0;
+    const std::string_view digits = text.substr(at + 1, 2);
+    const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), byte, 16);
+    if (error != std::errc() || end != digits.data() + 2 || byte == 0) return std::nullopt;
+    plain += static_cast<char>(byte);
+    at += 2;
+  }
+  return plain;
+}
+
+Status parse_credentials(std::string_view text, NatsServer& server) {
+  const size_t colon = text.find(':');
+  const auto first = percent_decoded(text.substr(0, colon));
+  const auto second = colon == std::string_view::npos ? std::string() : percent_decoded(text.substr(colon + 1));
+  if (!first || !second) return invalid("NATS address: a '%' in the credentials is not followed by two hex digits");
+  if (first->empty()) return invalid("NATS address: nothing before '@'; write user:password@ or token@");
+  if (colon == std::string_view::npos) {
+    server.token = *first;
+  } else {
+    server.user = *first;
+    server.password = *second;
+  }
+  return {};
+}
+
+Status parse_host_and_port(std::string_view text, NatsServer& server) {
+  std::string_view port;
+  if (text.starts_with('[')) {
+    const size_t end = text.find(']');
+    if (end == std::string_view::npos) return invalid(fmt::format("NATS address '{}': no ']' after '['", text));
+    server.host = text.substr(1, end - 1);
+    port = text.substr(end + 1);
+  } else {
+    const size_t colon = text.find(':');
+    server.host = text.substr(0, colon);
+    if (colon != std::string_view::npos) port = text.substr(colon);
+  }
+  if (server.host.empty() || server.host.find_first_of(" \t[]@?#") != std::string::npos)
+    return invalid(fmt::format("NATS address '{}': no host name", text));
+  if (port.empty()) return {};
+  const auto [end, error] = std::from_chars(port.data() + 1, port.data() + port.size(), server.port);
+  if (port[0] != ':' || error != std::errc() || end != port.data() + port.size() || server.port == 0)
+    return invalid(fmt::format("NATS address '{}': the port must be a number from 1 to 65535", text));
+  return {};
+}
+
+}  // namespace
+
+std::string NatsServer::address() const {
+  const bool is_ipv6 = host.find(':') != std::string::npos;
+  return fmt::format("{}://{}{}{}:{}", is_tls ? "tls" : "nats", is_ipv6 ? "[" : "", host, is_ipv6 ? "]" : "", port);
+}
+
+Result<NatsServer> parse_nats_server(std::string_view text) {
+  NatsServer server;
+  text = trimmed(text);
+  if (const size_t scheme_end = text.find("://"); scheme_end != std::string_view::npos) {
+    const std::string_view scheme = text.substr(0, scheme_end);
+    if (scheme != "nats" && scheme != "tls")
+      return invalid(fmt::format("NATS address with scheme '{}': write nats:// or tls://", scheme));
+    server.is_tls = scheme == "tls";
+    text.remove_prefix(scheme_end + 3);
+  }
+  if (const size_t at = text.rfind('@'); at != std::string_view::npos) {
+    TRY_STATUS(parse_credentials(text.substr(0, at), server));
+    text.remove_prefix(at + 1);
+  }
+  if (text.ends_with('/')) text.remove_suffix(1);
+  TRY_STATUS(parse_host_and_port(text, server));
+  return server;
+}
+
+Result<NatsOptions> nats_options_from(std::string_view servers) {
+  NatsOptions options;
+  options.servers.clear();
+  for (;;) {
+    const size_t comma = servers.find(',');
+    const std::string_view server = trimmed(servers.substr(0, comma));
+    if (server.empty()) return invalid("NATS address is empty; write nats://host:4222");
+    TRY_STATUS(parse_nats_server(server));
+    options.servers.emplace_back(server);
+    if (comma == std::string_view::npos) return options;
+    servers.remove_prefix(comma + 1);
+  }
+}
+
+}  // namespace dynamo::events

@@ -1,0 +1,80 @@
+// What arrived at a subscription, for tests that wait for it. Must outlive the subscriptions it is given to.
+// Threads: any.
+#pragma once
+
+#include <chrono>
+#include <condition_variable>
+#include <functional>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/mutex.h"
+#include "events/event_bus.h"
+
+namespace dynamo::events {
+
+// How long tests wait for what must happen; far more than it takes.
+inline constexpr std::chrono::seconds kPatience(20);
+
+inline Time soon() {
+  return std::chrono::steady_clock::now() + kPatience;
+}
+
+// Returns: whether `condition` came true in time.
+inline bool wait_until(const std::function<bool()>& condition) {
+  const Time until = soon();
+  while (!condition()) {
+    if (std::chrono::steady_clock::now() > until) return false;
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  return true;
+}
+
+class Collector {
+ public:
+  OnMessage callback() {
+    return [this](std::string_view subject, std::string_view data) {
+      MutexLock lock(mu_);
+      subjects_.emplace_back(subject);
+      messages_.emplace_back(data);
+      changed_.notify_all();
+    };
+  }
+
+  // Returns: whether so many messages arrived in time.
+  bool wait_for(size_t count) {
+    const Time until = soon();
+    MutexLock lock(mu_);
+    while (messages_.size() < count) {
+      if (changed_.wait_until(mu_, until) == std::cv_status::timeout) return messages_.size() >= count;
+    }
+    return true;
+  }
+  size_t count() const {
+    MutexLock lock(mu_);
+    return messages_.size();
+  }
+  std::vector<std::string> messages() const {
+    MutexLock lock(mu_);
+    return messages_;
+  }
+  std::string message_at(size_t index) const {
+    MutexLock lock(mu_);
+    return messages_.at(index);
+  }
+  std::vector<std::string> subjects() const {
+    MutexLock lock(mu_);
+    return subjects_;
+  }
+
+ private:
+  mutable Mutex mu_;
+  std::condition_variable_any changed_;
+  std::vector<std::string> subjects_ GUARDED_BY(mu_);
+  std::vector<std::string> messages_ GUARDED_BY(mu_);
+};
+
+}  // namespace dynamo::events
