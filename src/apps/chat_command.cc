@@ -101,7 +101,9 @@ void add_chat_command(CLI::App* app, Run* run) {
   command->add_option("--timeout", options.timeout, "Seconds for one answer")
       ->check(CLI::Range(1, 86400))
       ->capture_default_str();
-  command->add_option("--ask", flags->questions, "Ask this, print the answer and how long it took, and leave; given again, the next turn")
+  command
+      ->add_option("--ask", flags->questions,
+                   "Ask this, print the answer and how long it took, and leave; given again, the next turn")
       ->allow_extra_args(false);
   command->callback([=] { *run = [=] { return chat(*flags); }; });
 }

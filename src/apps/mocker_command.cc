@@ -1,0 +1,186 @@
+// dynamo mocker: workers whose engine takes the time a device would and computes nothing. Everything else is real.
+#include <fmt/format.h>
+
+#include <cstdio>
+#include <fstream>
+#include <sstream>
+#include <thread>
+
+#include "apps/command.h"
+#include "apps/engine_flags.h"
+#include "apps/planes.h"
+#include "apps/status_server.h"
+#include "apps/stop_signals.h"
+#include "base/log.h"
+#include "engine/local_generator.h"
+#include "mocker/simulated_runner.h"
+#include "model_bundle/model_bundle.h"
+#include "worker/model_files.h"
+#include "worker/worker_node.h"
+
+namespace dynamo::apps {
+namespace {
+
+struct MockerFlags {
+  EngineFlags engine;  // model, name, block size, batch, sequences, queue, context
+  PlaneFlags planes;
+  uint32_t workers = 1;
+  uint32_t blocks = 8192;
+  double speedup = 1;
+  std::string profile;
+  int system_port = -1;
+  std::string host = "0.0.0.0";
+  std::string announce_host;
+};
+
+// One simulated worker's engine, owned by the process.
+struct Simulated {
+  std::unique_ptr<engine::Engine> engine;
+  std::shared_ptr<engine::LocalGenerator> generator;
+};
+
+Result<mocker::CostProfile> read_profile(const std::string& path) {
+  if (path.empty()) return mocker::CostProfile();
+  std::ifstream file(path);
+  if (!file) return not_found("--profile " + path + ": no such file");
+  std::stringstream text;
+  text << file.rdbuf();
+  auto profile = mocker::profile_from_json(text.str());
+  if (!profile.is_ok()) return profile.status().with("--profile " + path);
+  return profile;
+}
+
+struct Common {
+  std::string model;
+  std::string bundle;
+  engine::EngineOptions engine;
+  mocker::SimulationOptions simulation;
+};
+
+Result<Common> prepare(const MockerFlags& flags) {
+  Common common;
+  TRY(common.simulation.profile, read_profile(flags.profile));
+  TRY(worker::ModelFiles files, worker::open_model_files(flags.engine.model_path, flags.engine.served_model_name));
+  model_bundle::Parts parts;
+  parts.card = files.card;
+  parts.card.name.clear();
+  parts.card.block_tokens = flags.engine.worker.block_tokens;
+  parts.chat_template = files.source->chat_template();
+  TRY(parts.tokenizer, files.source->tokenizer());
+  common.model = files.card.name;
+  common.bundle = model_bundle::to_bytes(parts);
+  const uint32_t wanted =
+      flags.engine.worker.context_length ? flags.engine.worker.context_length : files.card.context_length;
+  common.engine = {.block_tokens = flags.engine.worker.block_tokens,
+                   .kv_blocks = flags.blocks,
+                   .context_length = std::min(wanted, flags.blocks * flags.engine.worker.block_tokens),
+                   .vocab_size = files.card.vocab_size,
+                   .max_batch_tokens = flags.engine.worker.max_batch_tokens,
+                   .max_sequences = flags.engine.worker.max_sequences,
+                   .max_waiting = flags.engine.worker.max_waiting};
+  common.simulation.speedup = flags.speedup;
+  // Ordinary tokens of byte-level vocabularies: after the bytes and marks, before what is added at the end.
+  common.simulation.first_token = std::min(1000U, files.card.vocab_size / 2);
+  common.simulation.last_token = std::max(common.simulation.first_token + 1, files.card.vocab_size * 3 / 4);
+  return common;
+}
+
+Result<worker::HostedEngine> make_engine(const Common& common, const std::string& name, kv::KvEventSink* events,
+                                         Metrics* metrics, Simulated* out) {
+  const auto sleep = [](std::chrono::nanoseconds time) { std::this_thread::sleep_for(time); };
+  TRY(out->engine, engine::Engine::start(common.engine, mocker::make_simulated_runner(common.simulation, sleep),
+                                         &Clock::steady(), events, metrics, {{"worker", name}}));
+  out->generator = std::make_shared<engine::LocalGenerator>(out->engine.get(), name);
+  engine::Engine* engine = out->engine.get();
+  worker::HostedEngine hosted;
+  hosted.generator = out->generator;
+  hosted.load = [engine] { return engine->load(); };
+  hosted.clear_blocks = [engine] { engine->clear_cache(); };
+  hosted.stop = [engine](Time until) { engine->stop(until); };
+  hosted.model = common.model;
+  hosted.model_bundle = common.bundle;
+  hosted.block_tokens = common.engine.block_tokens;
+  hosted.max_batch_tokens = common.engine.max_batch_tokens;
+  hosted.context_length = common.engine.context_length;
+  return hosted;
+}
+
+Status run_mocker(MockerFlags flags) {
+  TRY_STATUS(complete(&flags.engine));
+  const StopSignals signals;  // before any thread starts
+  TRY(const Common common, prepare(flags));
+  Metrics metrics;
+  TRY(Planes planes, open_planes(flags.planes));
+  IoThreads io(1);
+  worker::NodeOptions options;
+  options.name_space = flags.planes.name_space;
+  options.listen_host = flags.host;
+  options.announced_host = flags.announce_host;
+  if (options.announced_host.empty()) {
+    TRY(options.announced_host, local_address_towards(planes.address_to_reach));
+  }
+  options.version = DYNAMO_VERSION;
+  std::vector<Simulated> engines(flags.workers);
+  std::vector<std::unique_ptr<worker::WorkerNode>> nodes;
+  const auto stop_all = [&](Time until) {
+    for (const auto& node : nodes) node->stop(until);
+    for (const Simulated& one : engines)
+      if (one.engine) one.engine->stop(Clock::steady().now());
+  };
+  const Time until = Clock::steady().now() + std::chrono::seconds(flags.planes.startup_timeout);
+  for (uint32_t i = 0; i < flags.workers; ++i) {
+    auto node = worker::WorkerNode::start(options, planes.registry, planes.bus.get(), &io, until,
+                                          [&](const std::string& name, kv::KvEventSink* events) {
+                                            return make_engine(common, name, events, &metrics, &engines[i]);
+                                          });
+    if (!node.is_ok()) {
+      stop_all(Clock::steady().now());
+      return node.status();
+    }
+    nodes.push_back(std::move(node).value());
+  }
+  auto status = start_status_server(flags.host, flags.system_port, &metrics, &io);
+  if (!status.is_ok()) {
+    stop_all(Clock::steady().now());
+    return status.status();
+  }
+  LOG(info, "worker ready", {"mock_workers", nodes.size()}, {"model", common.model},
+      {"system_port", *status ? std::to_string((*status)->port()) : "none"});
+  signals.wait();
+  signals.release();
+  stop_all(Clock::steady().now());
+  if (*status) (*status)->stop(Clock::steady().now());
+  LOG(info, "stopped");
+  return {};
+}
+
+}  // namespace
+
+void add_mocker_command(CLI::App* app, Run* run) {
+  CLI::App* command = app->add_subcommand(
+      "mocker",
+      "Run simulated workers: real scheduling, cache, events and requests, made-up tokens in a device's time");
+  auto flags = std::make_shared<MockerFlags>();
+  declare_engine_flags(command, &flags->engine);
+  declare_plane_flags(command, &flags->planes);
+  add_flag(command, "--num-workers", flags->workers, "Workers in this process")->check(CLI::Range(1, 4096));
+  add_flag(command, "--num-blocks", flags->blocks, "KV blocks of each worker's cache")->check(CLI::Range(1, 1 << 28));
+  add_flag(command, "--speedup-ratio", flags->speedup, "How much faster than the profile says")
+      ->check(CLI::Range(0.001, 1e9));
+  add_flag(command, "--profile", flags->profile, "JSON file with the cost of a step (docs/mocker.md)");
+  add_flag(command, "--host", flags->host, "Address to listen on for requests from frontends");
+  add_flag(command, "--announce-host", flags->announce_host,
+           "Address that frontends connect to; by default this machine's on the way to discovery");
+  add_flag(command, "--system-port", flags->system_port, "Port for /live, /ready and /metrics; 0 any free one, -1 none")
+      ->check(CLI::Range(-1, 65535));
+  command->callback([=] {
+    *run = [=] {
+      const Status status = run_mocker(*flags);
+      if (status.is_ok()) return 0;
+      std::fprintf(stderr, "dynamo mocker: %s\n", status.to_string().c_str());
+      return kFailed;
+    };
+  });
+}
+
+}  // namespace dynamo::apps

@@ -1,0 +1,93 @@
+#include "mocker/simulated_runner.h"
+
+#include <fmt/format.h>
+
+#include <boost/json/parse.hpp>
+#include <boost/json/serialize.hpp>
+
+namespace dynamo::mocker {
+namespace {
+
+namespace json = boost::json;
+
+uint64_t mix(uint64_t value) {
+  value = (value ^ (value >> 31)) * 0x7FB5D329728EA185ULL;
+  return value ^ (value >> 27);
+}
+
+class SimulatedRunner final : public engine::StepRunner {
+ public:
+  SimulatedRunner(SimulationOptions options, std::function<void(std::chrono::nanoseconds)> sleep)
+      : options_(options), sleep_(std::move(sleep)) {}
+
+  Result<std::vector<engine::DrawnToken>> run(const engine::StepInput& input) override {
+    const auto time = step_time(options_.profile, input);
+    sleep_(std::chrono::nanoseconds(static_cast<int64_t>(static_cast<double>(time.count()) / options_.speedup)));
+    std::vector<engine::DrawnToken> drawn;
+    for (const engine::SampleInput& sample : input.samples) {
+      // Of the whole prompt's length and a few of its tokens: cheap, and the same wherever the sequence is computed.
+      const uint64_t size = sample.prompt.size() + sample.output.size();
+      const uint64_t seed =
+          size * 0x9E3779B97F4A7C15ULL + sample.prompt.front() + (uint64_t{sample.prompt.back()} << 20);
+      const uint32_t range = options_.last_token - options_.first_token;
+      engine::DrawnToken& token = drawn.emplace_back();
+      token.token = options_.first_token + static_cast<uint32_t>(mix(seed) % range);
+      if (sample.logprobs) token.logprobs.drawn = {token.token, 0.0F};
+    }
+    return drawn;
+  }
+
+ private:
+  SimulationOptions options_;
+  std::function<void(std::chrono::nanoseconds)> sleep_;
+};
+
+}  // namespace
+
+Result<CostProfile> profile_from_json(std::string_view text) {
+  boost::system::error_code error;
+  const json::value parsed = json::parse(text, error);
+  if (error || !parsed.is_object()) return invalid("a cost profile is a JSON object");
+  CostProfile profile;
+  const std::pair<std::string_view, double*> members[] = {{"base", &profile.base},
+                                                          {"prefill_token", &profile.prefill_token},
+                                                          {"prefill_pair", &profile.prefill_pair},
+                                                          {"decode_sequence", &profile.decode_sequence},
+                                                          {"decode_token", &profile.decode_token}};
+  for (const auto& [name, value] : parsed.get_object()) {
+    const auto member = std::ranges::find(members, std::string_view(name), [](const auto& one) { return one.first; });
+    if (member == std::end(members))
+      return invalid(fmt::format(
+          "a cost profile has no '{}'; it has base, prefill_token, prefill_pair, decode_sequence and decode_token",
+          std::string_view(name)));
+    const double number = value.is_number() ? value.to_number<double>(error) : -1;
+    if (!value.is_number() || error || number < 0 || number > 1e9)
+      return invalid(fmt::format("'{}' is {}; it must be milliseconds, not negative", std::string_view(name),
+                                 json::serialize(value)));
+    *member->second = number;
+  }
+  return profile;
+}
+
+std::chrono::nanoseconds step_time(const CostProfile& profile, const engine::StepInput& input) {
+  double milliseconds = profile.base;
+  for (const auto& sequence : input.paged.sequences) {
+    if (sequence.rows == 1) {
+      milliseconds += profile.decode_sequence + profile.decode_token * sequence.length / 1e3;
+      continue;
+    }
+    // Row i of the chunk looks at all tokens before it and at itself.
+    const double first = sequence.length - sequence.rows + 1.0;
+    const double pairs = sequence.rows * (first + sequence.length) / 2;
+    milliseconds += profile.prefill_token * sequence.rows + profile.prefill_pair * pairs / 1e6;
+  }
+  return std::chrono::nanoseconds(static_cast<int64_t>(milliseconds * 1e6));
+}
+
+std::unique_ptr<engine::StepRunner> make_simulated_runner(SimulationOptions options,
+                                                          std::function<void(std::chrono::nanoseconds)> sleep) {
+  CHECK(options.speedup > 0 && options.first_token < options.last_token);
+  return std::make_unique<SimulatedRunner>(options, std::move(sleep));
+}
+
+}  // namespace dynamo::mocker
