@@ -2,13 +2,30 @@
 
 #include <fmt/format.h>
 
+#include <cstdlib>
+
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/udp.hpp>
 
+#include "discovery/etcd/etcd_registry.h"
+#include "events/nats/nats_bus.h"
 #include "hub/hub_client.h"
 
 namespace dynamo::apps {
 namespace {
+
+std::string variable(const char* name) {
+  const char* value = std::getenv(name);
+  return value ? value : "";
+}
+
+// "http://10.0.0.1:2379,..." without scheme, user and what follows the first.
+std::string first_address(std::string text) {
+  text = text.substr(0, text.find(','));
+  if (const size_t scheme = text.find("://"); scheme != std::string::npos) text.erase(0, scheme + 3);
+  if (const size_t user = text.rfind('@'); user != std::string::npos) text.erase(0, user + 1);
+  return text.substr(0, text.find('/'));
+}
 
 Result<Planes> open_hub(const std::string& address, Time until) {
   Planes planes;
@@ -16,6 +33,30 @@ Result<Planes> open_hub(const std::string& address, Time until) {
   planes.registry = client.get();
   planes.bus = std::move(client);
   planes.address_to_reach = address;
+  return planes;
+}
+
+Result<Planes> open_cluster(const PlaneFlags& flags, Time until) {
+  Planes planes;
+  TRY(discovery::EtcdOptions etcd,
+      discovery::etcd_options_from(flags.etcd_endpoints.empty() ? "http://localhost:2379" : flags.etcd_endpoints));
+  etcd.username = variable("ETCD_AUTH_USERNAME");
+  etcd.password = variable("ETCD_AUTH_PASSWORD");
+  etcd.ca_file = variable("ETCD_AUTH_CA");
+  etcd.cert_file = variable("ETCD_AUTH_CLIENT_CERT");
+  etcd.key_file = variable("ETCD_AUTH_CLIENT_KEY");
+  TRY(events::NatsOptions nats,
+      events::nats_options_from(flags.nats_server.empty() ? "nats://localhost:4222" : flags.nats_server));
+  nats.user = variable("NATS_AUTH_USERNAME");
+  nats.password = variable("NATS_AUTH_PASSWORD");
+  nats.token = variable("NATS_AUTH_TOKEN");
+  nats.ca_file = variable("NATS_AUTH_CA");
+  nats.cert_file = variable("NATS_AUTH_CLIENT_CERT");
+  nats.key_file = variable("NATS_AUTH_CLIENT_KEY");
+  planes.address_to_reach = first_address(etcd.endpoints.front());
+  TRY(planes.own_registry, discovery::EtcdRegistry::connect(std::move(etcd), until));
+  TRY(planes.bus, events::NatsBus::connect(std::move(nats), until));
+  planes.registry = planes.own_registry.get();
   return planes;
 }
 
@@ -50,7 +91,7 @@ Result<Planes> open_planes(const PlaneFlags& flags) {
   const Time until = Clock::steady().now() + std::chrono::seconds(flags.startup_timeout);
   const bool has_cluster = !flags.etcd_endpoints.empty() || !flags.nats_server.empty();
   if (!flags.hub.empty()) return open_hub(flags.hub, until);  // a flag, or DYN_HUB from `serve`, says it outright
-  if (has_cluster) return unsupported("etcd and NATS are not connected to yet; use --hub");
+  if (has_cluster) return open_cluster(flags, until);
   return open_hub(fmt::format("127.0.0.1:{}", kHubPort), until);
 }
 

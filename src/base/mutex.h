@@ -9,6 +9,9 @@
 #else
 #define DYNAMO_THREAD_ATTRIBUTE(x)
 #endif
+// gRPC's headers have a GUARDED_BY too, which means the same.
+#undef GUARDED_BY
+#undef REQUIRES
 #define GUARDED_BY(mutex) DYNAMO_THREAD_ATTRIBUTE(guarded_by(mutex))
 #define REQUIRES(mutex) DYNAMO_THREAD_ATTRIBUTE(requires_capability(mutex))
 

@@ -23,10 +23,10 @@ TEST(StepTime, IsLinearInTheWorkAndQuadraticInAPrompt) {
   // Two sequences decode over 500 and 1500 cached tokens.
   EXPECT_DOUBLE_EQ(milliseconds(step({{.rows = 1, .length = 500}, {.rows = 1, .length = 1500}})), 1 + 2 * 2 + 4 * 2.0);
   // 10 tokens of a prompt: 1 + 2 + ... + 10 pairs.
-  EXPECT_NEAR(milliseconds(step({{.rows = 10, .length = 10}})), 1 + 1 + 0.055, 1e-6);
+  EXPECT_NEAR(milliseconds(step({{.rows = 10, .length = 10}})), 1 + 1 + 0.055, 1e-5);
   // Cut in two chunks it is the same, but for the base.
   const double parts = milliseconds(step({{.rows = 4, .length = 4}})) + milliseconds(step({{.rows = 6, .length = 10}}));
-  EXPECT_NEAR(parts - 1, milliseconds(step({{.rows = 10, .length = 10}})), 1e-6);
+  EXPECT_NEAR(parts - 1, milliseconds(step({{.rows = 10, .length = 10}})), 1e-5);
 }
 
 TEST(SimulatedRunner, SleepsTheTimeByTheSpeedupAndDrawsWithinItsRange) {

@@ -1,0 +1,123 @@
+#!/usr/bin/env python3
+"""What a streamed request costs the frontend: CPU time of its process per request, and requests per second.
+
+    python bench/frontend_cpu.py [--connections 4,64] [--seconds 8] [--http-threads 1]
+
+Starts a hub, two mock workers and a frontend in mode kv on loopback, and loads them with wrk: streamed chat completions of about
+720 prompt tokens (8 system prompts, and an end of its own for each request) and 64 output tokens. Needs wrk and the default model.
+The mock workers and wrk share the machine's cores with the frontend, so requests per second are a lower bound; CPU per request is
+the figure to compare.
+"""
+import argparse
+import json
+import os
+import pathlib
+import re
+import signal
+import subprocess
+import tempfile
+import time
+import urllib.request
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+DYNAMO = ROOT / "build/release/dynamo"
+MODEL = pathlib.Path(os.environ.get("DYNAMO_CACHE", pathlib.Path.home() / ".cache/dynamo")) / "SmolLM2-135M-Instruct.Q4_1.gguf"
+LUA = """
+local words = {}
+for word in ("the quick brown fox jumps over a lazy dog while many other animals watch from behind green trees"):gmatch("%S+") do words[#words + 1] = word end
+local function text(seed, count)
+  local out = {}
+  for i = 1, count do
+    seed = (seed * 1103515245 + 12345) % 2147483648
+    out[i] = words[seed % #words + 1]
+  end
+  return table.concat(out, " ")
+end
+local systems = {}
+for i = 1, 8 do systems[i] = text(i, 560) end
+local n = 0
+local thread_id = 0
+function setup(thread) thread:set("thread_id", thread_id) thread_id = thread_id + 1 end
+request = function()
+  n = n + 1
+  local body = string.format('{"model":"mock","stream":true,"max_tokens":64,"ignore_eos":true,"messages":[{"role":"system","content":"%s"},{"role":"user","content":"%s"}]}',
+    systems[n % 8 + 1], text(n * 7919, 110))
+  return wrk.format("POST", "/v1/chat/completions", {["content-type"] = "application/json"}, body)
+end
+done = function(summary, latency, requests)
+  io.write(string.format("RESULT %d %d %d %f %f\\n", summary.requests, summary.errors.status + summary.errors.read + summary.errors.timeout + summary.errors.connect, summary.duration, latency.mean, latency:percentile(99)))
+end
+"""
+
+
+def cpu_seconds(pid):
+    fields = open(f"/proc/{pid}/stat").read().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+class Process:
+    def __init__(self, log, *arguments):
+        self.log = pathlib.Path(log)
+        self.process = subprocess.Popen([DYNAMO, *map(str, arguments)], stdout=open(log, "w"), stderr=subprocess.STDOUT)
+        self.pid = self.process.pid
+
+    def wait_for(self, pattern, limit=30):
+        until = time.monotonic() + limit
+        while time.monotonic() < until:
+            if found := re.search(pattern, self.log.read_text()):
+                return found.group(1)
+            time.sleep(0.02)
+        raise SystemExit(f"{pattern} did not come:\n{self.log.read_text()}")
+
+    def stop(self):
+        self.process.send_signal(signal.SIGTERM)
+        self.process.wait(10)
+
+
+def measure(url, frontend, lua, connections, seconds):
+    before = cpu_seconds(frontend.pid)
+    output = subprocess.run(["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "30s", "-s", lua, url], capture_output=True, text=True, check=True).stdout
+    used = cpu_seconds(frontend.pid) - before
+    requests, errors, duration, mean, p99 = map(float, re.search(r"RESULT (\S+) (\S+) (\S+) (\S+) (\S+)", output).groups())
+    print(f"{connections:4d} connections: {used / requests * 1000:6.3f} ms CPU per request, {requests / duration * 1e6:7.0f} requests/s, "
+          f"latency {mean / 1000:.1f} ms mean, {p99 / 1000:.1f} ms p99, {errors:.0f} errors")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--connections", default="4,64")
+    parser.add_argument("--seconds", type=int, default=8)
+    parser.add_argument("--http-threads", type=int, default=1)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        lua = os.path.join(folder, "load.lua")
+        pathlib.Path(lua).write_text(LUA)
+        processes = []
+        try:
+            hub = Process(f"{folder}/hub.log", "hub", "--port", "0")
+            processes.append(hub)
+            address = hub.wait_for(r"hub ready address=(\S+)")
+            mocker = Process(f"{folder}/mocker.log", "mocker", "--hub", address, "--num-workers", 2, "--speedup-ratio", 10000,
+                             "--model-path", MODEL, "--served-model-name", "mock", "--max-sequences", 256)
+            processes.append(mocker)
+            mocker.wait_for(r"(worker ready)")
+            frontend = Process(f"{folder}/frontend.log", "frontend", "--hub", address, "--http-host", "127.0.0.1", "--http-port", 0, "--router-mode", "kv",
+                               "--http-threads", options.http_threads)
+            processes.append(frontend)
+            url = frontend.wait_for(r"serving url=(\S+)")
+            frontend.wait_for(r"(model served)")
+            time.sleep(0.5)
+            body = {"model": "mock", "max_tokens": 64, "ignore_eos": True, "messages": [{"role": "user", "content": "hi"}]}
+            request = urllib.request.Request(f"{url}/v1/chat/completions", json.dumps(body).encode(), {"content-type": "application/json"})
+            urllib.request.urlopen(request).read()
+            for connections in map(int, options.connections.split(",")):
+                measure(url, frontend, lua, connections, options.seconds)
+            resident = int(re.search(r"VmRSS:\s+(\d+)", open(f"/proc/{frontend.pid}/status").read()).group(1))
+            print(f"resident memory of the frontend: {resident / 1024:.0f} MiB")
+        finally:
+            for process in reversed(processes):
+                process.stop()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,534 @@
+#include "discovery/etcd/etcd_registry.h"
+
+#include <atomic>
+#include <condition_variable>
+#include <list>
+#include <map>
+#include <thread>
+
+#include <fmt/format.h>
+
+#include "base/log.h"
+#include "base/mutex.h"
+#include "discovery/etcd/etcd_client.h"
+
+namespace dynamo::discovery {
+namespace {
+
+using View = std::map<std::string, std::string>;
+
+constexpr Duration kCallTimeout = std::chrono::seconds(4);
+constexpr Duration kPause = std::chrono::milliseconds(300);  // after a failure
+constexpr Duration kFarewell = std::chrono::seconds(2);
+
+// The end of the range of all keys that begin with `prefix`.
+std::string range_end(std::string prefix) {
+  while (!prefix.empty() && prefix.back() == '\xFF') prefix.pop_back();
+  if (prefix.empty()) return std::string(1, '\0');
+  ++prefix.back();
+  return prefix;
+}
+
+// What outlives every handle: the client, and how it stands.
+struct Shared {
+  std::unique_ptr<EtcdClient> client;
+  std::atomic<bool> is_connected{true};
+
+  // Notes how the last call went; one line per change.
+  void note(const Status& status) {
+    const bool is_there = status.is_ok() || (status.code() != Code::kUnavailable && status.code() != Code::kDeadline);
+    if (is_connected.exchange(is_there) == is_there) return;
+    if (is_there) {
+      LOG(info, "etcd is back", {"endpoints", client->addresses()});
+    } else {
+      LOG(warn, "etcd is away; what is known stands", {"endpoints", client->addresses()}, {"why", status.text()});
+    }
+  }
+  Status call(Time until,
+              const std::function<grpc::Status(const std::shared_ptr<grpc::Channel>&, grpc::ClientContext*)>& call) {
+    const Status status = client->call(until, call);
+    note(status);
+    return status;
+  }
+
+  Result<std::pair<View, int64_t>> list(const std::string& prefix, Time until) {
+    etcdserverpb::RangeRequest request;
+    request.set_key(prefix);
+    request.set_range_end(range_end(prefix));
+    etcdserverpb::RangeResponse response;
+    TRY_STATUS(call(until, [&](const auto& channel, auto* context) {
+      return etcdserverpb::KV::NewStub(channel)->Range(context, request, &response);
+    }));
+    View view;
+    for (const auto& one : response.kvs()) view[one.key()] = one.value();
+    return std::pair(std::move(view), response.header().revision());
+  }
+};
+
+// ---- leases ----
+
+// One lease's wishes, and what of them the store has. Guarded by the keeper's mutex.
+struct LeaseState {
+  std::chrono::seconds time_to_live;
+  View wishes;
+  std::map<std::string, std::string> stored;  // under the present lease
+  std::vector<std::string> removals;          // keys no longer wished that may be in the store
+  int64_t id = 0;                             // 0: none granted
+  Time renew_at{};
+  Time valid_until{};
+  bool is_closing = false;
+  bool is_closed = false;
+  Status last;  // failure of the last attempt
+  bool is_synced() const { return id != 0 && wishes == stored && removals.empty(); }
+};
+
+// Keeps all leases of a registry, on one thread.
+class Keeper {
+ public:
+  explicit Keeper(std::shared_ptr<Shared> shared) : shared_(std::move(shared)), thread_([this] { run(); }) {}
+  ~Keeper() {
+    {
+      MutexLock lock(mutex_);
+      is_ending_ = true;
+    }
+    changed_.notify_all();
+    thread_.join();
+  }
+
+  std::shared_ptr<LeaseState> add(std::chrono::seconds time_to_live) {
+    auto state = std::make_shared<LeaseState>();
+    state->time_to_live = time_to_live;
+    MutexLock lock(mutex_);
+    leases_.push_back(state);
+    must_look_ = true;
+    changed_.notify_all();
+    return state;
+  }
+
+  void put(LeaseState* state, std::string key, std::string value) {
+    MutexLock lock(mutex_);
+    std::erase(state->removals, key);
+    state->wishes[std::move(key)] = std::move(value);
+    must_look_ = true;
+    changed_.notify_all();
+  }
+  void remove(LeaseState* state, const std::string& key) {
+    MutexLock lock(mutex_);
+    if (state->wishes.erase(key) == 0) return;
+    state->stored.erase(key);
+    state->removals.push_back(key);
+    must_look_ = true;
+    changed_.notify_all();
+  }
+  Result<bool> claim(LeaseState* state, const std::string& key, const std::string& value, Time until);
+  Status sync(LeaseState* state, Time until) {
+    MutexLock lock(mutex_);
+    changed_.wait_until(mutex_, until, [&]() REQUIRES(mutex_) { return state->is_synced(); });
+    if (state->is_synced()) return {};
+    return deadline(fmt::format("etcd at {} has not taken what was announced: {}", shared_->client->addresses(),
+                                state->last.is_ok() ? "no answer yet" : state->last.text()));
+  }
+  void close(LeaseState* state) {
+    MutexLock lock(mutex_);
+    state->is_closing = true;
+    must_look_ = true;
+    changed_.notify_all();
+    changed_.wait_until(mutex_, Clock::steady().now() + kFarewell, [&]() REQUIRES(mutex_) { return state->is_closed; });
+    state->is_closed = true;  // the keeper lets it go; its time to live does the rest
+  }
+
+ private:
+  void run();
+  // Each is called without the lock, on the keeper's thread.
+  Status tend(LeaseState* state);
+  Status grant(LeaseState* state);
+  Status renew(LeaseState* state, int64_t id);
+  Status store(LeaseState* state, int64_t id);
+  void revoke(LeaseState* state);
+
+  std::shared_ptr<Shared> shared_;
+  Mutex mutex_;
+  std::condition_variable_any changed_;
+  std::list<std::shared_ptr<LeaseState>> leases_ GUARDED_BY(mutex_);
+  bool must_look_ GUARDED_BY(mutex_) = false;
+  bool is_ending_ GUARDED_BY(mutex_) = false;
+  std::thread thread_;
+};
+
+Status Keeper::grant(LeaseState* state) {
+  etcdserverpb::LeaseGrantRequest request;
+  request.set_ttl(state->time_to_live.count());
+  etcdserverpb::LeaseGrantResponse response;
+  const Time asked = Clock::steady().now();
+  TRY_STATUS(shared_->call(asked + kCallTimeout, [&](const auto& channel, auto* context) {
+    return etcdserverpb::Lease::NewStub(channel)->LeaseGrant(context, request, &response);
+  }));
+  MutexLock lock(mutex_);
+  state->id = response.id();
+  state->stored.clear();
+  state->valid_until = asked + state->time_to_live;
+  state->renew_at = asked + state->time_to_live / 3;
+  return {};
+}
+
+Status Keeper::renew(LeaseState* state, int64_t id) {
+  etcdserverpb::LeaseKeepAliveResponse response;
+  const Time asked = Clock::steady().now();
+  TRY_STATUS(shared_->call(asked + kCallTimeout, [&](const auto& channel, auto* context) {
+    const auto stub = etcdserverpb::Lease::NewStub(channel);
+    const auto stream = stub->LeaseKeepAlive(context);
+    etcdserverpb::LeaseKeepAliveRequest request;
+    request.set_id(id);
+    const bool is_answered = stream->Write(request) && stream->Read(&response);
+    stream->WritesDone();
+    if (is_answered) {
+      context->TryCancel();  // the answer is all that was wanted
+      stream->Finish();
+      return grpc::Status::OK;
+    }
+    const grpc::Status status = stream->Finish();
+    return status.ok() ? grpc::Status(grpc::UNAVAILABLE, "the stream ended") : status;
+  }));
+  MutexLock lock(mutex_);
+  if (response.ttl() <= 0) {
+    LOG(warn, "a lease was lost; its keys are announced again", {"endpoints", shared_->client->addresses()});
+    state->id = 0;
+    state->stored.clear();
+    return {};
+  }
+  state->valid_until = asked + state->time_to_live;
+  state->renew_at = asked + state->time_to_live / 3;
+  return {};
+}
+
+Status Keeper::store(LeaseState* state, int64_t id) {
+  View missing;
+  std::vector<std::string> removals;
+  {
+    MutexLock lock(mutex_);
+    for (const auto& [key, value] : state->wishes) {
+      const auto found = state->stored.find(key);
+      if (found == state->stored.end() || found->second != value) missing[key] = value;
+    }
+    removals = state->removals;
+  }
+  for (const std::string& key : removals) {
+    etcdserverpb::DeleteRangeRequest request;
+    request.set_key(key);
+    etcdserverpb::DeleteRangeResponse response;
+    TRY_STATUS(shared_->call(Clock::steady().now() + kCallTimeout, [&](const auto& channel, auto* context) {
+      return etcdserverpb::KV::NewStub(channel)->DeleteRange(context, request, &response);
+    }));
+    MutexLock lock(mutex_);
+    std::erase(state->removals, key);
+  }
+  for (const auto& [key, value] : missing) {
+    etcdserverpb::PutRequest request;
+    request.set_key(key);
+    request.set_value(value);
+    request.set_lease(id);
+    etcdserverpb::PutResponse response;
+    const Status status = shared_->call(Clock::steady().now() + kCallTimeout, [&](const auto& channel, auto* context) {
+      return etcdserverpb::KV::NewStub(channel)->Put(context, request, &response);
+    });
+    MutexLock lock(mutex_);
+    if (status.code() == Code::kNotFound) state->id = 0;  // the lease is gone
+    if (!status.is_ok()) return status;
+    state->stored[key] = value;
+  }
+  return {};
+}
+
+void Keeper::revoke(LeaseState* state) {
+  int64_t id = 0;
+  {
+    MutexLock lock(mutex_);
+    id = state->id;
+  }
+  if (id == 0) return;
+  etcdserverpb::LeaseRevokeRequest request;
+  request.set_id(id);
+  etcdserverpb::LeaseRevokeResponse response;
+  static_cast<void>(shared_->call(Clock::steady().now() + kFarewell, [&](const auto& channel, auto* context) {
+    return etcdserverpb::Lease::NewStub(channel)->LeaseRevoke(context, request, &response);
+  }));
+}
+
+Status Keeper::tend(LeaseState* state) {
+  int64_t id = 0;
+  bool must_renew = false;
+  {
+    MutexLock lock(mutex_);
+    id = state->id;
+    must_renew = Clock::steady().now() >= state->renew_at;
+  }
+  if (id != 0 && must_renew) TRY_STATUS(renew(state, id));
+  {
+    MutexLock lock(mutex_);
+    id = state->id;
+  }
+  if (id == 0) {
+    TRY_STATUS(grant(state));
+    MutexLock lock(mutex_);
+    id = state->id;
+  }
+  return store(state, id);
+}
+
+void Keeper::run() {
+  for (;;) {
+    std::list<std::shared_ptr<LeaseState>> leases;
+    bool is_ending = false;
+    {
+      MutexLock lock(mutex_);
+      must_look_ = false;
+      leases = leases_;
+      is_ending = is_ending_;
+    }
+    bool has_failed = false;
+    for (const auto& lease : leases) {
+      bool is_closing = false;
+      {
+        MutexLock lock(mutex_);
+        is_closing = lease->is_closing || is_ending;
+      }
+      if (is_closing) {
+        revoke(lease.get());
+        MutexLock lock(mutex_);
+        lease->is_closed = true;
+        leases_.remove(lease);
+        continue;
+      }
+      const Status status = has_failed ? unavailable("etcd did not answer") : tend(lease.get());
+      has_failed |= !status.is_ok();
+      MutexLock lock(mutex_);
+      lease->last = status;
+    }
+    changed_.notify_all();
+    if (is_ending) return;
+    MutexLock lock(mutex_);
+    Time next = Time::max();
+    for (const auto& lease : leases_) next = std::min(next, lease->id == 0 ? Clock::steady().now() : lease->renew_at);
+    if (has_failed) next = Clock::steady().now() + kPause;
+    // A failure is not tried again at once, whatever is wished meanwhile.
+    const auto has_cause = [&]() REQUIRES(mutex_) { return is_ending_ || (must_look_ && !has_failed); };
+    if (next == Time::max()) {
+      changed_.wait(mutex_, has_cause);
+    } else {
+      changed_.wait_until(mutex_, next, has_cause);
+    }
+  }
+}
+
+Result<bool> Keeper::claim(LeaseState* state, const std::string& key, const std::string& value, Time until) {
+  int64_t id = 0;
+  {
+    MutexLock lock(mutex_);
+    changed_.wait_until(mutex_, until, [&]() REQUIRES(mutex_) { return state->id != 0; });
+    id = state->id;
+    if (id == 0) {
+      return deadline(fmt::format("etcd at {} gave no lease in time: {}", shared_->client->addresses(),
+                                  state->last.is_ok() ? "no answer yet" : state->last.text()));
+    }
+  }
+  etcdserverpb::TxnRequest request;
+  auto* compare = request.add_compare();
+  compare->set_target(etcdserverpb::Compare::CREATE);
+  compare->set_key(key);
+  compare->set_create_revision(0);
+  auto* put = request.add_success()->mutable_request_put();
+  put->set_key(key);
+  put->set_value(value);
+  put->set_lease(id);
+  etcdserverpb::TxnResponse response;
+  TRY_STATUS(shared_->call(until, [&](const auto& channel, auto* context) {
+    return etcdserverpb::KV::NewStub(channel)->Txn(context, request, &response);
+  }));
+  if (!response.succeeded()) return false;
+  MutexLock lock(mutex_);
+  state->wishes[key] = value;
+  if (state->id == id) state->stored[key] = value;
+  return true;
+}
+
+class EtcdLease final : public Lease {
+ public:
+  EtcdLease(Keeper* keeper, std::chrono::seconds time_to_live) : keeper_(keeper), state_(keeper->add(time_to_live)) {}
+  ~EtcdLease() override { keeper_->close(state_.get()); }
+  void put(std::string key, std::string value) override {
+    keeper_->put(state_.get(), std::move(key), std::move(value));
+  }
+  void remove(std::string key) override { keeper_->remove(state_.get(), key); }
+  Result<bool> claim(std::string key, std::string value, Time until) override {
+    return keeper_->claim(state_.get(), key, value, until);
+  }
+  Status sync(Time until) override { return keeper_->sync(state_.get(), until); }
+
+ private:
+  Keeper* keeper_;
+  std::shared_ptr<LeaseState> state_;
+};
+
+// ---- watches ----
+
+class EtcdWatch final : public Watch {
+ public:
+  EtcdWatch(std::shared_ptr<Shared> shared, std::string prefix, OnChanges on_changes)
+      : shared_(std::move(shared)),
+        prefix_(std::move(prefix)),
+        on_changes_(std::move(on_changes)),
+        thread_([this] { run(); }) {}
+  ~EtcdWatch() override {
+    {
+      MutexLock lock(mutex_);
+      is_ending_ = true;
+      if (context_) context_->TryCancel();
+    }
+    changed_.notify_all();
+    thread_.join();
+  }
+
+ private:
+  void run() {
+    for (bool is_first = true;;) {
+      auto listed = shared_->list(prefix_, Clock::steady().now() + kCallTimeout);
+      if (listed.is_ok()) {
+        tell_difference(std::move(listed->first), is_first);
+        is_first = false;
+        follow(listed->second + 1);
+      }
+      MutexLock lock(mutex_);
+      changed_.wait_until(mutex_, Clock::steady().now() + kPause, [&]() REQUIRES(mutex_) { return is_ending_; });
+      if (is_ending_) return;
+    }
+  }
+
+  void tell_difference(View now, bool is_first) {
+    std::vector<KeyChange> changes;
+    for (const auto& [key, value] : view_)
+      if (!now.contains(key)) changes.push_back({key, std::nullopt});
+    for (const auto& [key, value] : now) {
+      const auto old = view_.find(key);
+      if (old == view_.end() || old->second != value) changes.push_back({key, value});
+    }
+    view_ = std::move(now);
+    if (is_first || !changes.empty()) on_changes_(changes);
+  }
+
+  // Tells changes from `revision` on until the stream ends.
+  void follow(int64_t revision) {
+    const auto channel = shared_->client->channel();
+    const auto stub = etcdserverpb::Watch::NewStub(channel);
+    grpc::ClientContext context;
+    shared_->client->put_token(&context);
+    {
+      MutexLock lock(mutex_);
+      if (is_ending_) return;
+      context_ = &context;
+    }
+    const auto stream = stub->Watch(&context);
+    etcdserverpb::WatchRequest request;
+    request.mutable_create_request()->set_key(prefix_);
+    request.mutable_create_request()->set_range_end(range_end(prefix_));
+    request.mutable_create_request()->set_start_revision(revision);
+    etcdserverpb::WatchResponse response;
+    bool is_open = stream->Write(request);
+    while (is_open && stream->Read(&response) && !response.canceled()) {
+      std::vector<KeyChange> changes;
+      for (const auto& event : response.events()) take(event, &changes);
+      if (!changes.empty()) on_changes_(changes);
+    }
+    context.TryCancel();
+    const grpc::Status status = stream->Finish();
+    {
+      MutexLock lock(mutex_);
+      context_ = nullptr;
+    }
+    if (response.canceled()) shared_->client->forget_token();
+    if (status.error_code() == grpc::UNAVAILABLE) shared_->client->give_up(channel);
+  }
+
+  void take(const etcdserverpb::Event& event, std::vector<KeyChange>* changes) {
+    const std::string& key = event.kv().key();
+    const auto old = view_.find(key);
+    if (event.type() == etcdserverpb::Event::DELETE) {
+      if (old == view_.end()) return;
+      view_.erase(old);
+      changes->push_back({key, std::nullopt});
+    } else if (old == view_.end() || old->second != event.kv().value()) {
+      view_[key] = event.kv().value();
+      changes->push_back({key, event.kv().value()});
+    }
+  }
+
+  std::shared_ptr<Shared> shared_;
+  const std::string prefix_;
+  const OnChanges on_changes_;
+  View view_;  // the thread's
+  Mutex mutex_;
+  std::condition_variable_any changed_;
+  grpc::ClientContext* context_ GUARDED_BY(mutex_) = nullptr;
+  bool is_ending_ GUARDED_BY(mutex_) = false;
+  std::thread thread_;
+};
+
+// ---- the registry ----
+
+class ConnectedRegistry final : public EtcdRegistry {
+ public:
+  explicit ConnectedRegistry(std::shared_ptr<Shared> shared) : shared_(std::move(shared)), keeper_(shared_) {}
+
+  std::unique_ptr<Lease> lease(std::chrono::seconds time_to_live) override {
+    return std::make_unique<EtcdLease>(&keeper_, time_to_live);
+  }
+  std::unique_ptr<Watch> watch(std::string prefix, OnChanges on_changes) override {
+    return std::make_unique<EtcdWatch>(shared_, std::move(prefix), std::move(on_changes));
+  }
+  Result<std::map<std::string, std::string>> list(std::string prefix, Time until) override {
+    TRY(auto listed, shared_->list(prefix, until));
+    return std::move(listed.first);
+  }
+  Status write(std::string key, std::optional<std::string> value, Time until) override {
+    if (!value) {
+      etcdserverpb::DeleteRangeRequest request;
+      request.set_key(key);
+      etcdserverpb::DeleteRangeResponse response;
+      return shared_->call(until, [&](const auto& channel, auto* context) {
+        return etcdserverpb::KV::NewStub(channel)->DeleteRange(context, request, &response);
+      });
+    }
+    etcdserverpb::PutRequest request;
+    request.set_key(key);
+    request.set_value(*value);
+    etcdserverpb::PutResponse response;
+    return shared_->call(until, [&](const auto& channel, auto* context) {
+      return etcdserverpb::KV::NewStub(channel)->Put(context, request, &response);
+    });
+  }
+  bool is_connected() const override { return shared_->is_connected; }
+
+ private:
+  std::shared_ptr<Shared> shared_;
+  Keeper keeper_;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<EtcdRegistry>> EtcdRegistry::connect(EtcdOptions options, Time until) {
+  auto shared = std::make_shared<Shared>();
+  TRY(shared->client, EtcdClient::create(std::move(options)));
+  for (bool has_told = false;;) {
+    const auto listed = shared->list("/dynamo/", std::min(until, Clock::steady().now() + kCallTimeout));
+    if (listed.is_ok()) return std::unique_ptr<EtcdRegistry>(std::make_unique<ConnectedRegistry>(std::move(shared)));
+    if (listed.status().code() == Code::kInvalid) return listed.status();
+    if (!std::exchange(has_told, true))
+      LOG(info, "waiting for etcd", {"endpoints", shared->client->addresses()}, {"why", listed.status().text()});
+    if (Clock::steady().now() + kPause >= until) {
+      return unavailable(
+          fmt::format("{}; is it running there? ETCD_ENDPOINTS says where to look", listed.status().text()));
+    }
+    std::this_thread::sleep_for(kPause);
+  }
+}
+
+}  // namespace dynamo::discovery
