@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <map>
 #include <random>
+#include <unordered_map>
 
 #include <fmt/format.h>
 
@@ -70,6 +71,11 @@ struct Worker {
   prometheus::Counter* prompt_blocks = nullptr;
   prometheus::Counter* overlap_blocks = nullptr;
 };
+
+// How workers are listed: "worker-2" before "worker-10".
+std::pair<size_t, std::string_view> order_of(const Worker& worker) {
+  return {worker.routed.name.size(), worker.routed.name};
+}
 
 // A request that another router has sent.
 struct Foreign {
@@ -206,7 +212,8 @@ class Router::State : public std::enable_shared_from_this<Router::State> {
   const Clock* clock_;
   const uint64_t id_ = random_bits();  // among routers
   mutable Mutex mutex_;
-  std::map<uint64_t, std::shared_ptr<Worker>> workers_ GUARDED_BY(mutex_);  // by instance
+  std::unordered_map<uint64_t, std::shared_ptr<Worker>> workers_ GUARDED_BY(mutex_);  // by instance
+  std::vector<std::shared_ptr<Worker>> by_name_ GUARDED_BY(mutex_);                   // "worker-2" before "worker-10"
   std::unique_ptr<Policy> policy_ GUARDED_BY(mutex_);
   PrefixIndex index_ GUARDED_BY(mutex_);
   GuessedBlocks guessed_ GUARDED_BY(mutex_);
@@ -215,7 +222,9 @@ class Router::State : public std::enable_shared_from_this<Router::State> {
   RouterSettings settings_ GUARDED_BY(mutex_);
   WaitingLine line_ GUARDED_BY(mutex_);
   std::map<std::pair<uint64_t, std::string>, Foreign> foreign_ GUARDED_BY(mutex_);  // by router and request
-  std::vector<MatchedWorker> matched_ GUARDED_BY(mutex_);
+  std::vector<MatchedWorker> matched_ GUARDED_BY(mutex_);  // these three are one decision's, kept for their memory
+  std::vector<uint32_t> held_ GUARDED_BY(mutex_);
+  std::vector<uint32_t> in_use_ GUARDED_BY(mutex_);
   prometheus::Counter& ignored_;
   prometheus::Gauge& waiting_gauge_;
   prometheus::Histogram& decision_seconds_;
@@ -249,6 +258,9 @@ void Router::State::add_worker(RoutedWorker routed) {
     }
     worker->routed = std::move(routed);
     update_gauges(*worker);
+    by_name_.insert(
+        std::ranges::upper_bound(by_name_, order_of(*worker), {}, [](const auto& one) { return order_of(*one); }),
+        worker);
     workers_.emplace(instance, std::move(worker));
     line_.call_next();
   }
@@ -265,6 +277,7 @@ void Router::State::remove_worker(uint64_t instance) {
   load_.remove_worker(worker.active_slot);
   for (const MetricSpec* spec : {&kActive, &kActiveBlocks, &kPendingTokens, &kIndexBlocks, &kIndexState})
     metrics_->gauge(*spec, worker.labels).Set(0);
+  std::erase(by_name_, found->second);
   workers_.erase(found);
 }
 
@@ -405,20 +418,29 @@ std::string Router::State::why_not(const Worker& worker) const {
   return {};
 }
 
+// Matched blocks by slot.
+void scatter(const std::vector<MatchedWorker>& matched, std::vector<uint32_t>* by_slot) {
+  std::ranges::fill(*by_slot, 0);
+  for (const MatchedWorker& one : matched) {
+    if (one.worker >= by_slot->size()) by_slot->resize(one.worker + 1, 0);
+    (*by_slot)[one.worker] = one.blocks;
+  }
+}
+
 std::vector<Candidate> Router::State::candidates_for(const GenerateRequest& request,
                                                      const std::vector<kv::BlockHash>& chain,
                                                      const std::vector<uint64_t>& passed_over, Decision* decision,
                                                      bool* is_any_busy) {
   const double weight = request.routing.overlap_weight.value_or(settings_.overlap_weight);
   const double block_tokens = options_.block_tokens;
-  std::map<WorkerSlot, uint32_t> held;
   index_.match(chain, &matched_);
-  for (const MatchedWorker& one : matched_) held[one.worker] = one.blocks;
-  std::map<WorkerSlot, uint32_t> in_use;
+  scatter(matched_, &held_);
   load_.match(chain, &matched_);
-  for (const MatchedWorker& one : matched_) in_use[one.worker] = one.blocks;
+  scatter(matched_, &in_use_);
   std::vector<Candidate> candidates;
-  for (const auto& [instance, worker] : workers_) {
+  candidates.reserve(by_name_.size());
+  for (const auto& worker : by_name_) {
+    const uint64_t instance = worker->routed.instance;
     std::string why = why_not(*worker);
     if (why.empty() && std::ranges::find(passed_over, instance) != passed_over.end())
       why = "failed this request before";
@@ -435,15 +457,13 @@ std::vector<Candidate> Router::State::candidates_for(const GenerateRequest& requ
     one.name = worker->routed.name;
     one.instance = instance;
     one.active_requests = load.requests;
-    if (const auto found = held.find(worker->slot); found != held.end()) one.overlap_blocks = found->second;
-    const uint32_t shared = in_use.contains(worker->active_slot) ? in_use.at(worker->active_slot) : 0;
+    one.overlap_blocks = worker->slot < held_.size() ? held_[worker->slot] : 0;
+    const uint32_t shared = worker->active_slot < in_use_.size() ? in_use_[worker->active_slot] : 0;
     const double uncached = static_cast<double>(request.prompt.size()) - one.overlap_blocks * block_tokens;
     one.prefill_blocks = (static_cast<double>(load.prefill_tokens) + std::max(uncached, 0.0)) / block_tokens;
     one.decode_blocks = static_cast<double>(load.blocks + chain.size() - shared);
     one.cost = weight * one.prefill_blocks + one.decode_blocks;
     candidates.push_back(one);
-    decision->considered.push_back({worker->routed.name, one.overlap_blocks, one.prefill_blocks, one.decode_blocks,
-                                    one.cost, one.active_requests});
   }
   decision->overlap_weight = weight;
   return candidates;
@@ -475,6 +495,12 @@ Router::State::Tried Router::State::try_book(const GenerateRequest& request, con
                                      : unavailable("no worker can take the request now: " +
                                                    fmt::format("{}", fmt::join(decision.left_out, ", ")));
   }
+  if (options_.remembered_decisions > 0) {
+    for (const Candidate& one : candidates) {
+      decision.considered.push_back({std::string(one.name), one.overlap_blocks, one.prefill_blocks, one.decode_blocks,
+                                     one.cost, one.active_requests});
+    }
+  }
   decision.request_id = request.id;
   decision.at = std::chrono::system_clock::now();
   decision.mode = mode_name(options_.mode);
@@ -494,7 +520,8 @@ Router::State::Tried Router::State::try_book(const GenerateRequest& request, con
         .Increment();
     worker->prompt_blocks->Increment(static_cast<double>(chain.size()));
     worker->overlap_blocks->Increment(chosen.overlap_blocks);
-    for (const Candidate& one : candidates) tried.overlaps.emplace_back(one.name, one.overlap_blocks);
+    if (log::is_enabled(log::Level::debug, "router"))
+      for (const Candidate& one : candidates) tried.overlaps.emplace_back(one.name, one.overlap_blocks);
     tried.chosen = chosen.name;
     tried.overlap = chosen.overlap_blocks;
     tried.is_best_overlap = std::ranges::all_of(
@@ -617,10 +644,10 @@ void Router::State::free(ActiveLoad::Ticket ticket, const std::string& request, 
 std::vector<WorkerView> Router::State::view() const {
   MutexLock lock(mutex_);
   std::vector<WorkerView> all;
-  for (const auto& [instance, worker] : workers_) {
+  for (const auto& worker : by_name_) {
     const WorkerLoad& load = load_.of(worker->active_slot);
     WorkerView one;
-    one.instance = instance;
+    one.instance = worker->routed.instance;
     one.name = worker->routed.name;
     const std::string why = why_not(*worker);
     one.state = why == "not connected" ? "connecting"
@@ -638,7 +665,6 @@ std::vector<WorkerView> Router::State::view() const {
                                                                             : "unknown";
     all.push_back(std::move(one));
   }
-  std::ranges::sort(all, {}, [](const WorkerView& one) { return std::pair(one.name.size(), one.name); });
   return all;
 }
 

@@ -1,5 +1,6 @@
-// Every worker in turn, in the order of the candidates.
+// Every worker in turn, by name.
 #include <algorithm>
+#include <string>
 
 #include "router/policy.h"
 
@@ -8,26 +9,20 @@ namespace {
 
 class RoundRobinPolicy final : public Policy {
  public:
-  // The next instance after the last one chosen, so that a worker that comes, goes or is left out for a while does not make another
+  // The one after the last one chosen, by name, so that a worker that comes, goes or is left out for a while does not make another
   // one be passed over.
   std::optional<Choice> choose(const GenerateRequest&, std::span<const Candidate> candidates, double) override {
-    size_t next = 0;
-    bool is_found = false;
-    for (size_t i = 0; i < candidates.size(); ++i) {
-      if (candidates[i].instance <= last_) continue;
-      if (!is_found || candidates[i].instance < candidates[next].instance) next = i;
-      is_found = true;
-    }
-    if (!is_found) {
-      const auto first = std::ranges::min_element(candidates, {}, &Candidate::instance);
-      next = static_cast<size_t>(first - candidates.begin());
-    }
-    last_ = candidates[next].instance;
-    return Choice{next, "next_in_turn"};
+    const auto is_later = [&](const Candidate& one) {
+      return std::pair(one.name.size(), one.name) > std::pair(last_.size(), std::string_view(last_));
+    };
+    const auto later = std::ranges::find_if(candidates, is_later);
+    const auto next = later == candidates.end() ? candidates.begin() : later;
+    last_ = next->name;
+    return Choice{static_cast<size_t>(next - candidates.begin()), "next_in_turn"};
   }
 
  private:
-  uint64_t last_ = 0;
+  std::string last_;
 };
 
 }  // namespace

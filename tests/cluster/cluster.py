@@ -1,0 +1,195 @@
+"""A cluster on one machine: network namespaces as hosts on one bridge, Debian's etcd and nats-server, our processes.
+
+Needs root, iproute2, etcd and nats-server; what is missing is named and the tests are skipped.
+"""
+import contextlib
+import os
+import pathlib
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from conftest import MODEL_FILE, ROOT
+
+SERVED = "Qwen/Qwen3-0.6B"
+HOSTS = ("infra", "node1", "node2", "front")
+SCRIPTS = pathlib.Path(__file__).parent / "scripts"
+
+
+def why_not():
+    if os.geteuid() != 0:
+        return "network namespaces need root"
+    for program in ("ip", "etcd", "etcdctl", "nats-server", "pkill"):
+        if not shutil.which(program):
+            return f"{program} is not installed"
+    probe = subprocess.run(["ip", "netns", "add", f"dyn{os.getpid()}"], capture_output=True, text=True)
+    if probe.returncode != 0:
+        return f"network namespaces cannot be made here: {probe.stderr.strip()}"
+    subprocess.run(["ip", "netns", "del", f"dyn{os.getpid()}"], check=False)
+    return None
+
+
+def ip(*arguments):
+    subprocess.run(["ip", *arguments], check=True, capture_output=True, text=True)
+
+
+def wait_until(is_so, limit=60, what="it"):
+    until = time.monotonic() + limit
+    while not is_so():
+        assert time.monotonic() < until, f"{what} did not come"
+        time.sleep(0.05)
+
+
+class Network:
+    """Hosts by name, each a namespace with one address on a bridge that is in a namespace of its own."""
+
+    def __init__(self):
+        self.tag = f"d{os.getpid() % 100000}"
+        self.switch = f"{self.tag}-sw"
+        ip("netns", "add", self.switch)
+        ip("-n", self.switch, "link", "add", "br0", "type", "bridge")
+        ip("-n", self.switch, "link", "set", "br0", "up")
+        for i, host in enumerate(HOSTS, start=1):
+            space = self.space(host)
+            ip("netns", "add", space)
+            ip("-n", space, "link", "add", "eth0", "type", "veth", "peer", "name", f"p{i}", "netns", self.switch)
+            ip("-n", self.switch, "link", "set", f"p{i}", "master", "br0", "up")
+            ip("-n", space, "addr", "add", f"{self.address(host)}/24", "dev", "eth0")
+            ip("-n", space, "link", "set", "lo", "up")
+            ip("-n", space, "link", "set", "eth0", "up")
+
+    def space(self, host):
+        return f"{self.tag}-{host}"
+
+    def address(self, host):
+        return f"10.77.0.{HOSTS.index(host) + 1}"
+
+    def cut(self, host, is_cut=True):
+        """Takes the cable of a host out, or puts it in again."""
+        ip("-n", self.switch, "link", "set", f"p{HOSTS.index(host) + 1}", "down" if is_cut else "up")
+
+    def remove(self):
+        for host in (*HOSTS, "sw"):
+            subprocess.run(["ip", "netns", "del", f"{self.tag}-{host}"], check=False, capture_output=True)
+
+
+class Process:
+    """A program on a host. Its output is in self.log()."""
+
+    def __init__(self, network, host, command, folder, name, env):
+        self.log_path = folder / f"{name}.log"
+        self.name = name
+        self.process = subprocess.Popen(
+            ["ip", "netns", "exec", network.space(host), *map(str, command)],
+            stdout=open(self.log_path, "w"), stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, env=env, cwd=folder)
+
+    @property
+    def pid(self):
+        return self.process.pid  # `ip netns exec` becomes the program itself
+
+    def log(self):
+        return self.log_path.read_text()
+
+    def wait_for(self, pattern, limit=60):
+        until = time.monotonic() + limit
+        while time.monotonic() < until:
+            if found := re.search(pattern, self.log()):
+                return found
+            assert self.process.poll() is None, f"{self.name} ended:\n{self.log()}"
+            time.sleep(0.05)
+        raise AssertionError(f"{self.name}: '{pattern}' did not come:\n{self.log()}")
+
+    def send(self, number):
+        if self.process.poll() is None:
+            os.kill(self.pid, number)
+
+    def stop(self, number=signal.SIGTERM, limit=30):
+        self.send(number)
+        try:
+            return self.process.wait(limit)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait(10)
+            raise
+
+
+class Cluster:
+    def __init__(self, folder):
+        self.folder = folder
+        self.network = Network()
+        self.processes = []
+        self.env = {
+            **os.environ,
+            "PYTHONPATH": str(ROOT / "compat/python"),
+            "DYNAMO_BIN": str(ROOT / "build/release/dynamo"),
+            "INFRA_NODE_IP": self.network.address("infra"),
+            "ETCD_ENDPOINTS": f"http://{self.network.address('infra')}:2379",
+            "NATS_SERVER": f"nats://{self.network.address('infra')}:4222",
+            "DYN_LOG": "debug",
+            "DYN_FRONTEND_IP": self.network.address("front"),
+            "DYN_THREADS": "1",
+            "DYN_KV_CACHE_MIB": "64",
+        }
+        for name in ("DYN_HUB", "DYNAMO_CPU"):
+            self.env.pop(name, None)
+
+    def run(self, host, *command, name, env=None):
+        process = Process(self.network, host, command, self.folder, name, {**self.env, **(env or {})})
+        self.processes.append(process)
+        return process
+
+    def ask(self, host, *command, check=True, limit=120):
+        """Runs a command on a host to its end. Returns: what it printed."""
+        done = subprocess.run(["ip", "netns", "exec", self.network.space(host), *map(str, command)], capture_output=True, text=True,
+                              timeout=limit, env=self.env)
+        assert not check or done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def start_etcd(self, name="etcd"):
+        address = self.network.address("infra")
+        self.etcd = self.run("infra", "etcd", "--data-dir", self.folder / "etcd", "--listen-client-urls", f"http://{address}:2379",
+                             "--advertise-client-urls", f"http://{address}:2379", "--listen-peer-urls", "http://127.0.0.1:2380", name=name)
+
+    def start_nats(self, name="nats"):
+        self.nats = self.run("infra", "nats-server", "--addr", self.network.address("infra"), "--port", "4222", name=name)
+
+    def start_worker(self, host, name, *flags):
+        return self.run(host, sys.executable, "-m", "dynamo.sglang.worker", "--model-path", MODEL_FILE, "--served-model-name", SERVED,
+                        "--page-size", "16", "--tp", "1", "--trust-remote-code", "--skip-tokenizer-init", *flags, name=name)
+
+    def start_frontend(self, name, *flags, host="front"):
+        return self.run(host, sys.executable, "-m", "dynamo.frontend", "--http-port", "8000", *flags, name=name)
+
+    def url(self, path, host="front"):
+        return f"http://{self.network.address(host)}:8000{path}"
+
+    def curl(self, path, *flags, host="front"):
+        return self.ask("node1", "curl", "-s", "--max-time", "60", *flags, self.url(path, host))
+
+    def keys(self, prefix="/dynamo/"):
+        out = self.ask("infra", "env", "ETCDCTL_API=3", "etcdctl", f"--endpoints={self.env['ETCD_ENDPOINTS']}", "get", "--prefix", prefix)
+        lines = out.splitlines()
+        return dict(zip(lines[::2], lines[1::2]))
+
+    def remove(self):
+        for process in reversed(self.processes):
+            with contextlib.suppress(Exception):
+                process.send(signal.SIGCONT)
+                process.stop(signal.SIGKILL, 10)
+        self.network.remove()
+
+
+def make_cluster(tmp_path_factory):
+    reason = why_not()
+    if reason:
+        pytest.skip(reason)
+    cluster = Cluster(tmp_path_factory.mktemp("cluster"))
+    cluster.start_etcd()
+    cluster.start_nats()
+    cluster.etcd.wait_for("ready to serve client requests")
+    cluster.nats.wait_for("Server is ready")
+    return cluster
