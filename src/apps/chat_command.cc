@@ -104,7 +104,8 @@ void add_chat_command(CLI::App* app, Run* run) {
   command
       ->add_option("--ask", flags->questions,
                    "Ask this, print the answer and how long it took, and leave; given again, the next turn")
-      ->allow_extra_args(false);
+      ->allow_extra_args(false)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   command->callback([=] { *run = [=] { return chat(*flags); }; });
 }
 

@@ -20,6 +20,8 @@ int main(int argc, char** argv) {
   CLI::App app("dynamo: multi-node LLM serving with KV-aware routing");
   app.name("dynamo");
   app.set_version_flag("--version", "dynamo " DYNAMO_VERSION);
+  app.option_defaults()->multi_option_policy(
+      CLI::MultiOptionPolicy::TakeLast);  // a script's own flag wins over one before it
   std::string log_filter = "info";
   app.add_option("--log", log_filter,
                  "Which log lines to write: trace, debug, info, warn, error or off, or per module: info,router=debug")

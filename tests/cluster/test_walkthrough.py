@@ -39,7 +39,7 @@ def ready(cluster, host="front"):
 def chat(cluster, content, host="front", **more):
     body = {"model": SERVED, "messages": [{"role": "user", "content": content}], "temperature": 0, "max_tokens": 20, **more}
     reply = cluster.curl("/v1/chat/completions", "-H", "content-type: application/json", "-i", "-d", json.dumps(body), host=host)
-    head, answer = reply.split("\r\n\r\n", 1)
+    head, answer = reply.split("\n\n", 1)
     worker = re.search(r"x-dynamo-worker: (\S+)", head)
     return worker.group(1) if worker else None, json.loads(answer)
 
