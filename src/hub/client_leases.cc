@@ -62,7 +62,7 @@ std::string ClientState::grant_frame(uint64_t id, LeaseWish* lease) {
 }
 
 ClientState::OnAnswer ClientState::on_lease_answer(uint64_t id) {
-  return [this, id](const Result<Answer>& answer) {
+  return [this, id](const Result<Answer>& answer) REQUIRES(mutex_) {
     const auto found = leases_.find(id);
     if (found == leases_.end()) return;
     LeaseWish& lease = found->second;
@@ -133,8 +133,8 @@ Result<bool> ClientState::claim(uint64_t lease, std::string key, std::string val
   do {
     const auto can_ask = [&]() REQUIRES(mutex_) { return link_.is_connected() && leases_.at(lease).is_told; };
     if (!changed_.wait_until(mutex_, until, can_ask)) return too_late();
-  } while (
-      !ask(request, [this, lease, claim](const Result<Answer>& answer) { take_claim(lease, claim.get(), answer); }));
+  } while (!ask(request, [this, lease, claim](const Result<Answer>& answer)
+                             REQUIRES(mutex_) { take_claim(lease, claim.get(), answer); }));
   if (!changed_.wait_until(mutex_, until, [&] { return claim->answer.has_value(); })) {
     claim->is_abandoned = true;
     return too_late();

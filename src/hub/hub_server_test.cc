@@ -170,7 +170,7 @@ TEST(HubClient, WithoutAHubNamesTheAddressAndTheRemedy) {
 }
 
 TEST(HubClient, RefusesWhatIsNoAddress) {
-  for (const std::string& text : {"", "host", ":1", "host:", "host:x", "host:65536", "::1:5"}) {
+  for (const char* text : {"", "host", ":1", "host:", "host:x", "host:65536", "::1:5"}) {
     HubClientOptions options;
     options.address = text;
     const auto client = HubClient::connect(options, soon());

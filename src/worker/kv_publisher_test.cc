@@ -1,0 +1,108 @@
+#include "worker/kv_publisher.h"
+
+#include <gtest/gtest.h>
+
+#include <boost/asio/io_context.hpp>
+
+#include "wire/messages.pb.h"
+
+namespace dynamo::worker {
+namespace {
+
+kv::BlocksStored stored(std::vector<uint64_t> blocks) {
+  kv::BlocksStored event;
+  for (const uint64_t block : blocks) event.blocks.push_back({block});
+  event.tokens.resize(blocks.size());
+  return event;
+}
+kv::BlocksRemoved removed(uint64_t block) {
+  kv::BlocksRemoved event;
+  event.blocks.push_back({block});
+  return event;
+}
+
+// Keeps what is published.
+class KeepingBus final : public events::EventBus {
+ public:
+  void publish(std::string_view subject, std::string_view data) override { messages.emplace_back(subject, data); }
+  std::unique_ptr<events::Subscription> subscribe(std::string, events::OnMessage) override { return nullptr; }
+  Status flush(Time) override { return {}; }
+  bool is_connected() const override { return true; }
+  uint64_t dropped() const override { return 0; }
+  std::vector<std::pair<std::string, std::string>> messages;
+};
+
+TEST(KvPublisher, NumbersEventsWithoutGapAndSumsWhatIsHeld) {
+  boost::asio::io_context io(1);
+  KeepingBus bus;
+  KvPublisher publisher(io.get_executor(), &bus, "dynamo.ns.kv.7", 7);
+  publisher.on_kv_event(stored({10, 20, 30}));
+  publisher.on_kv_event(removed(20));
+  io.poll();
+  publisher.on_kv_event(stored({40}));
+  io.restart();
+  io.poll();
+  ASSERT_EQ(bus.messages.size(), 2U);
+  EXPECT_EQ(bus.messages[0].first, "dynamo.ns.kv.7");
+  wire::KvEvents first;
+  ASSERT_TRUE(first.ParseFromString(bus.messages[0].second));
+  EXPECT_EQ(first.instance(), 7U);
+  EXPECT_EQ(first.first_event(), 1U);
+  ASSERT_EQ(first.events_size(), 2);
+  EXPECT_EQ(first.events(0).stored_size(), 3);
+  EXPECT_EQ(first.events(1).removed(0), 20U);
+  wire::KvEvents second;
+  ASSERT_TRUE(second.ParseFromString(bus.messages[1].second));
+  EXPECT_EQ(second.first_event(), 3U);
+  EXPECT_EQ(publisher.summary().last_event, 3U);
+  EXPECT_EQ(publisher.summary().digest, 80U);
+  EXPECT_EQ(publisher.summary().blocks, 3U);
+}
+
+TEST(KvPublisher, ASnapshotIsTheStateAfterItsEvent) {
+  boost::asio::io_context io(1);
+  KvPublisher publisher(io.get_executor(), nullptr, "", 7);
+  publisher.on_kv_event(stored({1, 2}));
+  publisher.on_kv_event(kv::BlocksCleared{});
+  publisher.on_kv_event(stored({3}));
+  const auto [summary, blocks] = publisher.snapshot();
+  EXPECT_EQ(summary.last_event, 3U);
+  EXPECT_EQ(summary.digest, 3U);
+  EXPECT_EQ(blocks, std::vector<uint64_t>{3});
+}
+
+TEST(KvPublisher, ManyBlocksGoOutInMessagesThatFitTheBus) {
+  boost::asio::io_context io(1);
+  KeepingBus bus;
+  KvPublisher publisher(io.get_executor(), &bus, "s", 7);
+  for (uint64_t i = 0; i < 3000; ++i) {
+    std::vector<uint64_t> blocks;
+    for (uint64_t j = 0; j < 100; ++j) blocks.push_back(i * 100 + j);
+    publisher.on_kv_event(stored(blocks));
+  }
+  io.poll();
+  EXPECT_GT(bus.messages.size(), 3U);
+  uint64_t next = 1;
+  for (const auto& [subject, data] : bus.messages) {
+    EXPECT_LE(data.size(), events::kMaxMessageBytes);
+    wire::KvEvents message;
+    ASSERT_TRUE(message.ParseFromString(data));
+    EXPECT_EQ(message.first_event(), next);
+    next += static_cast<uint64_t>(message.events_size());
+  }
+  EXPECT_EQ(next, 3001U);
+}
+
+TEST(KvPublisher, NothingIsPublishedAfterItsEnd) {
+  boost::asio::io_context io(1);
+  KeepingBus bus;
+  {
+    KvPublisher publisher(io.get_executor(), &bus, "s", 7);
+    publisher.on_kv_event(stored({1}));
+  }
+  io.poll();
+  EXPECT_TRUE(bus.messages.empty());
+}
+
+}  // namespace
+}  // namespace dynamo::worker
