@@ -27,6 +27,8 @@ int main(int argc, char** argv) {
                  "Which log lines to write: trace, debug, info, warn, error or off, or per module: info,router=debug")
       ->envname("DYN_LOG")
       ->capture_default_str();
+  bool writes_json = false;
+  app.add_flag("--log-json", writes_json, "Write each log line as a JSON object")->envname("DYN_LOGGING_JSONL");
   app.require_subcommand(1);
   app.fallthrough();
   dynamo::apps::Run run;
@@ -56,5 +58,6 @@ int main(int argc, char** argv) {
     std::fprintf(stderr, "dynamo: --log (DYN_LOG): %s\n", status.text().c_str());
     return dynamo::apps::kWrongUsage;
   }
+  if (writes_json) dynamo::log::write_json_lines();
   return run();
 }

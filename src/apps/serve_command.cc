@@ -27,12 +27,15 @@ std::vector<std::string> joined(std::vector<std::string> first, std::vector<std:
   return first;
 }
 
-// The value of "name=value" in a log line.
+// The value of name=value, or of "name":"value", in a log line.
 std::string field_of(const std::string& line, const std::string& name) {
-  const size_t at = line.find(name + "=");
-  if (at == std::string::npos) return {};
-  const size_t begin = at + name.size() + 1;
-  return line.substr(begin, line.find(' ', begin) - begin);
+  for (const auto& [before, after] : {std::pair(name + "=", ' '), std::pair('"' + name + "\":\"", '"')}) {
+    const size_t at = line.find(before);
+    if (at == std::string::npos) continue;
+    const size_t begin = at + before.size();
+    return line.substr(begin, line.find(after, begin) - begin);
+  }
+  return {};
 }
 
 Status start_all(const ServeFlags& flags, Supervisor* supervisor) {
@@ -55,7 +58,7 @@ Status start_all(const ServeFlags& flags, Supervisor* supervisor) {
   TRY_STATUS(
       supervisor->start({.name = "frontend",
                          .arguments = joined({"frontend", "--hub", hub}, to_arguments(flags.frontend)),
-                         .ready_text = "serving ",
+                         .ready_text = "serving",
                          .stop_limit = std::chrono::seconds(flags.frontend.drain_timeout) + std::chrono::seconds(10)}));
   return supervisor->wait_until_ready(until).status();
 }

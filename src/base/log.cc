@@ -29,6 +29,7 @@ constexpr std::array<spdlog::level::level_enum, 6> kSpdlogLevels = {spdlog::leve
                                                                     spdlog::level::err,   spdlog::level::off};
 
 std::atomic<Level> lowest_enabled{Level::info};
+std::atomic<bool> is_json{false};
 
 std::shared_ptr<const Filter>& filter_slot() {
   static std::shared_ptr<const Filter> filter = std::make_shared<const Filter>();
@@ -80,7 +81,39 @@ void append_quoted(std::string& line, std::string_view value) {
   line += '"';
 }
 
+void append_json(std::string& line, std::string_view text) {
+  line += '"';
+  for (const char c : text) {
+    if (c == '"' || c == '\\') {
+      line += '\\';
+      line += c;
+    } else if (static_cast<unsigned char>(c) < 0x20) {
+      line += fmt::format("\\u{:04x}", static_cast<unsigned>(c));
+    } else {
+      line += c;
+    }
+  }
+  line += '"';
+}
+
+std::string json_line(Level level, std::string_view text, std::initializer_list<Field> fields) {
+  std::string line =
+      fmt::format(R"({{"time":"{}","level":"{}","message":)", timestamp(), kLevelNames[static_cast<size_t>(level)]);
+  append_json(line, text);
+  for (const Field& field : fields) {
+    line += ',';
+    append_json(line, field.key);
+    line += ':';
+    append_json(line, field.value);
+  }
+  return line + '}';
+}
+
 }  // namespace
+
+void write_json_lines() {
+  is_json = true;
+}
 
 Status configure(std::string_view text) {
   auto filter = std::make_shared<Filter>();
@@ -118,6 +151,10 @@ bool is_enabled(Level level, std::string_view module) {
 void write(Level level, std::string_view text, std::initializer_list<Field> fields) {
   static constexpr std::array<std::string_view, 6> kTags = {"[TRACE] ", "[DEBUG] ", "[INFO] ",
                                                             "[WARN] ",  "[ERROR] ", ""};
+  if (is_json.load(std::memory_order_relaxed)) {
+    sink().log(kSpdlogLevels[static_cast<size_t>(level)], json_line(level, text, fields));
+    return;
+  }
   std::string line = timestamp();
   line += ' ';
   line += kTags[static_cast<size_t>(level)];

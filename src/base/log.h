@@ -38,6 +38,9 @@ struct Field {
 // module. Errors: kInvalid names the part that is no level. Before the first call the level is info.
 Status configure(std::string_view filter);
 
+// From now on each line is a JSON object: time, level, message, and the fields as text.
+void write_json_lines();
+
 // Cost: one relaxed load when `level` is below every configured one.
 bool is_enabled(Level level, std::string_view module);
 void write(Level level, std::string_view text, std::initializer_list<Field> fields);

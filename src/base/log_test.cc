@@ -32,6 +32,17 @@ TEST_F(LogTest, ALineHoldsLevelTextAndQuotedFields) {
   EXPECT_EQ(out.find("not shown"), std::string::npos);
 }
 
+TEST(LogJson, EachLineIsAnObject) {
+  EXPECT_EXIT(
+      {
+        write_json_lines();
+        LOG(warn, "a \"b\"", {"why", "line\nbreak"}, {"n", 3});
+        std::_Exit(0);
+      },
+      testing::ExitedWithCode(0),
+      R"(^\{"time":"[^"]*Z","level":"warn","message":"a \\"b\\"","why":"line\\u000abreak","n":"3"\})");
+}
+
 TEST(LogModule, IsTheFirstFolderOfTheSourcePath) {
   EXPECT_EQ(module_of("router/cost.cc"), "router");
 }

@@ -1,4 +1,5 @@
 """The program as a process: command line, start, signals, idleness, memory."""
+import json
 import os
 import re
 import shutil
@@ -175,3 +176,17 @@ def test_chat_command_says_when_nobody_answers():
         port = closed.getsockname()[1]
     done = run("chat", "--url", f"http://127.0.0.1:{port}", "--ask", "hello")
     assert done.returncode == 1 and str(port) in done.stderr
+
+
+def test_log_lines_can_be_json():
+    process = subprocess.Popen([DYNAMO, "serve", "--model-path", MODEL_FILE, "--http-host", "127.0.0.1", "--http-port", "0"],
+                               stderr=subprocess.PIPE, text=True, env={**os.environ, "DYN_LOGGING_JSONL": "1"})
+    lines = []
+    for line in process.stderr:
+        lines.append(json.loads(line))
+        if lines[-1]["message"] == "all processes are ready":
+            break
+    process.send_signal(signal.SIGTERM)
+    lines += map(json.loads, process.communicate(timeout=30)[1].splitlines())
+    assert process.returncode == 0
+    assert {"hub ready", "worker ready", "serving", "stopped"} <= {line["message"] for line in lines}
