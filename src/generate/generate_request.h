@@ -49,9 +49,9 @@ struct GenerateRequest {
   std::optional<uint32_t> logprobs;  // how many alternatives to report per token; 0: only the drawn token's
   int32_t priority = 0;              // higher runs first
   uint64_t cache_salt = 0;           // caches of different salts never mix
-  uint32_t drawn_before = 0;         // tokens at the prompt's end that were drawn for this answer already (a resumed stream)
+  uint32_t drawn_before = 0;  // tokens at the prompt's end that were drawn for this answer already (a resumed stream)
   RoutingHints routing;
-  Time deadline = Time::max();       // given up with kDeadline after this
+  Time deadline = Time::max();  // given up with kDeadline after this
 };
 
 enum class FinishReason : uint8_t {
