@@ -1,7 +1,6 @@
 #include "events/nats/nats_bus.h"
 
 #include <algorithm>
-#include <random>
 #include <utility>
 
 #include <fmt/format.h>
@@ -17,21 +16,6 @@ using SteadyClock = std::chrono::steady_clock;
 
 constexpr milliseconds kDialTimeout(2000);
 constexpr milliseconds kFlushTimeout(5000);  // a server that needs longer counts as gone
-constexpr milliseconds kFirstPause(50);
-constexpr milliseconds kLongestPause(1000);
-
-// A pause between two rounds of dialling: doubled each time, and random so that a restarted server is not stormed.
-class Backoff {
- public:
-  Duration next() {
-    const milliseconds longest = std::exchange(longest_, std::min(kLongestPause, 2 * longest_));
-    return milliseconds(std::uniform_int_distribution<int64_t>(longest.count() / 2, longest.count())(random_));
-  }
-
- private:
-  milliseconds longest_ = kFirstPause;
-  std::minstd_rand random_{std::random_device{}()};
-};
 
 Status lost(const Status& why) {
   return unavailable(fmt::format("the NATS connection broke; what it carried may be lost ({})", why.text()));
@@ -56,12 +40,11 @@ class NatsBus::NatsSubscription final : public Subscription {
 Result<std::unique_ptr<NatsBus>> NatsBus::connect(NatsOptions options, Time until) {
   TRY(NatsDialer dialer, NatsDialer::make(std::move(options)));
   std::unique_ptr<NatsBus> bus(new NatsBus(std::move(dialer)));
-  Backoff backoff;
   for (;;) {
     const Status status = bus->dial();
     if (status.is_ok()) break;
     if (status.code() != Code::kUnavailable) return status;
-    const Time next = SteadyClock::now() + backoff.next();
+    const Time next = SteadyClock::now() + bus->dialer_.pause();
     if (next >= until) {
       return unavailable(fmt::format(
           "no NATS server answers at {} (last: {}); start nats-server there or correct the address (NATS_SERVER)",
@@ -250,14 +233,13 @@ void NatsBus::leave(const Status& why) {
 }
 
 void NatsBus::come_back() {
-  Backoff backoff;
-  while (!dial().is_ok()) {
+  do {
+    const Time next = SteadyClock::now() + dialer_.pause();
     MutexLock lock(mu_);
-    const Time next = SteadyClock::now() + backoff.next();
     while (!is_stopping_ && has_work_.wait_until(mu_, next) != std::cv_status::timeout) {
     }
     if (is_stopping_) return;
-  }
+  } while (!dial().is_ok());
   LOG(info, "event bus back", {"server", dialer_.server()});
 }
 

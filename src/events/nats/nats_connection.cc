@@ -226,11 +226,16 @@ Result<NatsInterest> NatsConnection::subscribe(const std::string& pattern, std::
   return interest;
 }
 
+// libnats 3.4 reports success, too, when it could not write its ping; only its thread's last error tells. Nobody clears that,
+// so a call that cannot succeed leaves a known one first.
 Status NatsConnection::flush(milliseconds timeout) {
+  natsStatus last = natsConnection_FlushTimeout(connection_, 0);
+  const natsStatus mark = last;
   const natsStatus status = natsConnection_FlushTimeout(connection_, std::max<int64_t>(1, timeout.count()));
-  if (status == NATS_OK) return {};
-  std::string text = library_text(status);
-  return status == NATS_TIMEOUT ? deadline(std::move(text)) : unavailable(std::move(text));
+  if (status == NATS_TIMEOUT) return deadline(library_text(status));
+  if (status != NATS_OK) return unavailable(library_text(status));
+  nats_GetLastError(&last);
+  return last == mark || last == NATS_OK ? Status() : unavailable(library_text(last));
 }
 
 }  // namespace dynamo::events

@@ -77,4 +77,13 @@ class Collector {
   std::vector<std::string> messages_ GUARDED_BY(mu_);
 };
 
+// Whether a message comes back through the server.
+inline bool carries(EventBus& bus) {
+  Collector collector;
+  const auto subscription = bus.subscribe("echo", collector.callback());
+  if (!bus.flush(soon()).is_ok()) return false;
+  bus.publish("echo", "x");
+  return collector.wait_for(1);
+}
+
 }  // namespace dynamo::events
