@@ -11,6 +11,7 @@ namespace dynamo::model::testing {
 std::string smollm2_path();
 
 inline constexpr const char* kSmolLm2Missing =
-    "SmolLM2-135M-Instruct.Q4_1.gguf is not in the cache folder (scripts/fetch_model.sh fetches it), or this is a ThreadSanitizer build";
+    "SmolLM2-135M-Instruct.Q4_1.gguf is not in the cache folder (scripts/fetch_model.sh fetches it), or this is a "
+    "ThreadSanitizer build";
 
 }  // namespace dynamo::model::testing
