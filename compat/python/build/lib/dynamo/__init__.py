@@ -1,0 +1,1 @@
+"""Front doors of the dynamo program: see dynamo.launcher."""

@@ -1,0 +1,1 @@
+"""Workers by the names that SGLang users know."""
