@@ -1,0 +1,101 @@
+"""Discovery and events that are not there, or not as they should be: said with address and remedy, and an end to the waiting."""
+import os
+import shutil
+import socket
+import subprocess
+import time
+
+import pytest
+from conftest import DYNAMO, MODEL_FILE
+
+
+def run(*arguments, limit=30, **env):
+    clean = {name: value for name, value in os.environ.items() if name not in ("DYN_HUB", "ETCD_ENDPOINTS", "NATS_SERVER")}
+    started = time.monotonic()
+    done = subprocess.run([DYNAMO, *map(str, arguments)], capture_output=True, text=True, timeout=limit, env={**clean, **env})
+    return done, time.monotonic() - started
+
+
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as one:
+        return one.getsockname()[1]
+
+
+@pytest.mark.parametrize("command", [["frontend", "--http-port", "0"], ["worker", "--model-path", MODEL_FILE], ["mocker", "--model-path", MODEL_FILE]])
+def test_no_hub_is_said_with_its_address_after_the_startup_timeout(command):
+    port = free_port()
+    done, took = run(*command, "--hub", f"127.0.0.1:{port}", "--startup-timeout", 1)
+    assert done.returncode == 1
+    assert f"127.0.0.1:{port}" in done.stderr and "hub" in done.stderr
+    assert 0.5 < took < 15
+
+
+def test_no_etcd_is_said_with_its_address():
+    port = free_port()
+    done, _ = run("frontend", "--http-port", 0, "--startup-timeout", 1, ETCD_ENDPOINTS=f"http://127.0.0.1:{port}", NATS_SERVER="nats://127.0.0.1:1")
+    assert done.returncode == 1
+    assert f"http://127.0.0.1:{port}" in done.stderr and "ETCD_ENDPOINTS" in done.stderr
+
+
+@pytest.mark.parametrize("endpoints, said", [("ftp://host:2379", "ftp"), ("http://host", "host:port"), ("http://a:1,https://b:1", "one scheme"), (",", "ETCD_ENDPOINTS")])
+def test_wrong_etcd_endpoints_are_named_at_once(endpoints, said):
+    done, took = run("frontend", "--http-port", 0, ETCD_ENDPOINTS=endpoints)
+    assert done.returncode == 1 and said in done.stderr and took < 10
+
+
+@pytest.fixture(scope="module")
+def etcd(tmp_path_factory):
+    if not shutil.which("etcd") or not shutil.which("etcdctl"):
+        pytest.skip("etcd is not installed")
+    port, peer = free_port(), free_port()
+    url = f"http://127.0.0.1:{port}"
+    process = subprocess.Popen(["etcd", "--data-dir", tmp_path_factory.mktemp("etcd"), "--listen-client-urls", url, "--advertise-client-urls", url,
+                                "--listen-peer-urls", f"http://127.0.0.1:{peer}"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    ctl = lambda *arguments, **env: subprocess.run(["etcdctl", f"--endpoints={url}", *arguments], capture_output=True, text=True, timeout=30,
+                                                   env={**os.environ, "ETCDCTL_API": "3", **env})
+    until = time.monotonic() + 20
+    while ctl("endpoint", "health").returncode != 0:
+        assert time.monotonic() < until
+    yield url, ctl
+    process.kill()
+    process.wait(10)
+
+
+def test_no_nats_is_said_with_its_address(etcd):
+    port = free_port()
+    done, _ = run("frontend", "--http-port", 0, "--startup-timeout", 2, ETCD_ENDPOINTS=etcd[0], NATS_SERVER=f"nats://127.0.0.1:{port}")
+    assert done.returncode == 1 and f"127.0.0.1:{port}" in done.stderr
+    done, took = run("frontend", "--http-port", 0, ETCD_ENDPOINTS=etcd[0], NATS_SERVER="http://127.0.0.1:4222")
+    assert done.returncode == 1 and "http" in done.stderr and took < 10
+
+
+def test_the_first_endpoint_dead_is_passed_over(etcd):
+    port = free_port()
+    done, _ = run("frontend", "--http-port", 0, "--startup-timeout", 8, ETCD_ENDPOINTS=f"http://127.0.0.1:{free_port()},{etcd[0]}", NATS_SERVER=f"nats://127.0.0.1:{port}")
+    assert "nats" in done.stderr.lower() and f"127.0.0.1:{port}" in done.stderr  # etcd was found: it is NATS that is missing
+
+
+def test_etcd_credentials_are_checked(etcd):
+    url, ctl = etcd
+    assert ctl("user", "add", "root:secret").returncode == 0
+    assert ctl("user", "grant-role", "root", "root").returncode == 0
+    assert ctl("auth", "enable").returncode == 0
+    try:
+        nats = f"nats://127.0.0.1:{free_port()}"
+        without, took = run("frontend", "--http-port", 0, ETCD_ENDPOINTS=url, NATS_SERVER=nats)
+        assert without.returncode == 1 and "ETCD_AUTH_USERNAME" in without.stderr and took < 10
+        wrong, took = run("frontend", "--http-port", 0, ETCD_ENDPOINTS=url, NATS_SERVER=nats, ETCD_AUTH_USERNAME="root", ETCD_AUTH_PASSWORD="guess")
+        assert wrong.returncode == 1 and "'root'" in wrong.stderr and "guess" not in wrong.stderr and took < 10
+        right, _ = run("frontend", "--http-port", 0, "--startup-timeout", 2, ETCD_ENDPOINTS=url, NATS_SERVER=nats, ETCD_AUTH_USERNAME="root", ETCD_AUTH_PASSWORD="secret")
+        assert "etcd" not in right.stderr.splitlines()[-1] and nats[7:] in right.stderr
+    finally:
+        ctl("--user", "root:secret", "auth", "disable")
+
+
+def test_what_is_not_there_yet_is_refused_by_name():
+    done, _ = run("decode-worker", "--model-path", MODEL_FILE)
+    assert done.returncode == 1 and "--disaggregation-mode decode" in done.stderr
+    done, _ = run("worker", "--tp", 2)
+    assert done.returncode == 2 and "--tp" in done.stderr
+    done, _ = run("worker", "--namespace", "a.b")
+    assert done.returncode == 2 and "a.b" in done.stderr
