@@ -1,5 +1,6 @@
 #include "frontend/frontend.h"
 
+#include <atomic>
 #include <ctime>
 #include <map>
 
@@ -54,6 +55,25 @@ struct Model {
 };
 
 class WatchingFrontend;
+
+// Logs once when all of a worker's `channels` are connected, and once when the first of them is lost or cannot be had. Each channel
+// calls a copy of its own.
+std::function<void(bool, const Status&)> tell_changes(std::string worker, std::string address, int channels) {
+  struct Together {
+    std::atomic<int> connected{0};
+    std::atomic<bool> has_warned{false};
+  };
+  return [=, all = std::make_shared<Together>(), was_connected = false](bool is_connected, const Status& why) mutable {
+    if (is_connected && !std::exchange(was_connected, true) && ++all->connected == channels) {
+      LOG(debug, "connected", {"worker", worker}, {"address", address});
+      all->has_warned = false;
+    } else if (!is_connected) {
+      if (std::exchange(was_connected, false)) --all->connected;
+      if (!all->has_warned.exchange(true))
+        LOG(warn, "not connected", {"worker", worker}, {"address", address}, {"why", why.text()});
+    }
+  };
+}
 
 // What outlives the frontend in callbacks that are on their way: they find `owner` null then.
 // Lock order: this one, then the frontend's, then a router's.
@@ -211,13 +231,7 @@ void WatchingFrontend::add(const std::string& key, const std::string& value) {
   channel.address = member.instance.address;
   channel.expected_instance = member.instance.instance;
   channel.identity = {options_.name_space, options_.version, 0};
-  channel.on_change = [name = member.instance.name, address = channel.address](bool is_connected, const Status& why) {
-    if (is_connected) {
-      LOG(debug, "connected", {"worker", name}, {"address", address});
-    } else {
-      LOG(warn, "not connected", {"worker", name}, {"address", address}, {"why", why.to_string()});
-    }
-  };
+  channel.on_change = tell_changes(member.instance.name, channel.address, static_cast<int>(io_->size()));
   member.remote = rpc::RemoteWorker::create(std::move(channel), io_);
   member.remote->start();
   LOG(info, "worker found", {"worker", member.instance.name}, {"model", member.instance.model},

@@ -117,7 +117,6 @@ Status HubServer::State::open() {
 }
 
 void HubServer::State::start() {
-  LOG(info, "the hub listens", {"host", options.host}, {"port", port});
   spawn(accept_all(), [] {});
   spawn(tick_all(), [] {});
 }
