@@ -1,1 +1,0 @@
-"""Front doors of the dynamo program: see dynamo.launcher."""

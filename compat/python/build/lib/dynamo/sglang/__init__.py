@@ -1,1 +1,0 @@
-"""Workers by the names that SGLang users know."""
