@@ -122,7 +122,6 @@ void NatsBus::run() {
     leave(status);
     come_back();
   }
-  interests_.clear();
   connection_.reset();
 }
 
@@ -147,11 +146,11 @@ std::optional<NatsBus::Work> NatsBus::next_work() {
   work.why_closed = why_closed_;
   if (why_closed_) return work;
   if (std::exchange(subscriptions_changed_, false)) {
-    for (const auto& [id, interest] : interests_) {
+    for (const uint64_t id : connection_->subscriptions()) {
       if (!wanted_.contains(id)) work.ended_subscriptions.push_back(id);
     }
     for (const auto& [id, wanted] : wanted_) {
-      if (!interests_.contains(id)) work.new_subscriptions.emplace(id, wanted);
+      if (!connection_->is_subscribed(id)) work.new_subscriptions.emplace(id, wanted);
     }
   }
   work.batch = unsent_.take();
@@ -164,13 +163,13 @@ std::optional<NatsBus::Work> NatsBus::next_work() {
 }
 
 Status NatsBus::carry_out(Work& work) {
-  for (const uint64_t id : work.ended_subscriptions) interests_.erase(id);
+  for (const uint64_t id : work.ended_subscriptions) connection_->unsubscribe(id);
   for (auto& [id, wanted] : work.new_subscriptions) {
-    TRY(NatsInterest interest, connection_->subscribe(wanted.pattern, std::move(wanted.queue)));
-    interests_.emplace(id, std::move(interest));
+    TRY_STATUS(connection_->subscribe(id, wanted.pattern, std::move(wanted.queue)));
   }
   TRY_STATUS(send(work.batch));
-  return work.has_flush ? connection_->flush(kFlushTimeout) : Status();
+  const bool has_something_to_free = !work.ended_subscriptions.empty();
+  return work.has_flush || has_something_to_free ? connection_->flush(kFlushTimeout) : Status();
 }
 
 // Leaves in `batch` what a later connection may send.
@@ -226,7 +225,6 @@ void NatsBus::leave(const Status& why) {
     flush_done_.notify_all();
   }
   LOG(warn, "event bus away", {"server", dialer_.server()}, {"why", why.text()});
-  interests_.clear();
   connection_.reset();
   MutexLock lock(mu_);
   why_closed_.reset();  // nothing is left that could set it

@@ -81,10 +81,9 @@ class NatsBus final : public EventBus {
   void come_back();
   void on_closed(std::string why);
 
-  NatsDialer dialer_;  // as the next three, the sender thread's
+  NatsDialer dialer_;  // as the next two, the sender thread's
   bool has_logged_refusal_ = false;
   std::unique_ptr<NatsConnection> connection_;
-  std::map<uint64_t, NatsInterest> interests_;  // what connection_ is subscribed to; gone before it
 
   mutable Mutex mu_;
   std::condition_variable_any has_work_;

@@ -1,12 +1,14 @@
 #include "events/nats/nats_connection.h"
 
 #include <algorithm>
+#include <condition_variable>
 #include <fstream>
 #include <optional>
 #include <utility>
 
 #include <fmt/format.h>
 
+#include "base/check.h"
 #include "base/log.h"
 #include "base/mutex.h"
 #include "events/nats/callback_table.h"
@@ -16,6 +18,7 @@ namespace dynamo::events {
 // The destructor empties it under the mutex: it waits for a call that is running, and none follows.
 struct NatsConnection::ClosedSignal {
   Mutex mu;
+  std::condition_variable_any closed;
   std::optional<std::string> why_closed GUARDED_BY(mu);
   OnClosed on_closed GUARDED_BY(mu);
 };
@@ -152,23 +155,33 @@ Status dial_failure(natsStatus status, const NatsServer& server) {
 
 }  // namespace
 
-NatsInterest::~NatsInterest() {
-  if (subscription_ == nullptr) return;
-  queues().remove(handle_);
-  natsSubscription_Destroy(subscription_);
-}
-
 NatsConnection::NatsConnection() : closed_signal_(std::make_shared<ClosedSignal>()) {
   closed_handle_ = closed_signals<ClosedSignal>().add(closed_signal_);
 }
 
 NatsConnection::~NatsConnection() {
-  closed_signals<ClosedSignal>().remove(closed_handle_);
+  for (const uint64_t id : subscriptions()) {
+    queues().remove(subscriptions_.at(id).handle);
+    ended_.push_back(subscriptions_.at(id).native);
+  }
   {
     MutexLock lock(closed_signal_->mu);
     closed_signal_->on_closed = nullptr;
   }
+  if (connection_ != nullptr) {
+    natsConnection_Close(connection_);
+    // libnats calls back once the connection's threads have ended, whoever closed it.
+    MutexLock lock(closed_signal_->mu);
+    while (!closed_signal_->why_closed) closed_signal_->closed.wait(closed_signal_->mu);
+  }
+  closed_signals<ClosedSignal>().remove(closed_handle_);
+  free_ended();
   natsConnection_Destroy(connection_);
+}
+
+void NatsConnection::free_ended() {
+  for (natsSubscription* native : ended_) natsSubscription_Destroy(native);
+  ended_.clear();
 }
 
 void NatsConnection::handle_closed(natsConnection* connection, void* handle) {
@@ -179,6 +192,7 @@ void NatsConnection::handle_closed(natsConnection* connection, void* handle) {
   const natsStatus status = natsConnection_GetLastError(connection, &text);
   signal->why_closed = status == NATS_OK ? "the server closed the connection" : natsStatus_GetText(status);
   if (signal->on_closed) signal->on_closed(*signal->why_closed);
+  signal->closed.notify_all();
 }
 
 void NatsConnection::tell_when_closed(OnClosed on_closed) {
@@ -212,18 +226,32 @@ Status NatsConnection::publish(const MessageView& message) {
   return deadline(std::move(text));
 }
 
-Result<NatsInterest> NatsConnection::subscribe(const std::string& pattern, std::shared_ptr<DeliveryQueue> queue) {
+Status NatsConnection::subscribe(uint64_t id, const std::string& pattern, std::shared_ptr<DeliveryQueue> queue) {
   void* handle = queues().add(std::move(queue));
-  natsSubscription* subscription = nullptr;
-  natsStatus status = natsConnection_Subscribe(&subscription, connection_, pattern.c_str(), handle_message, handle);
+  natsSubscription* native = nullptr;
+  natsStatus status = natsConnection_Subscribe(&native, connection_, pattern.c_str(), handle_message, handle);
   if (status != NATS_OK) {
     queues().remove(handle);
     return unavailable(library_text(status));
   }
-  NatsInterest interest(subscription, handle);
-  status = natsSubscription_SetPendingLimits(subscription, -1, -1);  // the DeliveryQueue has the limit
-  if (status != NATS_OK) return unavailable(library_text(status));
-  return interest;
+  subscriptions_.emplace(id, NativeSubscription{native, handle});
+  status = natsSubscription_SetPendingLimits(native, -1, -1);  // the DeliveryQueue has the limit
+  return status == NATS_OK ? Status() : unavailable(library_text(status));
+}
+
+void NatsConnection::unsubscribe(uint64_t id) {
+  const auto found = subscriptions_.find(id);
+  CHECK(found != subscriptions_.end());
+  queues().remove(found->second.handle);
+  natsSubscription_Unsubscribe(found->second.native);
+  ended_.push_back(found->second.native);
+  subscriptions_.erase(found);
+}
+
+std::vector<uint64_t> NatsConnection::subscriptions() const {
+  std::vector<uint64_t> ids;
+  for (const auto& [id, subscription] : subscriptions_) ids.push_back(id);
+  return ids;
 }
 
 // libnats 3.4 reports success, too, when it could not write its ping; only its thread's last error tells. Nobody clears that,
@@ -235,7 +263,9 @@ Status NatsConnection::flush(milliseconds timeout) {
   if (status == NATS_TIMEOUT) return deadline(library_text(status));
   if (status != NATS_OK) return unavailable(library_text(status));
   nats_GetLastError(&last);
-  return last == mark || last == NATS_OK ? Status() : unavailable(library_text(last));
+  if (last != mark && last != NATS_OK) return unavailable(library_text(last));
+  free_ended();
+  return {};
 }
 
 }  // namespace dynamo::events

@@ -6,9 +6,11 @@
 
 #include <chrono>
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include <nats/nats.h>
 
@@ -17,20 +19,6 @@
 #include "events/nats/nats_options.h"
 
 namespace dynamo::events {
-
-// A subscription of one connection. Must not outlive it.
-class NatsInterest {
- public:
-  NatsInterest(natsSubscription* subscription, void* handle) : subscription_(subscription), handle_(handle) {}
-  NatsInterest(NatsInterest&& other) noexcept
-      : subscription_(std::exchange(other.subscription_, nullptr)), handle_(other.handle_) {}
-  NatsInterest& operator=(NatsInterest&&) = delete;
-  ~NatsInterest();
-
- private:
-  natsSubscription* subscription_;
-  void* handle_;
-};
 
 class NatsConnection {
  public:
@@ -50,23 +38,36 @@ class NatsConnection {
   // is fine; kUnavailable: not sent, the connection is over; kDeadline: perhaps sent, the connection is of no further use.
   Status publish(const MessageView& message);
 
-  // Errors: kUnavailable: the connection is over.
-  Result<NatsInterest> subscribe(const std::string& pattern, std::shared_ptr<DeliveryQueue> queue);
+  // Under a name of the caller's, not used before here. Errors: kUnavailable: the connection is over.
+  Status subscribe(uint64_t id, const std::string& pattern, std::shared_ptr<DeliveryQueue> queue);
+  // Requires: it is subscribed. The next flush() frees what it took.
+  void unsubscribe(uint64_t id);
+  bool is_subscribed(uint64_t id) const { return subscriptions_.contains(id); }
+  std::vector<uint64_t> subscriptions() const;
 
   // Blocks until the server has taken everything above. Errors: kUnavailable, kDeadline; the connection is then over.
   Status flush(std::chrono::milliseconds timeout);
 
  private:
   struct ClosedSignal;
+  struct NativeSubscription {
+    natsSubscription* native;
+    void* handle;
+  };
 
   NatsConnection();
   void tell_when_closed(OnClosed on_closed);
   Status dial(const NatsOptions& options, const NatsServer& server, std::chrono::milliseconds timeout);
+  void free_ended();
   static void handle_closed(natsConnection* connection, void* handle);
 
   std::shared_ptr<ClosedSignal> closed_signal_;
   void* closed_handle_;
   natsConnection* connection_ = nullptr;
+  std::map<uint64_t, NativeSubscription> subscriptions_;
+  // libnats 3.4 looks a message's subscription up and uses it without holding it. So one that ended is freed only when a
+  // round trip has shown that no message for it is being read, or when the threads of the connection are gone.
+  std::vector<natsSubscription*> ended_;
 };
 
 }  // namespace dynamo::events

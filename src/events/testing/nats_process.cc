@@ -98,6 +98,7 @@ Status NatsProcess::restart() {
 
 void NatsProcess::hang() {
   ::kill(process_, SIGSTOP);
+  ::waitpid(process_, nullptr, WUNTRACED);  // it may run on for a moment
 }
 
 void NatsProcess::resume() {
