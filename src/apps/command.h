@@ -4,6 +4,9 @@
 #include <CLI/CLI.hpp>
 
 #include <functional>
+#include <string>
+
+#include "base/status.h"
 
 namespace dynamo::apps {
 
@@ -22,5 +25,8 @@ void add_docs_command(CLI::App* app, Run* run);
 // Exit statuses: 0 done, 1 failed while running, 2 wrong command line.
 inline constexpr int kFailed = 1;
 inline constexpr int kWrongUsage = 2;
+
+// Says what failed, if anything did. Returns: the exit status.
+int finish(const std::string& command, const Status& status);
 
 }  // namespace dynamo::apps

@@ -88,14 +88,7 @@ void add_frontend_command(CLI::App* app, Run* run) {
   auto flags = std::make_shared<Flags>();
   declare_frontend_flags(command, &flags->frontend);
   declare_plane_flags(command, &flags->planes);
-  command->callback([=] {
-    *run = [=] {
-      const Status status = run_frontend(*flags);
-      if (status.is_ok()) return 0;
-      std::fprintf(stderr, "dynamo frontend: %s\n", status.to_string().c_str());
-      return kFailed;
-    };
-  });
+  command->callback([=] { *run = [=] { return finish("frontend", run_frontend(*flags)); }; });
 }
 
 }  // namespace dynamo::apps

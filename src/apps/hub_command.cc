@@ -35,14 +35,7 @@ void add_hub_command(CLI::App* app, Run* run) {
   command->add_option("--port", options->port, "Port to listen on; 0 takes any free one")
       ->check(CLI::Range(0, 65535))
       ->capture_default_str();
-  command->callback([=] {
-    *run = [=] {
-      const Status status = run_hub(*options);
-      if (status.is_ok()) return 0;
-      std::fprintf(stderr, "dynamo hub: %s\n", status.to_string().c_str());
-      return kFailed;
-    };
-  });
+  command->callback([=] { *run = [=] { return finish("hub", run_hub(*options)); }; });
 }
 
 }  // namespace dynamo::apps

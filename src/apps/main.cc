@@ -16,6 +16,12 @@ dynamo::Status configure_logging(const std::string& filter) {
 
 }  // namespace
 
+int dynamo::apps::finish(const std::string& command, const Status& status) {
+  if (status.is_ok()) return 0;
+  std::fprintf(stderr, "dynamo %s: %s\n", command.c_str(), status.to_string().c_str());
+  return kFailed;
+}
+
 int main(int argc, char** argv) {
   CLI::App app("dynamo: multi-node LLM serving with KV-aware routing");
   app.name("dynamo");

@@ -14,7 +14,6 @@
 #include "base/log.h"
 #include "engine/local_generator.h"
 #include "mocker/simulated_runner.h"
-#include "model_bundle/model_bundle.h"
 #include "worker/model_files.h"
 #include "worker/worker_node.h"
 
@@ -61,14 +60,8 @@ Result<Common> prepare(const MockerFlags& flags) {
   Common common;
   TRY(common.simulation.profile, read_profile(flags.profile));
   TRY(worker::ModelFiles files, worker::open_model_files(flags.engine.model_path, flags.engine.served_model_name));
-  model_bundle::Parts parts;
-  parts.card = files.card;
-  parts.card.name.clear();
-  parts.card.block_tokens = flags.engine.worker.block_tokens;
-  parts.chat_template = files.source->chat_template();
-  TRY(parts.tokenizer, files.source->tokenizer());
   common.model = files.card.name;
-  common.bundle = model_bundle::to_bytes(parts);
+  TRY(common.bundle, worker::bundle_of(files, flags.engine.worker.block_tokens));
   const uint32_t wanted =
       flags.engine.worker.context_length ? flags.engine.worker.context_length : files.card.context_length;
   common.engine = {.block_tokens = flags.engine.worker.block_tokens,
@@ -173,14 +166,7 @@ void add_mocker_command(CLI::App* app, Run* run) {
            "Address that frontends connect to; by default this machine's on the way to discovery");
   add_flag(command, "--system-port", flags->system_port, "Port for /live, /ready and /metrics; 0 any free one, -1 none")
       ->check(CLI::Range(-1, 65535));
-  command->callback([=] {
-    *run = [=] {
-      const Status status = run_mocker(*flags);
-      if (status.is_ok()) return 0;
-      std::fprintf(stderr, "dynamo mocker: %s\n", status.to_string().c_str());
-      return kFailed;
-    };
-  });
+  command->callback([=] { *run = [=] { return finish("mocker", run_mocker(*flags)); }; });
 }
 
 }  // namespace dynamo::apps

@@ -81,8 +81,7 @@ int serve(ServeFlags flags) {
     return 0;
   }
   supervisor.stop();
-  std::fprintf(stderr, "dynamo serve: %s\n", status.to_string().c_str());
-  return kFailed;
+  return finish("serve", status);
 }
 
 }  // namespace

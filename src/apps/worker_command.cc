@@ -11,7 +11,6 @@
 #include "apps/status_server.h"
 #include "apps/stop_signals.h"
 #include "base/log.h"
-#include "model_bundle/model_bundle.h"
 #include "worker/worker_node.h"
 
 namespace dynamo::apps {
@@ -61,12 +60,7 @@ Result<worker::HostedEngine> make_engine(const WorkerFlags& flags, const std::st
                                          Metrics* metrics, const StopSignals& signals,
                                          std::unique_ptr<worker::ModelWorker>* out) {
   TRY(worker::ModelFiles files, worker::open_model_files(flags.engine.model_path, flags.engine.served_model_name));
-  model_bundle::Parts parts;
-  parts.card = files.card;
-  parts.card.name.clear();
-  parts.card.block_tokens = flags.engine.worker.block_tokens;
-  parts.chat_template = files.source->chat_template();
-  TRY(parts.tokenizer, files.source->tokenizer());
+  TRY(std::string bundle, worker::bundle_of(files, flags.engine.worker.block_tokens));
   Progress progress("loading " + files.card.name);
   worker::WorkerOptions options = flags.engine.worker;
   options.name = name;
@@ -86,7 +80,7 @@ Result<worker::HostedEngine> make_engine(const WorkerFlags& flags, const std::st
   hosted.clear_blocks = [engine] { engine->clear_cache(); };
   hosted.stop = [engine](Time until) { engine->stop(until); };
   hosted.model = files.card.name;
-  hosted.model_bundle = model_bundle::to_bytes(parts);
+  hosted.model_bundle = std::move(bundle);
   hosted.block_tokens = options.block_tokens;
   hosted.max_batch_tokens = options.max_batch_tokens;
   hosted.context_length = engine->context_length();
@@ -157,14 +151,7 @@ void add_command(CLI::App* app, Run* run, const char* name, const char* meaning,
   auto flags = std::make_shared<WorkerFlags>();
   flags->mode = mode;
   declare_flags(command, flags.get());
-  command->callback([=] {
-    *run = [=] {
-      const Status status = run_worker(*flags);
-      if (status.is_ok()) return 0;
-      std::fprintf(stderr, "dynamo %s: %s\n", name, status.to_string().c_str());
-      return kFailed;
-    };
-  });
+  command->callback([=] { *run = [=] { return finish(name, run_worker(*flags)); }; });
 }
 
 }  // namespace

@@ -18,6 +18,7 @@
 #include <list>
 #include <set>
 
+#include "base/listen.h"
 #include "base/log.h"
 #include "base/mutex.h"
 #include "http/metrics.h"
@@ -117,22 +118,7 @@ struct Server::State : std::enable_shared_from_this<Server::State> {
 };
 
 Status Server::State::open() {
-  error_code error;
-  tcp::resolver resolver(io->at(0));
-  const auto found = resolver.resolve(options.host, std::to_string(options.port), tcp::resolver::passive, error);
-  if (error || found.empty())
-    return invalid(fmt::format("no address to listen on: {}: {}", options.host, error.message()));
-  const tcp::endpoint endpoint = found.begin()->endpoint();
-  acceptor.open(endpoint.protocol(), error);
-  if (!error) acceptor.set_option(tcp::acceptor::reuse_address(true), error);
-  if (!error) acceptor.bind(endpoint, error);
-  if (!error) acceptor.listen(asio::socket_base::max_listen_connections, error);
-  if (error == asio::error::address_in_use) {
-    return unavailable(
-        fmt::format("{}:{} is in use by another program; choose another port with --http-port, or 0 for any free one",
-                    options.host, options.port));
-  }
-  if (error) return unavailable(fmt::format("cannot listen on {}:{}: {}", options.host, options.port, error.message()));
+  TRY_STATUS(listen_on(&acceptor, options.host, options.port, "--http-port"));
   port = acceptor.local_endpoint().port();
   return {};
 }

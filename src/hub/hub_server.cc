@@ -16,6 +16,7 @@
 
 #include <fmt/format.h>
 
+#include "base/listen.h"
 #include "base/log.h"
 #include "base/task.h"
 
@@ -93,25 +94,7 @@ struct HubServer::State : std::enable_shared_from_this<HubServer::State> {
 };
 
 Status HubServer::State::open() {
-  error_code error;
-  tcp::resolver resolver(*io);
-  const auto found = resolver.resolve(options.host, std::to_string(options.port), tcp::resolver::passive, error);
-  if (error || found.empty())
-    return invalid(fmt::format("no address to listen on: {}: {}; name one with --host", options.host, error.message()));
-  const tcp::endpoint endpoint = found.begin()->endpoint();
-  acceptor.open(endpoint.protocol(), error);
-  if (!error) acceptor.set_option(tcp::acceptor::reuse_address(true), error);
-  if (!error) acceptor.bind(endpoint, error);
-  if (!error) acceptor.listen(asio::socket_base::max_listen_connections, error);
-  if (error == asio::error::address_in_use) {
-    return unavailable(fmt::format(
-        "{}:{} is in use by another program; choose another port for the hub with --port, or 0 for any free one",
-        options.host, options.port));
-  }
-  if (error) {
-    return unavailable(fmt::format("the hub cannot listen on {}:{}: {}; choose another address with --host and --port",
-                                   options.host, options.port, error.message()));
-  }
+  TRY_STATUS(listen_on(&acceptor, options.host, options.port, "--port"));
   port = acceptor.local_endpoint().port();
   return {};
 }

@@ -12,6 +12,7 @@
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/post.hpp>
 
+#include "base/listen.h"
 #include "base/log.h"
 #include "base/mutex.h"
 #include "rpc/flow.h"
@@ -241,25 +242,8 @@ class ListeningServer final : public Server {
 };
 
 Status ListeningServer::open() {
-  const ServerOptions& options = state_->shared->options;
-  error_code error;
-  tcp::resolver resolver(state_->io->at(0));
-  const auto found = resolver.resolve(options.host, std::to_string(options.port), tcp::resolver::passive, error);
-  if (error || found.empty())
-    return invalid(fmt::format("no address to listen on: {}: {}", options.host, error.message()));
-  const tcp::endpoint endpoint = found.begin()->endpoint();
-  tcp::acceptor& acceptor = state_->acceptor;
-  acceptor.open(endpoint.protocol(), error);
-  if (!error) acceptor.set_option(tcp::acceptor::reuse_address(true), error);
-  if (!error) acceptor.bind(endpoint, error);
-  if (!error) acceptor.listen(asio::socket_base::max_listen_connections, error);
-  if (error) {
-    error_code ignored;
-    acceptor.close(ignored);
-    return unavailable(
-        fmt::format("cannot listen on {}:{} for requests: {}", options.host, options.port, error.message()));
-  }
-  port_ = acceptor.local_endpoint().port();
+  TRY_STATUS(listen_on(&state_->acceptor, state_->shared->options.host, state_->shared->options.port, "--port"));
+  port_ = state_->acceptor.local_endpoint().port();
   return {};
 }
 

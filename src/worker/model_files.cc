@@ -2,6 +2,8 @@
 
 #include <filesystem>
 
+#include "model_bundle/model_bundle.h"
+
 namespace dynamo::worker {
 namespace {
 
@@ -54,6 +56,16 @@ Result<ModelFiles> open_model_files(const std::string& path, std::string served_
   auto files = open(path, std::move(served_name));
   if (!files.is_ok()) return files.status().with("model " + path);
   return files;
+}
+
+Result<std::string> bundle_of(const ModelFiles& files, uint32_t block_tokens) {
+  model_bundle::Parts parts;
+  parts.card = files.card;
+  parts.card.name.clear();
+  parts.card.block_tokens = block_tokens;
+  parts.chat_template = files.source->chat_template();
+  TRY(parts.tokenizer, files.source->tokenizer());
+  return model_bundle::to_bytes(parts);
 }
 
 }  // namespace dynamo::worker

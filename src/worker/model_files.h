@@ -24,4 +24,7 @@ struct ModelFiles {
 // Errors: those of model::open_model, text::Tokenizer::create and text::ChatTemplate::compile, with the path.
 Result<ModelFiles> open_model_files(const std::string& path, std::string served_name);
 
+// What frontends need of the model, as bytes that travel (model_bundle/model_bundle.h). Requires: files.source is open.
+Result<std::string> bundle_of(const ModelFiles& files, uint32_t block_tokens);
+
 }  // namespace dynamo::worker

@@ -1,0 +1,31 @@
+#include "base/listen.h"
+
+#include <fmt/format.h>
+
+namespace dynamo {
+
+namespace asio = boost::asio;
+using asio::ip::tcp;
+
+Status listen_on(tcp::acceptor* acceptor, const std::string& host, uint16_t port, const std::string& port_flag) {
+  boost::system::error_code error;
+  tcp::resolver resolver(acceptor->get_executor());
+  const auto found = resolver.resolve(host, std::to_string(port), tcp::resolver::passive, error);
+  if (error || found.empty()) return invalid(fmt::format("no address to listen on: {}: {}", host, error.message()));
+  const tcp::endpoint endpoint = found.begin()->endpoint();
+  acceptor->open(endpoint.protocol(), error);
+  if (!error) acceptor->set_option(tcp::acceptor::reuse_address(true), error);
+  if (!error) acceptor->bind(endpoint, error);
+  if (!error) acceptor->listen(asio::socket_base::max_listen_connections, error);
+  if (!error) return {};
+  const boost::system::error_code why = error;
+  acceptor->close(error);
+  if (why == asio::error::address_in_use) {
+    return unavailable(
+        fmt::format("{}:{} is in use by another program; choose another port with {}, or 0 for any free one", host,
+                    port, port_flag));
+  }
+  return unavailable(fmt::format("cannot listen on {}:{}: {}; choose another address", host, port, why.message()));
+}
+
+}  // namespace dynamo
