@@ -34,14 +34,14 @@ local function text(seed, count)
   return table.concat(out, " ")
 end
 local systems = {}
-for i = 1, 8 do systems[i] = text(i, 560) end
+for i = 1, 8 do systems[i] = text(i, 580) end
 local n = 0
 local thread_id = 0
 function setup(thread) thread:set("thread_id", thread_id) thread_id = thread_id + 1 end
 request = function()
   n = n + 1
   local body = string.format('{"model":"mock","stream":true,"max_tokens":64,"ignore_eos":true,"messages":[{"role":"system","content":"%s"},{"role":"user","content":"%s"}]}',
-    systems[n % 8 + 1], text(n * 7919, 110))
+    systems[n % 8 + 1], text(n * 7919, 116))
   return wrk.format("POST", "/v1/chat/completions", {["content-type"] = "application/json"}, body)
 end
 done = function(summary, latency, requests)
