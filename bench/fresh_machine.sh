@@ -21,9 +21,12 @@ cp /etc/ssl/certs/ca-certificates.crt "$root/etc/ssl/certs/"
 rm -rf "$root/root/dynamo"
 git clone -q "$checkout" "$root/root/dynamo"
 
+# A mount of its own, so that the tests can make network namespaces in it.
+mountpoint -q "$root" || mount --bind "$root" "$root"
+mountpoint -q "$root/sys" || mount -t sysfs sysfs "$root/sys"
 mountpoint -q "$root/proc" || mount -t proc proc "$root/proc"
 mountpoint -q "$root/dev" || mount --rbind /dev "$root/dev"
-trap 'umount -l "$root/dev" "$root/proc"' EXIT
+trap 'umount -l "$root/dev" "$root/proc" "$root/sys" "$root"' EXIT
 
 inside() {
   chroot "$root" env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANG=C.UTF-8 \

@@ -9,7 +9,7 @@ packages=(g++ cmake ninja-build pkg-config ccache mold git ca-certificates
   python3 python3-pip)
 if [ "${1:-}" = --tests ]; then
   packages+=(libgtest-dev libgmock-dev libbenchmark-dev clang-19 clang-format-19 libclang-rt-19-dev python3-venv
-    etcd-server etcd-client nats-server iproute2 procps)
+    etcd-server etcd-client nats-server iproute2 procps curl)
 fi
 . /etc/os-release
 case "$ID-${VERSION_ID:-}" in

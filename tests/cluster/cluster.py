@@ -23,13 +23,17 @@ SCRIPTS = pathlib.Path(__file__).parent / "scripts"
 def why_not():
     if os.geteuid() != 0:
         return "network namespaces need root"
-    for program in ("ip", "etcd", "etcdctl", "nats-server", "pkill"):
+    for program in ("ip", "etcd", "etcdctl", "nats-server", "pkill", "curl"):
         if not shutil.which(program):
             return f"{program} is not installed"
-    probe = subprocess.run(["ip", "netns", "add", f"dyn{os.getpid()}"], capture_output=True, text=True)
-    if probe.returncode != 0:
-        return f"network namespaces cannot be made here: {probe.stderr.strip()}"
-    subprocess.run(["ip", "netns", "del", f"dyn{os.getpid()}"], check=False)
+    space = f"dyn{os.getpid()}"
+    try:
+        for probe in (["netns", "add", space], ["-n", space, "link", "add", "br0", "type", "bridge"]):
+            done = subprocess.run(["ip", *probe], capture_output=True, text=True)
+            if done.returncode != 0:
+                return f"network namespaces cannot be made here: ip {' '.join(probe)}: {done.stderr.strip()}"
+    finally:
+        subprocess.run(["ip", "netns", "del", space], check=False, capture_output=True)
     return None
 
 
