@@ -306,7 +306,8 @@ Task<void> Server::State::handle(const Handler* handler, const Request* request,
 
 Server::Server(std::shared_ptr<State> state) : state_(std::move(state)) {}
 Server::~Server() {
-  CHECK(!state_->acceptor.is_open());
+  MutexLock lock(state_->mutex);
+  CHECK(!state_->is_open);
 }
 
 Result<std::unique_ptr<Server>> Server::listen(ServerOptions options, IoThreads* io) {
@@ -342,14 +343,16 @@ void Server::stop(Time until) {
     for (const auto& connection : state->connections) connection->close(is_hard);
   };
   MutexLock lock(state->mutex);
-  state->is_stopping = true;
-  asio::post(state->acceptor.get_executor(), [state] {
-    error_code ignored;
-    state->acceptor.close(ignored);
-    MutexLock inner(state->mutex);
-    state->is_open = false;
-    state->changed.notify_all();
-  });
+  const bool is_first = !std::exchange(state->is_stopping, true);
+  if (is_first) {
+    asio::post(state->acceptor.get_executor(), [state] {
+      error_code ignored;
+      state->acceptor.close(ignored);
+      MutexLock inner(state->mutex);
+      state->is_open = false;
+      state->changed.notify_all();
+    });
+  }
   close_all(/*is_hard=*/false);
   const auto is_quiet = [&]() REQUIRES(state->mutex) {
     return state->connections.empty() && !state->is_accepting && !state->is_open;

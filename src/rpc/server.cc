@@ -210,7 +210,10 @@ class ListeningServer final : public Server {
   ListeningServer(ServerOptions options, IoThreads* io) : state_(std::make_shared<State>(io)) {
     state_->shared->options = std::move(options);
   }
-  ~ListeningServer() override { CHECK(!state_->acceptor.is_open()); }
+  ~ListeningServer() override {
+    MutexLock lock(state_->mutex);
+    CHECK(!state_->is_open);
+  }
 
   Status open();
   void start(Handler handler) override;
@@ -232,7 +235,7 @@ class ListeningServer final : public Server {
     std::condition_variable_any changed;
     std::set<std::shared_ptr<Connection>> connections GUARDED_BY(mutex);
     bool is_accepting GUARDED_BY(mutex) = false;
-    bool is_open GUARDED_BY(mutex) = true;
+    bool is_open GUARDED_BY(mutex) = false;  // the acceptor
   };
   static Task<void> accept_all(std::shared_ptr<State> state);
   static void add(const std::shared_ptr<State>& state, tcp::socket socket);
@@ -244,6 +247,8 @@ class ListeningServer final : public Server {
 Status ListeningServer::open() {
   TRY_STATUS(listen_on(&state_->acceptor, state_->shared->options.host, state_->shared->options.port, "--port"));
   port_ = state_->acceptor.local_endpoint().port();
+  MutexLock lock(state_->mutex);
+  state_->is_open = true;
   return {};
 }
 
@@ -292,14 +297,15 @@ void ListeningServer::add(const std::shared_ptr<State>& state, tcp::socket socke
 
 void ListeningServer::stop(Time until) {
   const auto state = state_;
-  state->shared->is_stopping = true;
-  asio::post(state->acceptor.get_executor(), [state] {
-    error_code ignored;
-    state->acceptor.close(ignored);
-    MutexLock lock(state->mutex);
-    state->is_open = false;
-    state->changed.notify_all();
-  });
+  if (!state->shared->is_stopping.exchange(true)) {
+    asio::post(state->acceptor.get_executor(), [state] {
+      error_code ignored;
+      state->acceptor.close(ignored);
+      MutexLock lock(state->mutex);
+      state->is_open = false;
+      state->changed.notify_all();
+    });
+  }
   MutexLock lock(state->mutex);
   const auto is_quiet = [&]() REQUIRES(state->mutex) {
     return state->connections.empty() && !state->is_accepting && !state->is_open;
