@@ -1,0 +1,78 @@
+"""Several models behind one frontend; hundreds of simulated workers."""
+import re
+import signal
+import subprocess
+import time
+
+import httpx
+import pytest
+from conftest import DYNAMO, MODEL_FILE
+
+
+@pytest.fixture
+def cluster(tmp_path):
+    """Starts commands of the program; each returns (process, wait_for(pattern))."""
+    running = []
+
+    def start(name, *arguments):
+        log = tmp_path / f"{name}.log"
+        process = subprocess.Popen([DYNAMO, *map(str, arguments)], stdout=open(log, "w"), stderr=subprocess.STDOUT)
+        running.append(process)
+
+        def wait_for(pattern, limit=60):
+            until = time.monotonic() + limit
+            while not (found := re.search(pattern, log.read_text())):
+                assert process.poll() is None and time.monotonic() < until, log.read_text()
+                time.sleep(0.02)
+            return found.group(1)
+
+        return process, wait_for
+
+    yield start
+    for process in reversed(running):
+        process.kill()
+        process.wait(10)
+
+
+def complete(url, model):
+    return httpx.post(f"{url}/v1/completions", json={"model": model, "prompt": "Hello", "max_tokens": 4}, timeout=60)
+
+
+def test_models_come_and_go_with_their_workers(cluster):
+    address = cluster("hub", "hub", "--port", "0")[1](r"hub ready address=(\S+)")
+    common = ["--hub", address, "--model-path", MODEL_FILE, "--speedup-ratio", "1000"]
+    url = cluster("frontend", "frontend", "--hub", address, "--http-host", "127.0.0.1", "--http-port", "0", "--router-mode", "kv")[1](r"serving url=(\S+)")
+    assert httpx.get(f"{url}/v1/models").json()["data"] == []
+    assert httpx.get(f"{url}/ready").status_code == 503
+    assert complete(url, "Org/first").status_code == 404
+    first, first_is = cluster("first", "mocker", *common, "--served-model-name", "Org/first")
+    first_is("(worker ready)")
+    cluster("second", "mocker", *common, "--served-model-name", "second", "--num-workers", "2")[1]("(worker ready)")
+    until = time.monotonic() + 30
+    while len(httpx.get(f"{url}/v1/models").json()["data"]) < 2:
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    assert complete(url, "Org/first").status_code == 200
+    assert complete(url, "second").status_code == 200
+    assert httpx.get(f"{url}/v1/models/Org/first").json()["id"] == "Org/first"
+    first.send_signal(signal.SIGTERM)
+    assert first.wait(20) == 0
+    until = time.monotonic() + 30
+    while complete(url, "Org/first").status_code != 404:
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    assert complete(url, "second").status_code == 200
+
+
+def test_hundreds_of_simulated_workers_in_one_process(cluster):
+    address = cluster("hub", "hub", "--port", "0")[1](r"hub ready address=(\S+)")
+    _, frontend_says = cluster("frontend", "frontend", "--hub", address, "--http-host", "127.0.0.1", "--http-port", "0", "--router-mode", "round-robin", "--http-threads", "1")
+    url = frontend_says(r"serving url=(\S+)")
+    cluster("mocker", "mocker", "--hub", address, "--model-path", MODEL_FILE, "--speedup-ratio", "1000", "--served-model-name", "mock",
+            "--num-workers", "200", "--num-blocks", "256")[1]("(worker ready)")
+    until = time.monotonic() + 60
+    while [one["state"] for one in httpx.get(f"{url}/health", timeout=30).json()["instances"]].count("ready") < 200:
+        assert time.monotonic() < until
+        time.sleep(0.2)
+    names = {complete(url, "mock").headers["x-dynamo-worker"] for _ in range(200)}
+    assert names == {f"worker-{i}" for i in range(1, 201)}
