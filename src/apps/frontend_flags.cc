@@ -42,6 +42,9 @@ void declare_frontend_flags(CLI::App* command, FrontendFlags* flags) {
       ->check(CLI::Range(0, 1 << 20));
   option("--router-queue-timeout", flags->queue_timeout, "Seconds that they wait before 503")
       ->check(CLI::Range(0, 86400));
+  option("--router-index-mib", flags->index_mib,
+         "Memory in MiB for knowing who holds which block, per model; about 30 bytes each. At the limit the coldest go")
+      ->check(CLI::Range(1, 1 << 18));
   option("--migration-limit", flags->router.migration_limit,
          "How often a request may go on to another worker when one fails it")
       ->check(CLI::Range(0, 1000));
@@ -58,6 +61,7 @@ Status complete(FrontendFlags* flags) {
   flags->router.mode = *mode;
   flags->router.uses_events = flags->uses_events;
   if (flags->busy_threshold > 0) flags->router.settings.busy_threshold = flags->busy_threshold;
+  flags->router.index_bytes = uint64_t{flags->index_mib} << 20;
   flags->router.queue_timeout = std::chrono::seconds(flags->queue_timeout);
   flags->router.first_token_timeout = std::chrono::seconds(flags->first_token_timeout);
   return {};
@@ -83,6 +87,7 @@ std::vector<std::string> to_arguments(const FrontendFlags& flags) {
   add("--busy-threshold", flags.busy_threshold, defaults.busy_threshold);
   add("--router-max-queue", flags.router.max_queue, defaults.router.max_queue);
   add("--router-queue-timeout", flags.queue_timeout, defaults.queue_timeout);
+  add("--router-index-mib", flags.index_mib, defaults.index_mib);
   add("--migration-limit", flags.router.migration_limit, defaults.router.migration_limit);
   add("--first-token-timeout", flags.first_token_timeout, defaults.first_token_timeout);
   if (!flags.uses_events) arguments.emplace_back("--no-kv-events");

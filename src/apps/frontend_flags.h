@@ -25,6 +25,7 @@ struct FrontendFlags {
   bool syncs_replicas = false;
   double busy_threshold = 0;
   uint32_t block_size = 0;
+  uint32_t index_mib = 1024;
   uint32_t queue_timeout = 30;
   uint32_t first_token_timeout = 120;
 };

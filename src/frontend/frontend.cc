@@ -303,7 +303,9 @@ void WatchingFrontend::route(const Member& member) {
   routed.total_blocks = member.instance.total_blocks;
   routed.has_events = true;
   routers_[discovery::instance_text(member.instance.instance)] = member.model->router;
-  member.model->router->add_worker(std::move(routed));
+  if (const Status added = member.model->router->add_worker(std::move(routed)); !added.is_ok()) {
+    LOG(error, "a worker gets no requests", {"worker", member.instance.name}, {"why", added.to_string()});
+  }
   update_served(member.model.get());
 }
 

@@ -24,7 +24,8 @@ class ActiveLoad {
  public:
   using Ticket = uint64_t;  // one request in flight; never 0
 
-  WorkerSlot add_worker();
+  // Errors: kExhausted (as many workers as PrefixIndex takes).
+  Result<WorkerSlot> add_worker();
   // Forgets the worker's requests too; their tickets mean nothing from then on.
   void remove_worker(WorkerSlot worker);
 
@@ -34,25 +35,26 @@ class ActiveLoad {
   void grow(Ticket ticket, uint64_t blocks);
   void free(Ticket ticket);
 
-  const WorkerLoad& of(WorkerSlot worker) const { return workers_.at(worker).load; }
+  const WorkerLoad& of(WorkerSlot worker) const { return workers_[worker.index].load; }
   // For each worker that works on the chain's beginning: how many of its blocks.
   void match(std::span<const kv::BlockHash> chain, std::vector<MatchedWorker>* out) { active_.match(chain, out); }
   size_t in_flight() const { return requests_.size(); }
 
  private:
   struct Request {
-    WorkerSlot worker = 0;
+    WorkerSlot worker;
     uint64_t prefill_tokens = 0;
     uint64_t grown = 0;
     std::vector<kv::BlockHash> chain;
   };
   struct Worker {
     WorkerLoad load;
-    std::unordered_map<kv::BlockHash, uint32_t> users;  // requests per block
+    std::vector<const Request*> requests;
   };
+  static size_t shared_with_others(const Worker& worker, const Request& request);
 
-  PrefixIndex active_;
-  std::vector<Worker> workers_;  // by slot of active_
+  PrefixIndex active_{PrefixIndex::Options{.max_bytes = size_t{1} << 30}};  // grows with what is in flight
+  std::vector<Worker> workers_;                                             // by slot of active_
   std::unordered_map<Ticket, Request> requests_;
   Ticket last_ticket_ = 0;
 };

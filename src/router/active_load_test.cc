@@ -16,7 +16,7 @@ std::vector<kv::BlockHash> chain(uint64_t first, size_t size) {
 
 TEST(ActiveLoad, BlocksThatRequestsShareCountOnce) {
   ActiveLoad load;
-  const WorkerSlot worker = load.add_worker();
+  const WorkerSlot worker = *load.add_worker();
   const auto a = load.add(worker, 100, chain(1, 10));
   auto longer = chain(1, 12);
   const auto b = load.add(worker, 30, longer);
@@ -36,13 +36,13 @@ TEST(ActiveLoad, BlocksThatRequestsShareCountOnce) {
 
 TEST(ActiveLoad, AWorkerThatLeavesTakesItsRequestsAlong) {
   ActiveLoad load;
-  const WorkerSlot worker = load.add_worker();
+  const WorkerSlot worker = *load.add_worker();
   const auto ticket = load.add(worker, 5, chain(1, 3));
   load.remove_worker(worker);
   load.grow(ticket, 4);
   load.free(ticket);
   EXPECT_EQ(load.in_flight(), 0U);
-  EXPECT_EQ(load.of(load.add_worker()).blocks, 0U);
+  EXPECT_EQ(load.of(*load.add_worker()).blocks, 0U);
 }
 
 TEST(ActiveLoad, EqualsACountFromScratchUnderAnyOrder) {
@@ -56,7 +56,7 @@ TEST(ActiveLoad, EqualsACountFromScratchUnderAnyOrder) {
   };
   std::map<ActiveLoad::Ticket, Mine> mine;
   std::vector<WorkerSlot> workers;
-  for (int i = 0; i < 3; ++i) workers.push_back(load.add_worker());
+  for (int i = 0; i < 3; ++i) workers.push_back(*load.add_worker());
   for (int step = 0; step < 20000; ++step) {
     const uint32_t what = random() % 10;
     if (what < 4 || mine.empty()) {

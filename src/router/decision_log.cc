@@ -31,6 +31,7 @@ json::object to_json(const Decision& decision) {
                    {"prompt_tokens", decision.prompt_tokens},
                    {"prompt_blocks", decision.prompt_blocks},
                    {"attempt", decision.attempt},
+                   {"candidates_total", decision.candidates},
                    {"candidates", std::move(considered)},
                    {"left_out", std::move(left_out)},
                    {"reason", decision.reason}};

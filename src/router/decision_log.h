@@ -28,10 +28,11 @@ struct Decision {
   double temperature = 0;
   uint32_t prompt_tokens = 0;
   uint32_t prompt_blocks = 0;
-  uint32_t attempt = 0;  // 0: the first
-  std::vector<Considered> considered;
-  std::vector<std::string> left_out;  // "worker-2: not connected"
-  std::string chosen;                 // empty: nobody
+  uint32_t attempt = 0;                // 0: the first
+  size_t candidates = 0;               // workers that could have taken it
+  std::vector<Considered> considered;  // those, or of many those with the lowest costs
+  std::vector<std::string> left_out;   // "worker-2: not connected"
+  std::string chosen;                  // empty: nobody
   std::string reason;
 };
 

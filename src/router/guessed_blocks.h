@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <map>
 #include <unordered_map>
 #include <vector>
 
@@ -25,13 +26,13 @@ class GuessedBlocks {
  private:
   struct Sent {
     Time at;
-    WorkerSlot worker = 0;
+    WorkerSlot worker;
     std::vector<kv::BlockHash> chain;
   };
   PrefixIndex* index_;
   Duration lifetime_;
-  std::deque<Sent> sent_;                                                              // oldest first
-  std::unordered_map<WorkerSlot, std::unordered_map<kv::BlockHash, uint32_t>> times_;  // how often a block is in sent_
+  std::deque<Sent> sent_;                                                    // oldest first
+  std::map<WorkerSlot, std::unordered_map<kv::BlockHash, uint32_t>> times_;  // how often a block is in sent_
 };
 
 }  // namespace dynamo::router

@@ -36,7 +36,7 @@ bool KvFeed::start() {
 bool KvFeed::fetch() {
   if (is_fetching_) return false;
   is_fetching_ = true;
-  if (state_ == State::kProven) state_ = State::kCatchingUp;
+  if (state_ != State::kUnknown) state_ = State::kCatchingUp;
   return true;
 }
 
@@ -90,6 +90,10 @@ bool KvFeed::on_heartbeat(const wire::Heartbeat& heartbeat) {
   if (heartbeat.last_event() < applied_) return false;  // an old one
   if (heartbeat.digest() == index_->digest(worker_) && heartbeat.blocks() == index_->blocks(worker_)) {
     state_ = State::kProven;
+    return false;
+  }
+  if (!index_->is_complete(worker_)) {  // a snapshot would not fit either
+    state_ = State::kPartial;
     return false;
   }
   ++counts_.mismatches;

@@ -24,7 +24,8 @@ class KvFeed {
   enum class State {
     kUnknown,     // no snapshot has come yet
     kCatchingUp,  // applied what came, not compared since
-    kProven       // equal to the worker's cache at the last heartbeat
+    kProven,      // equal to the worker's cache at the last heartbeat
+    kPartial      // right in what it says, but the index had no memory for all of the worker's blocks
   };
   struct Counts {
     uint64_t events = 0;

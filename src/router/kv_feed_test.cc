@@ -72,8 +72,8 @@ class KvFeedTest : public testing::Test {
     return index_.digest(slot_) == heartbeat.digest() && index_.blocks(slot_) == heartbeat.blocks();
   }
 
-  PrefixIndex index_;
-  WorkerSlot slot_ = index_.add_worker();
+  PrefixIndex index_{PrefixIndex::Options{.max_bytes = size_t{64} << 20}};
+  WorkerSlot slot_ = *index_.add_worker();
   KvFeed feed_{&index_, slot_};
   Cache cache_{1};
 };
@@ -153,12 +153,41 @@ TEST_F(KvFeedTest, ASnapshotThatFailedIsAskedForAgainAtTheNextHeartbeat) {
   EXPECT_TRUE(feed_.on_heartbeat(cache_.heartbeat()));
 }
 
+// What the index forgets at its cap must not look like a loss: snapshots would come without end.
+TEST(KvFeed, AnIndexTooSmallForTheCacheIsPartialAndAsksForNothing) {
+  PrefixIndex index{PrefixIndex::Options{.max_bytes = size_t{512} << 10, .max_workers = 8}};
+  const WorkerSlot slot = *index.add_worker();
+  KvFeed feed(&index, slot);
+  feed.start();
+  std::vector<kv::BlockHash> blocks;
+  wire::Heartbeat heartbeat;
+  for (uint64_t i = 0; i < 100'000; ++i) {
+    blocks.push_back({i * 0x9e3779b97f4a7c15});
+    heartbeat.set_digest(heartbeat.digest() + blocks.back().bits);
+  }
+  heartbeat.set_last_event(7);
+  heartbeat.set_blocks(blocks.size());
+  EXPECT_FALSE(feed.on_snapshot(7, blocks));
+  EXPECT_FALSE(feed.on_heartbeat(heartbeat));
+  EXPECT_EQ(feed.state(), KvFeed::State::kPartial);
+  EXPECT_FALSE(feed.on_heartbeat(heartbeat));
+  EXPECT_EQ(feed.counts().mismatches, 0U);
+  EXPECT_LE(index.bytes(), size_t{512} << 10);
+  EXPECT_FALSE(feed.on_snapshot(8, std::span(blocks).first(10)));  // it emptied its cache
+  heartbeat.set_last_event(8);
+  heartbeat.set_blocks(10);
+  heartbeat.set_digest(0);
+  for (int i = 0; i < 10; ++i) heartbeat.set_digest(heartbeat.digest() + blocks[i].bits);
+  EXPECT_FALSE(feed.on_heartbeat(heartbeat));
+  EXPECT_EQ(feed.state(), KvFeed::State::kProven);
+}
+
 // Loss, repetition, reordering and failing snapshots, by chance: after the dust settles the index equals the cache.
 TEST(KvFeed, EqualsTheCacheAfterAnyMishaps) {
   for (uint32_t seed = 0; seed < 200; ++seed) {
     std::mt19937 random(seed);
-    PrefixIndex index;
-    const WorkerSlot slot = index.add_worker();
+    PrefixIndex index{PrefixIndex::Options{.max_bytes = size_t{64} << 20}};
+    const WorkerSlot slot = *index.add_worker();
     KvFeed feed(&index, slot);
     Cache cache(seed);
     bool must_fetch = feed.start();

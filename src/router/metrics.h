@@ -27,9 +27,13 @@ inline const MetricSpec kIndexBlocks{MetricSpec::Kind::kGauge, "dynamo_router_in
                                      "Blocks that the index knows of a worker, by worker."};
 inline const MetricSpec kIndexDistinct{MetricSpec::Kind::kGauge, "dynamo_router_index_distinct_blocks",
                                        "Distinct blocks in the index."};
-inline const MetricSpec kIndexState{
-    MetricSpec::Kind::kGauge, "dynamo_router_index_state",
-    "How sure the index is of a worker: 0 unknown, 1 catching up, 2 proven equal, by worker."};
+inline const MetricSpec kIndexBytes{MetricSpec::Kind::kGauge, "dynamo_router_index_bytes",
+                                    "Memory of the index; --router-index-mib is its limit."};
+inline const MetricSpec kIndexEvicted{MetricSpec::Kind::kGauge, "dynamo_router_index_evicted_blocks",
+                                      "Distinct blocks that the index has forgotten at its limit so far."};
+inline const MetricSpec kIndexState{MetricSpec::Kind::kGauge, "dynamo_router_index_state",
+                                    "How sure the index is of a worker: 0 unknown, 1 catching up, 2 proven equal, 3 "
+                                    "partial for want of memory, by worker."};
 inline const MetricSpec kEvents{MetricSpec::Kind::kCounter, "dynamo_router_kv_events_total",
                                 "KV events applied, by worker."};
 inline const MetricSpec kGaps{MetricSpec::Kind::kCounter, "dynamo_router_kv_event_gaps_total",
@@ -48,8 +52,8 @@ inline const MetricSpec kDecisionSeconds{MetricSpec::Kind::kHistogram,
                                          {1e-6, 2e-6, 5e-6, 1e-5, 2e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 1e-2}};
 
 inline const std::vector<const MetricSpec*> kAllMetrics = {
-    &kDecisions,    &kRefusals,      &kMigrations,  &kActive,        &kActiveBlocks, &kPendingTokens,
-    &kPromptBlocks, &kOverlapBlocks, &kIndexBlocks, &kIndexDistinct, &kIndexState,   &kEvents,
-    &kGaps,         &kMismatches,    &kSnapshots,   &kIgnored,       &kWaiting,      &kDecisionSeconds};
+    &kDecisions,     &kRefusals,    &kMigrations,    &kActive,     &kActiveBlocks, &kPendingTokens,  &kPromptBlocks,
+    &kOverlapBlocks, &kIndexBlocks, &kIndexDistinct, &kIndexBytes, &kIndexEvicted, &kIndexState,     &kEvents,
+    &kGaps,          &kMismatches,  &kSnapshots,     &kIgnored,    &kWaiting,      &kDecisionSeconds};
 
 }  // namespace dynamo::router

@@ -1,52 +1,123 @@
-// The router's knowledge of which worker holds which block.
+// Which worker holds which KV block: what the router knows of its workers' caches, and asks for every prompt.
 //
-// A block's hash stands for the whole prefix up to it, so that a worker holds a prompt's beginning as far as it holds the blocks of
-// its chain without a gap. Threads: one at a time.
+// Fed with the workers' events (kv/kv_event.h), it is as true as they are: what it does not know it never claims. At
+// `max_bytes` it forgets the blocks that were least recently stored or matched; a forgotten block is simply unknown.
+// Memory per distinct block, the table's slack included: 28-43 bytes (34 in the middle) for up to 5 workers. A larger
+// set is kept once for all blocks that have it: 28 + 8 bytes per 64-worker word in use, so 64 workers who share whole
+// prompts cost nothing more per block; were every block's set of the 64 different, it would be 36 bytes more, and with
+// workers above 64, 8 more per word. Idea: Zheng et al. 2023 (SGLang), 3 (a radix tree; here the hash of a block stands
+// for its whole prefix, so that a flat table does).
+// Threads: one; no locks inside.  Errors: only add_worker() has one.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <span>
-#include <unordered_map>
 #include <vector>
 
+#include "base/status.h"
 #include "kv/block_hash.h"
+#include "router/block_table.h"
+#include "router/worker_sets.h"
 
 namespace dynamo::router {
 
-using WorkerSlot = uint32_t;  // small, reused after remove_worker()
+// A small number that stands for a worker; reused after the worker is gone.
+struct WorkerSlot {
+  uint32_t index = 0;
+  auto operator<=>(const WorkerSlot&) const = default;
+};
 
 struct MatchedWorker {
-  WorkerSlot worker = 0;
-  uint32_t blocks = 0;  // leading blocks of the chain that it holds, at least 1
+  WorkerSlot worker;
+  uint32_t blocks = 0;  // leading blocks of the prompt that it holds, >= 1
+  auto operator<=>(const MatchedWorker&) const = default;
 };
 
 class PrefixIndex {
  public:
-  WorkerSlot add_worker();
+  struct Options {
+    // All memory of the index. [512 KiB, 256 GiB]  An eighth of it is for sets of more than five workers.
+    size_t max_bytes = size_t{4} << 30;
+    uint32_t max_workers = kMaxWorkers;  // at once; [1, 4096]
+    uint64_t secret = 0;                 // keys the table's positions; 0 draws one from the system
+  };
+  struct Counts {
+    uint64_t stored_again = 0;    // blocks stored that the worker held
+    uint64_t removed_absent = 0;  // blocks removed that the worker did not hold, as after their eviction
+    uint64_t evicted = 0;         // distinct blocks forgotten at the cap
+    uint64_t refused = 0;         // blocks not recorded for one more worker: no memory for larger sets
+  };
+
+  explicit PrefixIndex(Options options);
+
+  // Errors: kExhausted (max_workers).
+  Result<WorkerSlot> add_worker();
+  // Forgets the worker and frees what nobody else holds.  Cost: a pass over the table.
   void remove_worker(WorkerSlot worker);
 
-  // Storing what is held and removing what is not changes nothing.
+  // In all that follows `worker` came from add_worker() and was not removed; anything else is a CHECK failure.
+
+  // The worker holds these blocks.  Cost: a cache miss per block, overlapped.
   void store(WorkerSlot worker, std::span<const kv::BlockHash> blocks);
+  // The worker no longer holds these blocks.  Cost: as store().
   void remove(WorkerSlot worker, std::span<const kv::BlockHash> blocks);
+  // The worker holds nothing.  Cost: a pass over the table, unless it held nothing.
   void clear(WorkerSlot worker);
-  // From now on the worker holds exactly these.
-  void replace(WorkerSlot worker, std::span<const kv::BlockHash> blocks);
+  // The worker holds exactly `all`.  Cost: clear() and store().
+  void replace(WorkerSlot worker, std::span<const kv::BlockHash> all);
 
-  // The workers that hold chain[0], with how far each holds the chain without a gap.
-  void match(std::span<const kv::BlockHash> chain, std::vector<MatchedWorker>* out) const;
+  // Sets `out` to every worker that holds chain[0], with how many blocks it holds of chain[0], chain[1], ... without a gap;
+  // fewest first. Keeps the blocks looked at from eviction for a while.  Cost: as store(), up to the last block that counts.
+  void match(std::span<const kv::BlockHash> chain, std::vector<MatchedWorker>* out);
 
-  uint64_t digest(WorkerSlot worker) const { return workers_.at(worker).digest; }  // wrapping sum of the hashes held
-  uint64_t blocks(WorkerSlot worker) const { return workers_.at(worker).blocks; }
-  size_t distinct_blocks() const { return holders_.size(); }
+  // Returns: the wrapping sum of the hashes that the worker is known to hold; order does not matter.  Cost: constant.
+  uint64_t digest(WorkerSlot worker) const { return worker_at(worker).digest; }
+  // Returns: how many distinct blocks the worker is known to hold.  Cost: constant.
+  uint64_t blocks(WorkerSlot worker) const { return worker_at(worker).blocks; }
+  // Returns: false once a block of this worker was evicted or refused: its digest then differs from the worker's own.
+  // clear() and replace() make it true again.
+  bool is_complete(WorkerSlot worker) const { return worker_at(worker).is_complete; }
+
+  size_t workers() const { return workers_.size() - free_workers_.size(); }
+  size_t distinct_blocks() const { return table_.size(); }
+  // Returns: memory held, never above max_bytes. A few hundred KiB with nothing in it.
+  size_t bytes() const;
+  const Counts& counts() const { return counts_; }
 
  private:
   struct Worker {
     uint64_t digest = 0;
     uint64_t blocks = 0;
+    bool is_live = false;
+    bool is_complete = true;
   };
-  std::unordered_map<kv::BlockHash, std::vector<WorkerSlot>> holders_;
+  // Workers that hold every block of the prompt so far.
+  struct Candidates {
+    uint64_t mask = 0;  // of non-zero words
+    std::array<uint64_t, kMaxWorkers / 64> words;
+  };
+
+  const Worker& worker_at(WorkerSlot worker) const;
+  Worker& worker_at(WorkerSlot worker);
+  template <class Visit>
+  void for_each_ahead(std::span<const kv::BlockHash> blocks, bool is_erasing, Visit visit) const;
+  void store_block(WorkerSlot slot, kv::BlockHash block, BlockTable::Bucket* home);
+  void remove_block(WorkerSlot slot, kv::BlockHash block, BlockTable::Bucket* home);
+  void evict_near(kv::BlockHash block);
+  void lose(WorkerSlot slot, kv::BlockHash block, bool was_told);
+  void forget_block(WorkerSlot leaving, kv::BlockHash block, WorkerSet workers);
+  void drop_all(WorkerSlot slot);
+  void start(WorkerSet first, Candidates* candidates) const;
+  void narrow(WorkerSet set, uint32_t depth, Candidates* candidates, std::vector<MatchedWorker>* out) const;
+
+  const Options options_;
+  BlockTable table_;
+  WorkerSets sets_;
   std::vector<Worker> workers_;
-  std::vector<WorkerSlot> free_;
+  std::vector<uint32_t> free_workers_;
+  std::vector<BlockTable::Evicted> evicted_;  // scratch
+  Counts counts_;
 };
 
 }  // namespace dynamo::router

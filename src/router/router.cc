@@ -27,11 +27,15 @@ namespace {
 namespace asio = boost::asio;
 
 constexpr Duration kHeartbeatLife = std::chrono::seconds(5);  // an older one says nothing of how busy a worker is
+constexpr size_t kRememberedCandidates = 64;                  // of a decision
 constexpr Duration kForeignLife = std::chrono::minutes(10);   // another router's request that never ended
 
 uint64_t random_bits() {
-  std::random_device random;
-  return (uint64_t{random()} << 32) | random();
+  thread_local std::mt19937_64 random([] {
+    std::random_device device;
+    return (uint64_t{device()} << 32) | device();
+  }());
+  return random();
 }
 
 // A worker's own failing, as opposed to one of the request: another worker may do better.
@@ -59,13 +63,19 @@ struct FeedMetrics {
 
 struct Worker {
   RoutedWorker routed;
-  WorkerSlot slot = 0;           // in the index
-  WorkerSlot active_slot = 0;    // in the active load
+  WorkerSlot slot;               // in the index
+  WorkerSlot active_slot;        // in the active load
   std::unique_ptr<KvFeed> feed;  // null: no events
   FeedMetrics feed_metrics;
   Time heartbeat_at{};
   uint32_t used_blocks = 0;  // as the last heartbeat said
   MetricLabels labels;
+  prometheus::Gauge* active = nullptr;
+  prometheus::Gauge* active_blocks = nullptr;
+  prometheus::Gauge* pending_tokens = nullptr;
+  prometheus::Gauge* index_blocks = nullptr;
+  prometheus::Gauge* index_state = nullptr;
+  std::vector<std::pair<std::string_view, prometheus::Counter*>> decisions;  // by reason
   prometheus::Counter* refusals = nullptr;
   prometheus::Counter* migrations = nullptr;
   prometheus::Counter* prompt_blocks = nullptr;
@@ -94,11 +104,15 @@ class Router::State : public std::enable_shared_from_this<Router::State> {
         name_(std::move(name)),
         clock_(clock),
         policy_(make_policy(options_.mode, random_bits())),
+        index_(PrefixIndex::Options{.max_bytes = options_.index_bytes}),
         guessed_(&index_, options_.guess_lifetime),
         decisions_(options_.remembered_decisions),
         settings_(options_.settings),
         ignored_(metrics->counter(kIgnored, {{"model", name_}})),
         waiting_gauge_(metrics->gauge(kWaiting, {{"model", name_}})),
+        distinct_blocks_(metrics->gauge(kIndexDistinct, {{"model", name_}})),
+        index_bytes_(metrics->gauge(kIndexBytes, {{"model", name_}})),
+        evicted_blocks_(metrics->gauge(kIndexEvicted, {{"model", name_}})),
         decision_seconds_(metrics->histogram(kDecisionSeconds, {{"model", name_}})) {}
 
   // One attempt of a request at one worker, booked until it is dropped.
@@ -136,7 +150,7 @@ class Router::State : public std::enable_shared_from_this<Router::State> {
 
   class Routed;
 
-  void add_worker(RoutedWorker routed);
+  Status add_worker(RoutedWorker routed);
   void remove_worker(uint64_t instance);
   void on_events(std::string_view message);
   void on_heartbeat(std::string_view message);
@@ -187,9 +201,9 @@ class Router::State : public std::enable_shared_from_this<Router::State> {
   };
   Tried try_book(const GenerateRequest& request, const std::vector<kv::BlockHash>& chain,
                  const std::vector<uint64_t>& passed_over, uint32_t attempt) REQUIRES(mutex_);
-  std::vector<Candidate> candidates_for(const GenerateRequest& request, const std::vector<kv::BlockHash>& chain,
-                                        const std::vector<uint64_t>& passed_over, Decision* decision, bool* is_busy)
-      REQUIRES(mutex_);
+  void find_candidates(const GenerateRequest& request, const std::vector<kv::BlockHash>& chain,
+                       const std::vector<uint64_t>& passed_over, Decision* decision, bool* is_busy) REQUIRES(mutex_);
+  void remember_candidates(Decision* decision) const REQUIRES(mutex_);
   std::string why_not(const Worker& worker) const REQUIRES(mutex_);
   bool is_busy(const Worker& worker) const REQUIRES(mutex_);
   void log(const Tried& tried, const GenerateRequest& request) const;
@@ -198,6 +212,7 @@ class Router::State : public std::enable_shared_from_this<Router::State> {
   void free(ActiveLoad::Ticket ticket, const std::string& request, uint64_t instance);
   void tell(wire::RouterNotice::Kind kind, const std::string& request, uint64_t instance, uint64_t prefill_tokens,
             uint64_t blocks) const;
+  void count_decision(Worker* worker, std::string_view reason) REQUIRES(mutex_);
   void update_gauges(const Worker& worker) REQUIRES(mutex_);
   void update_feed(Worker* worker) REQUIRES(mutex_);
   Worker* find(uint64_t instance) REQUIRES(mutex_) {
@@ -222,25 +237,42 @@ class Router::State : public std::enable_shared_from_this<Router::State> {
   RouterSettings settings_ GUARDED_BY(mutex_);
   WaitingLine line_ GUARDED_BY(mutex_);
   std::map<std::pair<uint64_t, std::string>, Foreign> foreign_ GUARDED_BY(mutex_);  // by router and request
-  std::vector<MatchedWorker> matched_ GUARDED_BY(mutex_);  // these three are one decision's, kept for their memory
+  size_t index_slots_ GUARDED_BY(mutex_) = 0;              // slots given out so far are below this
+  std::vector<MatchedWorker> matched_ GUARDED_BY(mutex_);  // these four are one decision's, kept for their memory
+  std::vector<Candidate> candidates_ GUARDED_BY(mutex_);
   std::vector<uint32_t> held_ GUARDED_BY(mutex_);
   std::vector<uint32_t> in_use_ GUARDED_BY(mutex_);
   prometheus::Counter& ignored_;
   prometheus::Gauge& waiting_gauge_;
+  prometheus::Gauge& distinct_blocks_;
+  prometheus::Gauge& index_bytes_;
+  prometheus::Gauge& evicted_blocks_;
   prometheus::Histogram& decision_seconds_;
 };
 
 // ---- workers and what they hold ----
 
-void Router::State::add_worker(RoutedWorker routed) {
+Status Router::State::add_worker(RoutedWorker routed) {
   CHECK(routed.instance != 0 && routed.generator);
   const uint64_t instance = routed.instance;
   bool must_fetch = false;
   {
     MutexLock lock(mutex_);
     CHECK(!workers_.contains(instance));
+    const auto slot = index_.add_worker();
+    if (!slot.is_ok()) return slot.status();
+    const auto active_slot = load_.add_worker();
+    CHECK_OK(active_slot);  // as many as the index has
     auto worker = std::make_shared<Worker>();
+    worker->slot = *slot;
+    worker->active_slot = *active_slot;
+    index_slots_ = std::max<size_t>({index_slots_, slot->index + 1, active_slot->index + 1});
     worker->labels = {{"model", name_}, {"worker", routed.name}};
+    worker->active = &metrics_->gauge(kActive, worker->labels);
+    worker->active_blocks = &metrics_->gauge(kActiveBlocks, worker->labels);
+    worker->pending_tokens = &metrics_->gauge(kPendingTokens, worker->labels);
+    worker->index_blocks = &metrics_->gauge(kIndexBlocks, worker->labels);
+    worker->index_state = &metrics_->gauge(kIndexState, worker->labels);
     worker->refusals = &metrics_->counter(kRefusals, worker->labels);
     worker->migrations = &metrics_->counter(kMigrations, worker->labels);
     worker->prompt_blocks = &metrics_->counter(kPromptBlocks, worker->labels);
@@ -250,8 +282,6 @@ void Router::State::add_worker(RoutedWorker routed) {
                             .mismatches = &metrics_->counter(kMismatches, worker->labels),
                             .snapshots = &metrics_->counter(kSnapshots, worker->labels),
                             .told = {}};
-    worker->slot = index_.add_worker();
-    worker->active_slot = load_.add_worker();
     if (routed.has_events && options_.uses_events) {
       worker->feed = std::make_unique<KvFeed>(&index_, worker->slot);
       must_fetch = worker->feed->start();
@@ -265,6 +295,7 @@ void Router::State::add_worker(RoutedWorker routed) {
     line_.call_next();
   }
   if (must_fetch && hooks_.fetch_snapshot) hooks_.fetch_snapshot(instance);
+  return {};
 }
 
 void Router::State::remove_worker(uint64_t instance) {
@@ -275,17 +306,20 @@ void Router::State::remove_worker(uint64_t instance) {
   guessed_.remove_worker(worker.slot);
   index_.remove_worker(worker.slot);
   load_.remove_worker(worker.active_slot);
-  for (const MetricSpec* spec : {&kActive, &kActiveBlocks, &kPendingTokens, &kIndexBlocks, &kIndexState})
-    metrics_->gauge(*spec, worker.labels).Set(0);
+  for (auto* gauge :
+       {worker.active, worker.active_blocks, worker.pending_tokens, worker.index_blocks, worker.index_state})
+    gauge->Set(0);
   std::erase(by_name_, found->second);
   workers_.erase(found);
 }
 
 void Router::State::update_feed(Worker* worker) {
   worker->feed_metrics.tell(worker->feed->counts());
-  metrics_->gauge(kIndexBlocks, worker->labels).Set(static_cast<double>(index_.blocks(worker->slot)));
-  metrics_->gauge(kIndexDistinct, {{"model", name_}}).Set(static_cast<double>(index_.distinct_blocks()));
-  metrics_->gauge(kIndexState, worker->labels).Set(static_cast<double>(worker->feed->state()));
+  worker->index_blocks->Set(static_cast<double>(index_.blocks(worker->slot)));
+  distinct_blocks_.Set(static_cast<double>(index_.distinct_blocks()));
+  index_bytes_.Set(static_cast<double>(index_.bytes()));
+  evicted_blocks_.Set(static_cast<double>(index_.counts().evicted));
+  worker->index_state->Set(static_cast<double>(worker->feed->state()));
 }
 
 void Router::State::on_events(std::string_view message) {
@@ -419,26 +453,20 @@ std::string Router::State::why_not(const Worker& worker) const {
 }
 
 // Matched blocks by slot.
-void scatter(const std::vector<MatchedWorker>& matched, std::vector<uint32_t>* by_slot) {
-  std::ranges::fill(*by_slot, 0);
-  for (const MatchedWorker& one : matched) {
-    if (one.worker >= by_slot->size()) by_slot->resize(one.worker + 1, 0);
-    (*by_slot)[one.worker] = one.blocks;
-  }
+void scatter(const std::vector<MatchedWorker>& matched, size_t slots, std::vector<uint32_t>* by_slot) {
+  by_slot->assign(slots, 0);
+  for (const MatchedWorker& one : matched) (*by_slot)[one.worker.index] = one.blocks;
 }
 
-std::vector<Candidate> Router::State::candidates_for(const GenerateRequest& request,
-                                                     const std::vector<kv::BlockHash>& chain,
-                                                     const std::vector<uint64_t>& passed_over, Decision* decision,
-                                                     bool* is_any_busy) {
+void Router::State::find_candidates(const GenerateRequest& request, const std::vector<kv::BlockHash>& chain,
+                                    const std::vector<uint64_t>& passed_over, Decision* decision, bool* is_any_busy) {
   const double weight = request.routing.overlap_weight.value_or(settings_.overlap_weight);
   const double block_tokens = options_.block_tokens;
   index_.match(chain, &matched_);
-  scatter(matched_, &held_);
+  scatter(matched_, index_slots_, &held_);
   load_.match(chain, &matched_);
-  scatter(matched_, &in_use_);
-  std::vector<Candidate> candidates;
-  candidates.reserve(by_name_.size());
+  scatter(matched_, index_slots_, &in_use_);
+  candidates_.clear();
   for (const auto& worker : by_name_) {
     const uint64_t instance = worker->routed.instance;
     std::string why = why_not(*worker);
@@ -457,16 +485,32 @@ std::vector<Candidate> Router::State::candidates_for(const GenerateRequest& requ
     one.name = worker->routed.name;
     one.instance = instance;
     one.active_requests = load.requests;
-    one.overlap_blocks = worker->slot < held_.size() ? held_[worker->slot] : 0;
-    const uint32_t shared = worker->active_slot < in_use_.size() ? in_use_[worker->active_slot] : 0;
+    one.overlap_blocks = held_[worker->slot.index];
+    const uint32_t shared = in_use_[worker->active_slot.index];
     const double uncached = static_cast<double>(request.prompt.size()) - one.overlap_blocks * block_tokens;
     one.prefill_blocks = (static_cast<double>(load.prefill_tokens) + std::max(uncached, 0.0)) / block_tokens;
     one.decode_blocks = static_cast<double>(load.blocks + chain.size() - shared);
     one.cost = weight * one.prefill_blocks + one.decode_blocks;
-    candidates.push_back(one);
+    candidates_.push_back(one);
   }
   decision->overlap_weight = weight;
-  return candidates;
+}
+
+// Of many candidates those with the lowest costs: the rest would fill the log and nobody would read them.
+void Router::State::remember_candidates(Decision* decision) const {
+  std::vector<const Candidate*> best;
+  for (const Candidate& one : candidates_) best.push_back(&one);
+  if (best.size() > kRememberedCandidates) {
+    std::ranges::nth_element(best, best.begin() + kRememberedCandidates, {}, &Candidate::cost);
+    best.resize(kRememberedCandidates);
+    std::ranges::sort(best);
+  }
+  decision->candidates = candidates_.size();
+  decision->considered.reserve(best.size());
+  for (const Candidate* one : best) {
+    decision->considered.push_back({std::string(one->name), one->overlap_blocks, one->prefill_blocks,
+                                    one->decode_blocks, one->cost, one->active_requests});
+  }
 }
 
 Router::State::Tried Router::State::try_book(const GenerateRequest& request, const std::vector<kv::BlockHash>& chain,
@@ -475,7 +519,8 @@ Router::State::Tried Router::State::try_book(const GenerateRequest& request, con
   if (!options_.uses_events) guessed_.expire(clock_->now());
   Tried tried;
   Decision decision;
-  const std::vector<Candidate> candidates = candidates_for(request, chain, passed_over, &decision, &tried.is_busy);
+  find_candidates(request, chain, passed_over, &decision, &tried.is_busy);
+  const std::vector<Candidate>& candidates = candidates_;
   const double temperature = request.routing.temperature.value_or(settings_.temperature);
   std::optional<Choice> choice;
   if (!candidates.empty()) {
@@ -495,12 +540,7 @@ Router::State::Tried Router::State::try_book(const GenerateRequest& request, con
                                      : unavailable("no worker can take the request now: " +
                                                    fmt::format("{}", fmt::join(decision.left_out, ", ")));
   }
-  if (options_.remembered_decisions > 0) {
-    for (const Candidate& one : candidates) {
-      decision.considered.push_back({std::string(one.name), one.overlap_blocks, one.prefill_blocks, one.decode_blocks,
-                                     one.cost, one.active_requests});
-    }
-  }
+  if (options_.remembered_decisions > 0) remember_candidates(&decision);
   decision.request_id = request.id;
   decision.at = std::chrono::system_clock::now();
   decision.mode = mode_name(options_.mode);
@@ -514,10 +554,7 @@ Router::State::Tried Router::State::try_book(const GenerateRequest& request, con
     const std::shared_ptr<Worker> worker = workers_.at(chosen.instance);
     decision.chosen = chosen.name;
     decision.reason = choice->reason;
-    metrics_
-        ->counter(kDecisions,
-                  {{"model", name_}, {"worker", worker->routed.name}, {"reason", std::string(choice->reason)}})
-        .Increment();
+    count_decision(worker.get(), choice->reason);
     worker->prompt_blocks->Increment(static_cast<double>(chain.size()));
     worker->overlap_blocks->Increment(chosen.overlap_blocks);
     if (log::is_enabled(log::Level::debug, "router"))
@@ -613,11 +650,21 @@ Task<Result<std::unique_ptr<Router::State::Booking>>> Router::State::book(const 
   }
 }
 
+void Router::State::count_decision(Worker* worker, std::string_view reason) {
+  auto known = std::ranges::find(worker->decisions, reason, [](const auto& one) { return one.first; });
+  if (known == worker->decisions.end()) {
+    MetricLabels labels = worker->labels;
+    labels["reason"] = reason;
+    known = worker->decisions.insert(known, {reason, &metrics_->counter(kDecisions, labels)});
+  }
+  known->second->Increment();
+}
+
 void Router::State::update_gauges(const Worker& worker) {
   const WorkerLoad& load = load_.of(worker.active_slot);
-  metrics_->gauge(kActive, worker.labels).Set(static_cast<double>(load.requests));
-  metrics_->gauge(kActiveBlocks, worker.labels).Set(static_cast<double>(load.blocks));
-  metrics_->gauge(kPendingTokens, worker.labels).Set(static_cast<double>(load.prefill_tokens));
+  worker.active->Set(static_cast<double>(load.requests));
+  worker.active_blocks->Set(static_cast<double>(load.blocks));
+  worker.pending_tokens->Set(static_cast<double>(load.prefill_tokens));
 }
 
 void Router::State::progress(ActiveLoad::Ticket ticket, const std::string& request, uint64_t instance, bool is_first,
@@ -662,6 +709,7 @@ std::vector<WorkerView> Router::State::view() const {
     one.index_state = !worker->feed                                         ? "guessed"
                       : worker->feed->state() == KvFeed::State::kProven     ? "proven"
                       : worker->feed->state() == KvFeed::State::kCatchingUp ? "catching up"
+                      : worker->feed->state() == KvFeed::State::kPartial    ? "partial"
                                                                             : "unknown";
     all.push_back(std::move(one));
   }
@@ -771,8 +819,8 @@ Router::Router(RouterOptions options, RouterHooks hooks, Metrics* metrics, std::
     : state_(std::make_shared<State>(std::move(options), std::move(hooks), metrics, std::move(name), clock)) {}
 Router::~Router() = default;
 
-void Router::add_worker(RoutedWorker worker) {
-  state_->add_worker(std::move(worker));
+Status Router::add_worker(RoutedWorker worker) {
+  return state_->add_worker(std::move(worker));
 }
 void Router::remove_worker(uint64_t instance) {
   state_->remove_worker(instance);

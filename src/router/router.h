@@ -43,7 +43,7 @@ struct WorkerView {
   uint64_t active_blocks = 0;
   uint64_t cached_blocks = 0;  // in the index
   uint32_t total_blocks = 0;
-  std::string index_state;  // "proven", "catching up", "unknown", "guessed"
+  std::string index_state;  // "proven", "catching up", "unknown", "partial", "guessed"
 };
 
 // What the router tells the outside. Called without locks, on any thread; must not block.
@@ -59,8 +59,8 @@ class Router final : public Generator {
          const Clock* clock = &Clock::steady());
   ~Router() override;
 
-  // Requires: the instance is new.
-  void add_worker(RoutedWorker worker);
+  // Requires: the instance is new.  Errors: kExhausted (as many workers as PrefixIndex takes).
+  Status add_worker(RoutedWorker worker);
   // Requests that it has go on until they end or break. Unknown instances are ignored.
   void remove_worker(uint64_t instance);
   size_t workers() const;

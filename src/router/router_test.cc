@@ -66,7 +66,7 @@ class RouterTest : public testing::Test {
     worker.generator = generator;
     worker.total_blocks = 100;
     worker.has_events = has_events;
-    router_->add_worker(std::move(worker));
+    EXPECT_TRUE(router_->add_worker(std::move(worker)).is_ok());
     return generator.get();
   }
   template <class T>
@@ -402,7 +402,7 @@ TEST_F(RouterTest, AnotherRoutersRequestsCountUntilTheyEndOrAreOld) {
   worker.instance = 1;
   worker.name = "worker-1";
   worker.generator = std::make_shared<ScriptedGenerator>([](const GenerateRequest& r) { return counting(r); });
-  other.add_worker(std::move(worker));
+  ASSERT_TRUE(other.add_worker(std::move(worker)).is_ok());
   EXPECT_TRUE(run(read(&other, request(40))).status.is_ok());
   ASSERT_EQ(notices.size(), 3U);  // added, prefill done, free
   router_->on_router_notice(notices[0]);

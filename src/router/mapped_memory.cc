@@ -1,0 +1,62 @@
+#include "router/mapped_memory.h"
+
+#include <sys/mman.h>
+
+#include <cstdint>
+#include <utility>
+
+#include "base/check.h"
+
+namespace dynamo::router {
+namespace {
+
+std::byte* map_pages(size_t bytes) {
+  void* address =
+      ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, /*offset=*/0);
+  return address == MAP_FAILED ? nullptr : static_cast<std::byte*>(address);
+}
+
+// Maps more than needed and gives back what lies before and after the aligned part.
+std::byte* map_huge_pages(size_t bytes) {
+  std::byte* const start = map_pages(bytes + kHugePageBytes);
+  if (start == nullptr) return nullptr;
+  const size_t before = -reinterpret_cast<uintptr_t>(start) & (kHugePageBytes - 1);
+  if (before > 0) CHECK(::munmap(start, before) == 0);
+  const size_t after = kHugePageBytes - before;
+  if (after > 0) CHECK(::munmap(start + before + bytes, after) == 0);
+  ::madvise(start + before, bytes, MADV_HUGEPAGE);  // a wish: without it the table works, more slowly
+  return start + before;
+}
+
+}  // namespace
+
+MappedMemory MappedMemory::map(size_t bytes) {
+  CHECK(bytes > 0 && bytes % kPageBytes == 0);
+  std::byte* const data = bytes >= kHugePageBytes ? map_huge_pages(bytes) : map_pages(bytes);
+  return data == nullptr ? MappedMemory() : MappedMemory(data, bytes);
+}
+
+MappedMemory MappedMemory::reserve(size_t bytes) {
+  CHECK(bytes > 0 && bytes % kPageBytes == 0);
+  std::byte* const data = map_pages(bytes);
+  return data == nullptr ? MappedMemory() : MappedMemory(data, bytes);
+}
+
+MappedMemory::MappedMemory(MappedMemory&& other) noexcept
+    : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}
+
+MappedMemory& MappedMemory::operator=(MappedMemory&& other) noexcept {
+  std::swap(data_, other.data_);
+  std::swap(size_, other.size_);
+  return *this;
+}
+
+MappedMemory::~MappedMemory() {
+  if (data_ != nullptr) CHECK(::munmap(data_, size_) == 0);
+}
+
+void MappedMemory::discard() {
+  CHECK(::madvise(data_, size_, MADV_DONTNEED) == 0);
+}
+
+}  // namespace dynamo::router

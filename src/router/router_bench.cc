@@ -1,0 +1,128 @@
+// What one routing decision costs: a prompt of 8,192 tokens of which every worker holds another part, and requests in flight.
+//
+// `decision` is the choice and its booking under the router's lock, as dynamo_router_decision_seconds counts it; the time of an
+// iteration has the hashing of the prompt, the dispatch and the release as well.
+#include <benchmark/benchmark.h>
+
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
+#include <boost/asio/io_context.hpp>
+
+#include <fmt/format.h>
+
+#include "base/check.h"
+#include "router/router.h"
+
+namespace dynamo::router {
+namespace {
+
+constexpr uint32_t kBlockTokens = 16;
+constexpr uint32_t kPromptBlocks = 512;
+constexpr uint32_t kPrompts = 256;
+
+// Takes every request and never says anything.
+class Silent final : public Generator {
+ public:
+  Task<Result<std::unique_ptr<Generation>>> generate(GenerateRequest) override {
+    struct Nothing final : Generation {
+      Task<Result<TokenChunk>> next() override { co_return unavailable("silent"); }
+    };
+    co_return std::unique_ptr<Generation>(std::make_unique<Nothing>());
+  }
+};
+
+GenerateRequest request_of(uint32_t prompt) {
+  GenerateRequest request;
+  request.id = fmt::format("r{}", prompt);
+  for (uint32_t token = 0; token < kPromptBlocks * kBlockTokens; ++token)
+    request.prompt.push_back(prompt * 7919 + token);
+  request.stop.max_tokens = 10;
+  request.deadline = Clock::steady().now() + std::chrono::hours(1);
+  return request;
+}
+
+// A router with workers and requests in flight.
+struct Cluster {
+  Cluster(uint64_t workers, size_t in_flight) : workers(workers), running(in_flight) {
+    RouterOptions options;
+    options.mode = Mode::kKv;
+    options.block_tokens = kBlockTokens;
+    router = std::make_unique<Router>(options, RouterHooks(), &metrics, "m");
+    std::vector<std::vector<kv::BlockHash>> chains;
+    for (uint32_t prompt = 0; prompt < kPrompts; ++prompt) {
+      const GenerateRequest request = request_of(prompt);
+      chains.push_back(kv::hash_chain(request.prompt, kBlockTokens, request.cache_salt));
+    }
+    for (uint64_t instance = 1; instance <= workers; ++instance) {
+      RoutedWorker worker;
+      worker.instance = instance;
+      worker.name = fmt::format("worker-{}", instance);
+      worker.generator = std::make_shared<Silent>();
+      worker.is_reachable = [] { return true; };
+      worker.total_blocks = 100'000;
+      worker.has_events = true;
+      CHECK(router->add_worker(std::move(worker)).is_ok());
+      std::vector<kv::BlockHash> held;
+      for (uint32_t prompt = 0; prompt < kPrompts; ++prompt) {
+        const auto part = std::span(chains[prompt]).first((instance * 37 + prompt * 11) % (kPromptBlocks + 1));
+        held.insert(held.end(), part.begin(), part.end());
+      }
+      router->on_snapshot(instance, 1, held);
+    }
+    for (size_t place = 0; place < in_flight; ++place) send(request_of(place % kPrompts), place);
+  }
+  // Lets a request take the place of another.
+  void send(GenerateRequest request, size_t place) {
+    boost::asio::co_spawn(
+        io,
+        [](Cluster* cluster, GenerateRequest asked, size_t at) -> Task<void> {
+          auto generation = co_await cluster->router->generate(std::move(asked));
+          CHECK_OK(generation);
+          cluster->running[at] = std::move(*generation);
+        }(this, std::move(request), place),
+        boost::asio::detached);
+    io.restart();
+    io.run();
+  }
+  double seconds(const std::string& member) const {
+    const std::string text = metrics.expose();
+    const std::string name = "dynamo_router_decision_seconds_" + member + "{model=\"m\"} ";
+    const size_t at = text.find(name);
+    CHECK(at != std::string::npos);
+    return std::stod(text.substr(at + name.size()));
+  }
+
+  const uint64_t workers;
+  Metrics metrics;
+  std::unique_ptr<Router> router;
+  boost::asio::io_context io{1};
+  std::vector<std::unique_ptr<Generation>> running;
+};
+
+void BM_Decision(benchmark::State& state) {
+  static std::unique_ptr<Cluster> cluster;  // made once for each number of workers: that takes seconds
+  const auto workers = static_cast<uint64_t>(state.range(0));
+  if (!cluster || cluster->workers != workers) {
+    cluster.reset();
+    cluster = std::make_unique<Cluster>(workers, static_cast<size_t>(state.range(1)) * workers);
+  }
+  std::vector<GenerateRequest> requests;
+  for (uint32_t prompt = 0; prompt < kPrompts; ++prompt) requests.push_back(request_of(prompt));
+  const double sum = cluster->seconds("sum");
+  const double count = cluster->seconds("count");
+  size_t at = 0;
+  for (auto _ : state) {
+    cluster->send(requests[at * 131 % kPrompts], at % cluster->running.size());
+    ++at;
+  }
+  state.counters["decision_us"] = (cluster->seconds("sum") - sum) / (cluster->seconds("count") - count) * 1e6;
+}
+BENCHMARK(BM_Decision)
+    ->ArgNames({"workers", "in_flight_each"})
+    ->Args({8, 4})
+    ->Args({64, 4})
+    ->Args({1024, 4})
+    ->Unit(benchmark::kMicrosecond);
+
+}  // namespace
+}  // namespace dynamo::router
