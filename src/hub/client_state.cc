@@ -8,6 +8,7 @@
 namespace dynamo::hub {
 namespace {
 
+using discovery::KeyView;
 using message::Answer;
 using message::Request;
 
@@ -72,7 +73,7 @@ uint64_t ClientState::open_watch(std::string prefix, std::shared_ptr<ChangesList
   Request request;
   request.mutable_watch()->set_watch(id);
   request.mutable_watch()->set_prefix(prefix);
-  watches_[id] = {std::move(prefix), KeyView(), std::move(listener)};
+  watches_[id] = {std::move(prefix), {}, std::move(listener)};
   link_.send(frame_of(request));
   return id;
 }
@@ -142,7 +143,10 @@ void ClientState::on_tick(Time now) {
   }
   if (!settle_at_ || now < *settle_at_) return;
   settle_at_.reset();
-  for (auto& [id, watch] : watches_) tell(watch, watch.view.settle());
+  for (auto& [id, watch] : watches_) {
+    KeyView::Changes gone = watch.view.settle();
+    if (!gone.empty()) tell(watch, std::move(gone));
+  }
 }
 
 void ClientState::on_message(message::FromHub message) {
@@ -183,19 +187,21 @@ void ClientState::take_changes(const message::Changes& changes) {
   if (changes.is_whole_view()) {
     KeyView::Keys keys;
     for (const message::KeyChange& change : changes.changes()) keys[change.key()] = change.value();
-    tell(watch, watch.view.replace(keys, /*keeps_missing=*/settle_at_.has_value()));
+    auto difference = watch.view.replace(keys, settle_at_ ? KeyView::Missing::kKept : KeyView::Missing::kGone);
+    if (difference) tell(watch, std::move(*difference));
     return;
   }
-  for (const message::KeyChange& change : changes.changes()) {
-    std::optional<std::string> value;
-    if (change.has_value()) value = change.value();
-    tell(watch, watch.view.apply({change.key(), std::move(value)}));
+  KeyView::Changes told;
+  for (const message::KeyChange& one : changes.changes()) {
+    discovery::KeyChange change{one.key(), std::nullopt};
+    if (one.has_value()) change.value = one.value();
+    if (watch.view.apply(change)) told.push_back(std::move(change));
   }
+  if (!told.empty()) tell(watch, std::move(told));
 }
 
-void ClientState::tell(const WatchWish& watch, std::optional<KeyView::Changes> changes) {
-  if (!changes) return;
-  changes_delivery_.post([listener = watch.listener, changes = std::move(*changes)] {
+void ClientState::tell(const WatchWish& watch, KeyView::Changes changes) {
+  changes_delivery_.post([listener = watch.listener, changes = std::move(changes)] {
     listener->call(std::span<const discovery::KeyChange>(changes));
   });
 }

@@ -17,13 +17,13 @@
 #include "base/clock.h"
 #include "base/mutex.h"
 #include "base/status.h"
+#include "discovery/key_view.h"
 #include "discovery/registry.h"
 #include "events/event_bus.h"
 #include "hub/delivery.h"
 #include "hub/hub.pb.h"
 #include "hub/hub_client.h"
 #include "hub/hub_link.h"
-#include "hub/key_view.h"
 
 namespace dynamo::hub {
 
@@ -75,7 +75,7 @@ class ClientState final : public HubLink::Owner {
   };
   struct WatchWish {
     std::string prefix;
-    KeyView view;
+    discovery::KeyView view;
     std::shared_ptr<ChangesListener> listener;
   };
   struct SubscriptionWish {
@@ -94,7 +94,7 @@ class ClientState final : public HubLink::Owner {
   void take_answer(const message::Answer& answer) REQUIRES(mutex_);
   void take_changes(const message::Changes& changes) REQUIRES(mutex_);
   void take_event(message::Event event) REQUIRES(mutex_);
-  void tell(const WatchWish& watch, std::optional<KeyView::Changes> changes) REQUIRES(mutex_);
+  void tell(const WatchWish& watch, discovery::KeyView::Changes changes) REQUIRES(mutex_);
   Status too_late() const;
 
   const HubClientOptions options_;

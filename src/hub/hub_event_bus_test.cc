@@ -5,9 +5,9 @@
 #include <numeric>
 #include <thread>
 
+#include "base/testing/patience.h"
 #include "hub/hub_client.h"
 #include "hub/testing/hub_host.h"
-#include "hub/testing/patience.h"
 
 namespace dynamo::hub {
 namespace {

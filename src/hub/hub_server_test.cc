@@ -2,10 +2,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "base/testing/patience.h"
 #include "hub/hub_client.h"
 #include "hub/hub_protocol.h"
 #include "hub/testing/hub_host.h"
-#include "hub/testing/patience.h"
 #include "hub/testing/raw_peer.h"
 
 namespace dynamo::hub {

@@ -32,7 +32,7 @@ class HubHost {
 
   uint16_t port() const { return options_.port; }
   std::string address() const { return fmt::format("127.0.0.1:{}", options_.port); }
-  std::unique_ptr<HubClient> client(std::chrono::milliseconds settle_time = std::chrono::milliseconds(1500)) const {
+  std::unique_ptr<HubClient> client(std::chrono::milliseconds settle_time = std::chrono::milliseconds(3000)) const {
     HubClientOptions options;
     options.address = address();
     options.settle_time = settle_time;
