@@ -34,7 +34,7 @@ void set_range(const std::string& prefix, RequestOfRange* request) {
 }
 
 bool is_away(const Status& status) {
-  return status.code() == Code::kUnavailable || status.code() == Code::kDeadline;
+  return status.code() == Code::kUnavailable || status.code() == Code::kCorrupt;
 }
 
 // What outlives every handle: the client, and how it stands.
@@ -558,11 +558,14 @@ Result<std::unique_ptr<EtcdRegistry>> EtcdRegistry::connect(EtcdOptions options,
     const auto listed = shared->list("/dynamo/", std::min(until, Clock::steady().now() + kCallTimeout));
     if (listed.is_ok()) return std::unique_ptr<EtcdRegistry>(std::make_unique<ConnectedRegistry>(std::move(shared)));
     if (listed.status().code() == Code::kInvalid) return listed.status();
+    if (listed.status().code() == Code::kCorrupt)
+      return invalid(listed.status().text() + " (ETCD_AUTH_CA says whom to trust)");
     if (!std::exchange(has_told, true))
       LOG(info, "waiting for etcd", {"endpoints", shared->client->addresses()}, {"why", listed.status().text()});
     if (Clock::steady().now() + kPause >= until) {
       return unavailable(
-          fmt::format("{}; is it running there? ETCD_ENDPOINTS says where to look", listed.status().text()));
+          fmt::format("{}; is it running there? ETCD_ENDPOINTS says where to look, ETCD_AUTH_CLIENT_CERT what to show",
+                      listed.status().text()));
     }
     std::this_thread::sleep_for(kPause);
   }
