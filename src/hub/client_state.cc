@@ -6,15 +6,10 @@
 #include "hub/hub_protocol.h"
 
 namespace dynamo::hub {
-namespace {
 
 using discovery::KeyView;
 using message::Answer;
 using message::Request;
-
-constexpr size_t kDeliveryBytes = 64;  // what a message costs beside its bytes while it waits for a callback
-
-}  // namespace
 
 Result<Answer> accepted(const Result<Answer>& answer) {
   if (!answer.is_ok()) return answer.status();
@@ -63,7 +58,8 @@ Result<Answer> ClientState::call(Request request, bool may_repeat, Time until) {
       if (!changed_.wait_until(mutex_, until, [&] { return reply->has_value(); })) return too_late();
       if ((*reply)->is_ok() || !may_repeat) return accepted(**reply);
     }
-    if (!changed_.wait_until(mutex_, until, [this] { return link_.is_connected(); })) return too_late();
+    if (!changed_.wait_until(mutex_, until, [this] { return link_.is_connected(); }))
+      return unavailable(too_late().text());
   }
 }
 
@@ -86,13 +82,13 @@ void ClientState::end_watch(uint64_t id) {
   link_.send(frame_of(request));
 }
 
-uint64_t ClientState::open_subscription(std::string pattern, std::shared_ptr<EventListener> listener) {
+uint64_t ClientState::open_subscription(std::string pattern, events::DeliveryQueue* queue) {
   MutexLock lock(mutex_);
   const uint64_t id = ++last_number_;
   Request request;
   request.mutable_subscribe()->set_subscription(id);
   request.mutable_subscribe()->set_pattern(pattern);
-  subscriptions_[id] = {std::move(pattern), std::move(listener)};
+  subscriptions_[id] = {std::move(pattern), queue};
   link_.send(frame_of(request));
   return id;
 }
@@ -160,7 +156,7 @@ void ClientState::on_message(message::FromHub message) {
       take_changes(message.changes());
       break;
     case FromHub::kEvent:
-      take_event(std::move(*message.mutable_event()));
+      take_event(message.event());
       break;
     case FromHub::kDropped:
       dropped_ += message.dropped().events();
@@ -201,26 +197,12 @@ void ClientState::take_changes(const message::Changes& changes) {
 }
 
 void ClientState::tell(const WatchWish& watch, KeyView::Changes changes) {
-  changes_delivery_.post([listener = watch.listener, changes = std::move(changes)] {
-    listener->call(std::span<const discovery::KeyChange>(changes));
-  });
+  changes_delivery_.post([listener = watch.listener, changes = std::move(changes)] { listener->call(changes); });
 }
 
-void ClientState::take_event(message::Event event) {
-  const size_t bytes = event.subject().size() + event.data().size() + kDeliveryBytes;
-  const auto shared = std::make_shared<const message::Event>(std::move(event));
+void ClientState::take_event(const message::Event& event) {
   for (const auto& [id, subscription] : subscriptions_) {
-    if (!events::matches(subscription.pattern, shared->subject())) continue;
-    const auto& listener = subscription.listener;
-    if (listener->undelivered_bytes + bytes > events::kMaxUndeliveredBytes) {
-      ++dropped_;
-      continue;
-    }
-    listener->undelivered_bytes += bytes;
-    event_delivery_.post([listener, shared, bytes] {
-      listener->call(std::string_view(shared->subject()), std::string_view(shared->data()));
-      listener->undelivered_bytes -= bytes;
-    });
+    if (events::matches(subscription.pattern, event.subject())) subscription.queue->push(event.subject(), event.data());
   }
 }
 

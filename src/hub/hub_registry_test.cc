@@ -4,6 +4,7 @@
 
 #include "base/testing/patience.h"
 #include "discovery/testing/registry_outage_contract.h"
+#include "discovery/testing/seen_changes.h"
 #include "hub/hub_client.h"
 #include "hub/testing/hub_host.h"
 #include "hub/testing/raw_peer.h"

@@ -11,7 +11,7 @@
 
 #include "base/check.h"
 #include "discovery/testing/etcd_process.h"
-#include "discovery/testing/registry_contract.h"
+#include "discovery/testing/seen_changes.h"
 
 namespace dynamo::discovery {
 namespace {

@@ -7,7 +7,7 @@
 #include "base/testing/certificates.h"
 #include "discovery/etcd/etcd_registry.h"
 #include "discovery/testing/etcd_process.h"
-#include "discovery/testing/registry_contract.h"
+#include "discovery/testing/seen_changes.h"
 
 namespace dynamo::discovery {
 namespace {

@@ -15,7 +15,6 @@
 #include <atomic>
 #include <map>
 #include <memory>
-#include <optional>
 #include <span>
 #include <string>
 #include <thread>
@@ -26,58 +25,9 @@
 
 #include "base/testing/patience.h"
 #include "discovery/registry.h"
+#include "discovery/testing/seen_changes.h"
 
 namespace dynamo::discovery {
-
-inline KeyChange is_now(std::string key, std::string value) {
-  return {std::move(key), std::move(value)};
-}
-inline KeyChange is_gone(std::string key) {
-  return {std::move(key), std::nullopt};
-}
-
-// What a watch was told. Must outlive it.
-class SeenChanges {
- public:
-  OnChanges callback() {
-    return [this](std::span<const KeyChange> changes) { calls_.add({changes.begin(), changes.end()}); };
-  }
-
-  // Each wait returns whether it came in time. All changes told so far, one after the other, are these:
-  bool wait_for(const std::vector<KeyChange>& wanted) const {
-    return calls_.wait([&](const Calls& calls) { return flat(calls) == wanted; });
-  }
-  // What all changes so far come to is this view, told in at least one call:
-  bool wait_for_view(const std::map<std::string, std::string>& wanted) const {
-    return calls_.wait([&](const Calls& calls) { return !calls.empty() && view_of(flat(calls)) == wanted; });
-  }
-  bool wait_for_first() const { return calls_.wait_for_count(1); }
-
-  std::vector<KeyChange> first() const { return calls_.all().front(); }
-  std::vector<KeyChange> all() const { return flat(calls_.all()); }
-
- private:
-  using Calls = std::vector<std::vector<KeyChange>>;
-
-  static std::vector<KeyChange> flat(const Calls& calls) {
-    std::vector<KeyChange> changes;
-    for (const auto& call : calls) changes.insert(changes.end(), call.begin(), call.end());
-    return changes;
-  }
-  static std::map<std::string, std::string> view_of(const std::vector<KeyChange>& changes) {
-    std::map<std::string, std::string> view;
-    for (const KeyChange& change : changes) {
-      if (change.value) {
-        view[change.key] = *change.value;
-      } else {
-        view.erase(change.key);
-      }
-    }
-    return view;
-  }
-
-  Seen<std::vector<KeyChange>> calls_;
-};
 
 template <class Harness>
 class RegistryContract : public testing::Test {
@@ -147,6 +97,7 @@ TYPED_TEST_P(RegistryContract, TheSameValueAgainIsNoChange) {
   const auto registry = this->make_registry();
   SeenChanges seen;
   const auto watch = registry->watch("", seen.callback());
+  ASSERT_TRUE(seen.wait_for_first());
   const auto lease = registry->lease(this->kTimeToLive);
   for (int round = 0; round < 3; ++round) {
     lease->put("k", "v");
