@@ -68,10 +68,11 @@ class Registry {
 
   virtual std::unique_ptr<Watch> watch(std::string prefix, OnChanges on_changes) = 0;
 
-  // Keys under `prefix` now. Blocks. Errors: kDeadline, kUnavailable.
+  // Keys under `prefix` now. Blocks. Errors: kDeadline, kUnavailable, kInvalid (the store refuses).
   virtual Result<std::map<std::string, std::string>> list(std::string prefix, Time until) = 0;
 
-  // Writes a key that outlives this process (settings); no value removes it. Blocks. Errors: kDeadline, kUnavailable.
+  // Writes a key that outlives this process (settings); no value removes it. Blocks.
+  // Errors: as list(), kExhausted (the store is full).
   virtual Status write(std::string key, std::optional<std::string> value, Time until) = 0;
 
   // Whether the store answered when last asked; for metrics and /health, not for decisions.

@@ -34,13 +34,14 @@ void set_range(const std::string& prefix, RequestOfRange* request) {
 }
 
 bool is_away(const Status& status) {
-  return status.code() == Code::kUnavailable || status.code() == Code::kCorrupt;
+  return status.code() == Code::kUnavailable;
 }
 
 // What outlives every handle: the client, and how it stands.
 struct Shared {
   std::unique_ptr<EtcdClient> client;
   std::atomic<bool> is_connected{true};
+  std::atomic<bool> is_distrusted{false};  // etcd's certificate, at the last call
 
   // Notes how the last call went; one line per change.
   void note(const Status& status) {
@@ -54,7 +55,9 @@ struct Shared {
   }
   Status call(Time until,
               const std::function<grpc::Status(const std::shared_ptr<grpc::Channel>&, grpc::ClientContext*)>& call) {
-    const Status status = client->call(until, call);
+    Status status = client->call(until, call);
+    is_distrusted = status.code() == Code::kCorrupt;
+    if (is_distrusted) status = unavailable(status.text());
     note(status);
     return status;
   }
@@ -405,7 +408,9 @@ Result<Keeper::Holder> Keeper::put_if_absent(int64_t lease, const std::string& k
     return etcdserverpb::KV::NewStub(channel)->Txn(context, request, &response);
   }));
   if (response.succeeded()) return Holder{lease, value};
-  // Found: perhaps by our own first try, whose answer was lost.
+  if (response.responses().empty() || response.responses(0).response_range().kvs().empty())
+    return unavailable(fmt::format("etcd at {} did not say who has {}", shared_->client->addresses(), key));
+  // There: perhaps from our own first try, whose answer was lost.
   const auto& found = response.responses(0).response_range().kvs(0);
   return Holder{found.lease(), found.value()};
 }
@@ -558,8 +563,7 @@ Result<std::unique_ptr<EtcdRegistry>> EtcdRegistry::connect(EtcdOptions options,
     const auto listed = shared->list("/dynamo/", std::min(until, Clock::steady().now() + kCallTimeout));
     if (listed.is_ok()) return std::unique_ptr<EtcdRegistry>(std::make_unique<ConnectedRegistry>(std::move(shared)));
     if (listed.status().code() == Code::kInvalid) return listed.status();
-    if (listed.status().code() == Code::kCorrupt)
-      return invalid(listed.status().text() + " (ETCD_AUTH_CA says whom to trust)");
+    if (shared->is_distrusted) return invalid(listed.status().text() + " (ETCD_AUTH_CA says whom to trust)");
     if (!std::exchange(has_told, true))
       LOG(info, "waiting for etcd", {"endpoints", shared->client->addresses()}, {"why", listed.status().text()});
     if (Clock::steady().now() + kPause >= until) {
