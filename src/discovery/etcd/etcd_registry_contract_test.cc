@@ -3,6 +3,14 @@
 #include "discovery/testing/etcd_process.h"
 #include "discovery/testing/registry_outage_contract.h"
 
+// gRPC and what it uses are not built for ThreadSanitizer, which does not see how their threads wait for each other, nor for ours that
+// read what they received.
+extern "C" const char* __tsan_default_suppressions();
+extern "C" const char* __tsan_default_suppressions() {
+  return "race:libgrpc.so\nrace:libgrpc++.so\nrace:libgpr.so\nrace:libabsl_\nrace:libssl.so\nrace:libcrypto.so\n"
+         "race:google::protobuf::internal::\nrace:grpc::internal::\n";
+}
+
 namespace dynamo::discovery {
 namespace {
 
