@@ -4,7 +4,7 @@
 # NAME_tests registered with ctest; NAME_bench; one fuzzer per *_fuzz.cc; one program per *_tool.cc, built when asked for
 # by its name.
 # A *.proto becomes "NAME/x.pb.h" (lite runtime; with gRPC's "x.grpc.pb.h" if it has a service); its C++ is compiled without warnings.
-# TEST_LINK names libraries that only the tests and benchmarks use, such as another module's fakes (dynamo_generate_testing).
+# TEST_LINK names libraries that only tests, fakes and benchmarks use, such as another module's fakes (dynamo_generate_testing).
 # ASYNC modules see Boost.Asio in their public headers and share a precompiled header that holds it.
 set(DYNAMO_PCH_PLAIN <algorithm> <array> <atomic> <chrono> <cstdint> <cstring> <functional> <map> <memory> <mutex>
     <optional> <span> <string> <string_view> <thread> <unordered_map> <utility> <variant> <vector> <fmt/format.h>)
@@ -110,7 +110,7 @@ function(dynamo_module name)
   endif()
   if(fakes)
     add_library(dynamo_${name}_testing STATIC ${fakes})
-    target_link_libraries(dynamo_${name}_testing PUBLIC ${self})
+    target_link_libraries(dynamo_${name}_testing PUBLIC ${self} ${M_TEST_LINK})
     dynamo_pch(dynamo_${name}_testing ${kind})
     set(self dynamo_${name}_testing)
   endif()

@@ -29,10 +29,11 @@ class Lease {
 
   // Wishes for the key with this value, in place of what this lease wished for it before. Returns at once.
   virtual void put(std::string key, std::string value) = 0;
+  // Ends that wish. The key is removed only if this lease put it last.
   virtual void remove(std::string key) = 0;
 
-  // Adds the key if nobody has it. Returns: whether it is ours now; from then on it is a wish as with put(). Blocks until `until`.
-  // Errors: kDeadline, kUnavailable (nothing is known about the key then, and nothing is wished).
+  // Adds the key if nobody else has it. Returns: whether it is this lease's now; from then on it is a wish as with put(). Blocks until
+  // `until`. Errors: kDeadline, kUnavailable (nothing is known about the key then, and nothing new is wished).
   virtual Result<bool> claim(std::string key, std::string value, Time until) = 0;
 
   // Blocks until the store holds every wish. Errors: kDeadline (names the store's address and what it last said).
@@ -46,7 +47,8 @@ struct KeyChange {
   bool operator==(const KeyChange&) const = default;
 };
 
-// The first call carries every key there is (perhaps none); later ones the changes since, in the store's order. A key written again
+// The first call carries every key there is (perhaps none); later ones the changes since, in the store's order: of what one process
+// wishes in a row for one key perhaps only the last. A key written again
 // with the same value is no change, and a view that was rebuilt after an outage is told as the difference to the last one.
 // Runs on the registry's thread, one call at a time; must not block and must not call the registry.
 using OnChanges = std::function<void(std::span<const KeyChange>)>;
@@ -66,10 +68,11 @@ class Registry {
 
   virtual std::unique_ptr<Watch> watch(std::string prefix, OnChanges on_changes) = 0;
 
-  // Keys under `prefix` now. Blocks. Errors: kDeadline, kUnavailable.
+  // Keys under `prefix` now. Blocks. Errors: kDeadline, kUnavailable, kInvalid (the store refuses).
   virtual Result<std::map<std::string, std::string>> list(std::string prefix, Time until) = 0;
 
-  // Writes a key that outlives this process (settings); no value removes it. Blocks. Errors: kDeadline, kUnavailable.
+  // Writes a key that outlives this process (settings); no value removes it. Blocks.
+  // Errors: as list(), kExhausted (the store is full).
   virtual Status write(std::string key, std::optional<std::string> value, Time until) = 0;
 
   // Whether the store answered when last asked; for metrics and /health, not for decisions.

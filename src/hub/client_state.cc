@@ -6,14 +6,10 @@
 #include "hub/hub_protocol.h"
 
 namespace dynamo::hub {
-namespace {
 
+using discovery::KeyView;
 using message::Answer;
 using message::Request;
-
-constexpr size_t kDeliveryBytes = 64;  // what a message costs beside its bytes while it waits for a callback
-
-}  // namespace
 
 Result<Answer> accepted(const Result<Answer>& answer) {
   if (!answer.is_ok()) return answer.status();
@@ -62,7 +58,8 @@ Result<Answer> ClientState::call(Request request, bool may_repeat, Time until) {
       if (!changed_.wait_until(mutex_, until, [&] { return reply->has_value(); })) return too_late();
       if ((*reply)->is_ok() || !may_repeat) return accepted(**reply);
     }
-    if (!changed_.wait_until(mutex_, until, [this] { return link_.is_connected(); })) return too_late();
+    if (!changed_.wait_until(mutex_, until, [this] { return link_.is_connected(); }))
+      return unavailable(too_late().text());
   }
 }
 
@@ -72,7 +69,7 @@ uint64_t ClientState::open_watch(std::string prefix, std::shared_ptr<ChangesList
   Request request;
   request.mutable_watch()->set_watch(id);
   request.mutable_watch()->set_prefix(prefix);
-  watches_[id] = {std::move(prefix), KeyView(), std::move(listener)};
+  watches_[id] = {std::move(prefix), {}, std::move(listener)};
   link_.send(frame_of(request));
   return id;
 }
@@ -85,13 +82,13 @@ void ClientState::end_watch(uint64_t id) {
   link_.send(frame_of(request));
 }
 
-uint64_t ClientState::open_subscription(std::string pattern, std::shared_ptr<EventListener> listener) {
+uint64_t ClientState::open_subscription(std::string pattern, events::DeliveryQueue* queue) {
   MutexLock lock(mutex_);
   const uint64_t id = ++last_number_;
   Request request;
   request.mutable_subscribe()->set_subscription(id);
   request.mutable_subscribe()->set_pattern(pattern);
-  subscriptions_[id] = {std::move(pattern), std::move(listener)};
+  subscriptions_[id] = {std::move(pattern), queue};
   link_.send(frame_of(request));
   return id;
 }
@@ -142,7 +139,10 @@ void ClientState::on_tick(Time now) {
   }
   if (!settle_at_ || now < *settle_at_) return;
   settle_at_.reset();
-  for (auto& [id, watch] : watches_) tell(watch, watch.view.settle());
+  for (auto& [id, watch] : watches_) {
+    KeyView::Changes gone = watch.view.settle();
+    if (!gone.empty()) tell(watch, std::move(gone));
+  }
 }
 
 void ClientState::on_message(message::FromHub message) {
@@ -156,7 +156,7 @@ void ClientState::on_message(message::FromHub message) {
       take_changes(message.changes());
       break;
     case FromHub::kEvent:
-      take_event(std::move(*message.mutable_event()));
+      take_event(message.event());
       break;
     case FromHub::kDropped:
       dropped_ += message.dropped().events();
@@ -183,38 +183,26 @@ void ClientState::take_changes(const message::Changes& changes) {
   if (changes.is_whole_view()) {
     KeyView::Keys keys;
     for (const message::KeyChange& change : changes.changes()) keys[change.key()] = change.value();
-    tell(watch, watch.view.replace(keys, /*keeps_missing=*/settle_at_.has_value()));
+    auto difference = watch.view.replace(keys, settle_at_ ? KeyView::Missing::kKept : KeyView::Missing::kGone);
+    if (difference) tell(watch, std::move(*difference));
     return;
   }
-  for (const message::KeyChange& change : changes.changes()) {
-    std::optional<std::string> value;
-    if (change.has_value()) value = change.value();
-    tell(watch, watch.view.apply({change.key(), std::move(value)}));
+  KeyView::Changes told;
+  for (const message::KeyChange& one : changes.changes()) {
+    discovery::KeyChange change{one.key(), std::nullopt};
+    if (one.has_value()) change.value = one.value();
+    if (watch.view.apply(change)) told.push_back(std::move(change));
   }
+  if (!told.empty()) tell(watch, std::move(told));
 }
 
-void ClientState::tell(const WatchWish& watch, std::optional<KeyView::Changes> changes) {
-  if (!changes) return;
-  changes_delivery_.post([listener = watch.listener, changes = std::move(*changes)] {
-    listener->call(std::span<const discovery::KeyChange>(changes));
-  });
+void ClientState::tell(const WatchWish& watch, KeyView::Changes changes) {
+  changes_delivery_.post([listener = watch.listener, changes = std::move(changes)] { listener->call(changes); });
 }
 
-void ClientState::take_event(message::Event event) {
-  const size_t bytes = event.subject().size() + event.data().size() + kDeliveryBytes;
-  const auto shared = std::make_shared<const message::Event>(std::move(event));
+void ClientState::take_event(const message::Event& event) {
   for (const auto& [id, subscription] : subscriptions_) {
-    if (!events::matches(subscription.pattern, shared->subject())) continue;
-    const auto& listener = subscription.listener;
-    if (listener->undelivered_bytes + bytes > events::kMaxUndeliveredBytes) {
-      ++dropped_;
-      continue;
-    }
-    listener->undelivered_bytes += bytes;
-    event_delivery_.post([listener, shared, bytes] {
-      listener->call(std::string_view(shared->subject()), std::string_view(shared->data()));
-      listener->undelivered_bytes -= bytes;
-    });
+    if (events::matches(subscription.pattern, event.subject())) subscription.queue->push(event.subject(), event.data());
   }
 }
 

@@ -17,18 +17,15 @@
 #include "base/clock.h"
 #include "base/mutex.h"
 #include "base/status.h"
+#include "discovery/key_view.h"
 #include "discovery/registry.h"
-#include "events/event_bus.h"
+#include "events/delivery_queue.h"
 #include "hub/delivery.h"
 #include "hub/hub.pb.h"
 #include "hub/hub_client.h"
 #include "hub/hub_link.h"
-#include "hub/key_view.h"
 
 namespace dynamo::hub {
-
-using ChangesListener = Listener<discovery::OnChanges>;
-using EventListener = Listener<events::OnMessage>;
 
 // A refusal as a failure: kInvalid, kExhausted, or kUnavailable for a lease that ran out.
 Result<message::Answer> accepted(const Result<message::Answer>& answer);
@@ -49,12 +46,15 @@ class ClientState final : public HubLink::Owner {
 
   uint64_t open_watch(std::string prefix, std::shared_ptr<ChangesListener> listener);
   void end_watch(uint64_t id);
-  uint64_t open_subscription(std::string pattern, std::shared_ptr<EventListener> listener);
+  // `queue` gets what matches until end_subscription().
+  uint64_t open_subscription(std::string pattern, events::DeliveryQueue* queue);
   void end_subscription(uint64_t id);
+  // Counts events that a subscriber's queue has no room for.
+  std::atomic<uint64_t>& undelivered() { return dropped_; }
   uint64_t dropped() const { return dropped_ + link_.dropped(); }
 
   // Sends the request, once there is a connection, and waits for the answer. `may_repeat`: again if the connection breaks meanwhile.
-  // Errors: kDeadline (address, last trouble), kUnavailable (the connection broke), kInvalid and kExhausted (the hub refused).
+  // Errors: kDeadline (no answer; address), kUnavailable (no connection; address, last trouble), kInvalid and kExhausted (the hub refused).
   Result<message::Answer> call(message::Request request, bool may_repeat, Time until);
 
   void on_connected(uint64_t incarnation) override;
@@ -75,12 +75,12 @@ class ClientState final : public HubLink::Owner {
   };
   struct WatchWish {
     std::string prefix;
-    KeyView view;
+    discovery::KeyView view;
     std::shared_ptr<ChangesListener> listener;
   };
   struct SubscriptionWish {
     std::string pattern;
-    std::shared_ptr<EventListener> listener;
+    events::DeliveryQueue* queue = nullptr;
   };
   struct Claim;
 
@@ -93,8 +93,8 @@ class ClientState final : public HubLink::Owner {
   void take_claim(uint64_t lease, Claim* claim, const Result<message::Answer>& answer) REQUIRES(mutex_);
   void take_answer(const message::Answer& answer) REQUIRES(mutex_);
   void take_changes(const message::Changes& changes) REQUIRES(mutex_);
-  void take_event(message::Event event) REQUIRES(mutex_);
-  void tell(const WatchWish& watch, std::optional<KeyView::Changes> changes) REQUIRES(mutex_);
+  void take_event(const message::Event& event) REQUIRES(mutex_);
+  void tell(const WatchWish& watch, discovery::KeyView::Changes changes) REQUIRES(mutex_);
   Status too_late() const;
 
   const HubClientOptions options_;
@@ -109,7 +109,6 @@ class ClientState final : public HubLink::Owner {
   std::optional<Time> settle_at_ GUARDED_BY(mutex_);        // set while missing keys are kept
   std::atomic<uint64_t> dropped_ = 0;
   Delivery changes_delivery_;
-  Delivery event_delivery_;
   HubLink link_;  // last: its thread calls the above
 };
 

@@ -1,16 +1,17 @@
-// Where a hub client runs its callbacks: a thread that calls them one after the other, so that a slow callback stops neither the
-// connection nor its signs of life.
+// Where a hub client tells its watches of changes: a thread that calls them one after the other, so that a slow callback stops
+// neither the connection nor its signs of life.
 // Threads: every method from any.
 #pragma once
 
-#include <atomic>
 #include <condition_variable>
 #include <deque>
 #include <functional>
+#include <span>
 #include <thread>
 #include <utility>
 
 #include "base/mutex.h"
+#include "discovery/registry.h"
 
 namespace dynamo::hub {
 
@@ -33,16 +34,14 @@ class Delivery {
   std::thread thread_;
 };
 
-// A callback that can be ended: after close() it does not run, and what it held is gone.
-template <class Callback>
-class Listener {
+// A watch's callback, which can be ended: after close() it does not run, and what it held is gone.
+class ChangesListener {
  public:
-  explicit Listener(Callback callback) : callback_(std::move(callback)) {}
+  explicit ChangesListener(discovery::OnChanges callback) : callback_(std::move(callback)) {}
 
-  template <class... Arguments>
-  void call(Arguments... arguments) {
+  void call(std::span<const discovery::KeyChange> changes) {
     MutexLock lock(running_);
-    if (callback_) callback_(arguments...);
+    if (callback_) callback_(changes);
   }
 
   // Waits for a call that runs. Not from the callback itself.
@@ -51,11 +50,9 @@ class Listener {
     callback_ = nullptr;
   }
 
-  std::atomic<size_t> undelivered_bytes = 0;
-
  private:
   Mutex running_;
-  Callback callback_ GUARDED_BY(running_);
+  discovery::OnChanges callback_ GUARDED_BY(running_);
 };
 
 }  // namespace dynamo::hub

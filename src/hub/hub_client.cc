@@ -54,16 +54,13 @@ class HubSubscription final : public events::Subscription {
  public:
   HubSubscription(ClientState* state, std::string pattern, events::OnMessage on_message)
       : state_(state),
-        listener_(std::make_shared<EventListener>(std::move(on_message))),
-        id_(state->open_subscription(std::move(pattern), listener_)) {}
-  ~HubSubscription() override {
-    state_->end_subscription(id_);
-    listener_->close();
-  }
+        queue_(std::move(on_message), state->undelivered()),
+        id_(state->open_subscription(std::move(pattern), &queue_)) {}
+  ~HubSubscription() override { state_->end_subscription(id_); }  // the queue ends after it
 
  private:
   ClientState* const state_;
-  const std::shared_ptr<EventListener> listener_;
+  events::DeliveryQueue queue_;
   const uint64_t id_;
 };
 
@@ -113,10 +110,7 @@ Status HubClient::write(std::string key, std::optional<std::string> value, Time 
 void HubClient::publish(std::string_view subject, std::string_view data) {
   CHECK(data.size() <= events::kMaxMessageBytes);
   CHECK(check_subject(subject).is_ok());
-  Request request;
-  request.mutable_publish()->set_subject(std::string(subject));
-  request.mutable_publish()->set_data(std::string(data));
-  state_->link().send_event(frame_of(request));
+  state_->link().send_event(subject, data);
 }
 
 std::unique_ptr<events::Subscription> HubClient::subscribe(std::string pattern, events::OnMessage on_message) {

@@ -2,8 +2,8 @@
 //
 // What was wished (keys under leases, watches, subscriptions) is kept here and made true again after each outage, so the hub may
 // come and go. A hub that was started again has forgotten everything: for `settle_time` watchers keep keys that nobody has
-// announced to it yet. Threads: methods from any; one thread for the connection, and one each for the callbacks of watches and of
-// subscriptions, so that a slow callback stops no sign of life.
+// announced to it yet. Threads: methods from any; one thread for the connection, one for the callbacks of watches, and one for
+// those of each subscription, so that a slow callback stops no sign of life.
 #pragma once
 
 #include <chrono>

@@ -242,9 +242,9 @@ bool HubLink::send(std::string frame) {
   return true;
 }
 
-void HubLink::send_event(std::string frame) {
+void HubLink::send_event(std::string_view subject, std::string_view data) {
   MutexLock lock(mutex_);
-  outbox_.push_event(std::move(frame), is_connected_ ? kMaxBurstBytes : events::kMaxUnsentBytes);
+  outbox_.push_event(subject, data, is_connected_ ? kMaxBurstBytes : events::kMaxUnsentBytes);
   if (is_connected_) wake_writer();
 }
 

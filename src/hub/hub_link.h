@@ -7,6 +7,7 @@
 #include <condition_variable>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include <boost/asio/ip/tcp.hpp>
@@ -55,7 +56,7 @@ class HubLink {
   // Returns: whether there is a connection; if not, the frame is forgotten.
   bool send(std::string frame);
   // Kept while there is none; see kMaxUnsentBytes.
-  void send_event(std::string frame);
+  void send_event(std::string_view subject, std::string_view data);
 
   const HubAddress& address() const { return address_; }
   bool is_connected() const { return is_connected_; }

@@ -59,6 +59,12 @@ std::string frame_of(const message::Request& request) {
 std::string frame_of(const message::FromHub& from_hub) {
   return frame_of_type(FrameType::kChunk, from_hub.SerializeAsString());
 }
+void append_publish(std::string_view subject, std::string_view data, std::string* frames) {
+  message::Request request;
+  request.mutable_publish()->set_subject(subject.data(), subject.size());
+  request.mutable_publish()->set_data(data.data(), data.size());
+  wire::append_frame(FrameType::kRequest, /*stream=*/0, request.SerializeAsString(), frames);
+}
 
 Result<uint64_t> read_hello(std::string_view payload, std::string_view who) {
   message::Hello hello;

@@ -26,6 +26,8 @@ std::string ping_frame();
 std::string pong_frame();
 std::string frame_of(const message::Request& request);
 std::string frame_of(const message::FromHub& from_hub);
+// The request that publishes this event, after what is in `frames`.
+void append_publish(std::string_view subject, std::string_view data, std::string* frames);
 
 // Reads a hello and compares versions. Returns: the hub's incarnation. Errors: kCorrupt (no hello), kUnsupported (names both versions).
 Result<uint64_t> read_hello(std::string_view payload, std::string_view who);

@@ -2,10 +2,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "base/testing/patience.h"
+#include "discovery/testing/seen_changes.h"
 #include "hub/hub_client.h"
 #include "hub/hub_protocol.h"
 #include "hub/testing/hub_host.h"
-#include "hub/testing/patience.h"
 #include "hub/testing/raw_peer.h"
 
 namespace dynamo::hub {
@@ -119,10 +120,9 @@ TEST(HubServer, CutsAClientThatDoesNotTakeKeyChanges) {
 TEST(HubServer, LeaseOfAConnectionThatBrokeIsTakenOver) {
   HubHost hub;
   const auto watcher = hub.client();
-  Seen<discovery::KeyChange> seen;
-  const auto watch = watcher->watch("", [&](std::span<const discovery::KeyChange> changes) {
-    for (const auto& change : changes) seen.add(change);
-  });
+  discovery::SeenChanges seen;
+  const auto watch = watcher->watch("", seen.callback());
+  ASSERT_TRUE(seen.wait_for_first());
   Request grant;
   grant.set_id(1);
   grant.mutable_grant()->set_lease(5);
@@ -142,9 +142,7 @@ TEST(HubServer, LeaseOfAConnectionThatBrokeIsTakenOver) {
   second.greet();
   second.send(grant);
   ASSERT_EQ(second.next_message().answer().outcome(), message::DONE);
-  ASSERT_TRUE(seen.wait_for_count(4));
-  EXPECT_EQ(seen.all(),
-            (std::vector<discovery::KeyChange>{{"old", ""}, {"stays", ""}, {"old", std::nullopt}, {"new", ""}}));
+  EXPECT_TRUE(seen.wait_for({{"old", ""}, {"stays", ""}, {"old", std::nullopt}, {"new", ""}}));
 }
 
 TEST(HubServer, PortInUseNamesTheFlag) {

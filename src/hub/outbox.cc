@@ -2,17 +2,19 @@
 
 #include <utility>
 
+#include "hub/hub_protocol.h"
+
 namespace dynamo::hub {
 
-void Outbox::push_event(std::string frame, size_t max_bytes) {
-  event_bytes_ += frame.size();
-  events_.push_back({++last_, std::move(frame)});
+void Outbox::push_event(std::string_view subject, std::string_view data, size_t max_bytes) {
+  events_.push(subject, data);
+  ++entered_;
   drop_oldest(max_bytes);
 }
 
 void Outbox::begin(std::vector<std::string> frames) {
   controls_.clear();
-  for (std::string& frame : frames) controls_.push_back({/*number=*/0, std::move(frame)});
+  for (std::string& frame : frames) controls_.push_back({/*behind=*/0, std::move(frame)});
 }
 
 void Outbox::end(size_t max_bytes) {
@@ -21,24 +23,20 @@ void Outbox::end(size_t max_bytes) {
 }
 
 void Outbox::drop_oldest(size_t max_bytes) {
-  while (event_bytes_ > max_bytes) {
-    event_bytes_ -= events_.front().frame.size();
-    events_.pop_front();
-    ++dropped_;
-  }
+  for (; events_.bytes() > max_bytes; ++dropped_, ++left_) events_.drop_oldest();
 }
 
 std::string Outbox::take(size_t bytes) {
   std::string taken;
-  while (taken.size() < bytes && (!controls_.empty() || !events_.empty())) {
-    const bool is_control =
-        events_.empty() || (!controls_.empty() && controls_.front().number < events_.front().number);
-    std::deque<Waiting>& queue = is_control ? controls_ : events_;
-    if (!is_control) event_bytes_ -= queue.front().frame.size();
-    taken.empty() ? std::swap(taken, queue.front().frame) : static_cast<void>(taken += queue.front().frame);
-    queue.pop_front();
+  for (;;) {
+    for (; taken.size() < bytes && is_control_next(); controls_.pop_front()) taken += controls_.front().frame;
+    events::MessageBatch batch = events_.take();
+    const bool is_done = taken.size() >= bytes || batch.is_empty();
+    for (; taken.size() < bytes && !batch.is_empty() && !is_control_next(); batch.pop(), ++left_)
+      append_publish(batch.front().subject, batch.front().data, &taken);
+    events_.put_back(std::move(batch));
+    if (is_done) return taken;
   }
-  return taken;
 }
 
 }  // namespace dynamo::hub

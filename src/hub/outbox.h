@@ -1,5 +1,5 @@
-// Frames that a hub client has not sent yet, in order. Events are bounded, the oldest dropped first; all else is never dropped, but
-// belongs to one connection and is forgotten with it.
+// What a hub client has not sent yet, in order. Events are bounded, the oldest dropped first; all else is never dropped, but belongs to
+// one connection and is forgotten with it.
 // Threads: one at a time (its owner's mutex).
 #pragma once
 
@@ -7,15 +7,18 @@
 #include <cstdint>
 #include <deque>
 #include <string>
+#include <string_view>
 #include <vector>
+
+#include "events/message_queue.h"
 
 namespace dynamo::hub {
 
 class Outbox {
  public:
-  void push(std::string frame) { controls_.push_back({++last_, std::move(frame)}); }
+  void push(std::string frame) { controls_.push_back({entered_, std::move(frame)}); }
   // Keeps at most `max_bytes` of events, this one included.
-  void push_event(std::string frame, size_t max_bytes);
+  void push_event(std::string_view subject, std::string_view data, size_t max_bytes);
 
   // For a new connection: these go before the events that still wait.
   void begin(std::vector<std::string> frames);
@@ -29,16 +32,17 @@ class Outbox {
   uint64_t dropped() const { return dropped_; }
 
  private:
-  struct Waiting {
-    uint64_t number = 0;  // orders the two queues
+  struct Control {
+    uint64_t behind = 0;  // goes after so many events
     std::string frame;
   };
+  bool is_control_next() const { return !controls_.empty() && controls_.front().behind <= left_; }
   void drop_oldest(size_t max_bytes);
 
-  uint64_t last_ = 0;
-  std::deque<Waiting> controls_;
-  std::deque<Waiting> events_;
-  size_t event_bytes_ = 0;
+  std::deque<Control> controls_;
+  events::MessageQueue events_;
+  uint64_t entered_ = 0;  // events pushed so far
+  uint64_t left_ = 0;     // events taken or dropped so far
   uint64_t dropped_ = 0;
 };
 

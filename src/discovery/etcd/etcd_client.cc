@@ -4,15 +4,36 @@
 #include <sstream>
 
 #include <fmt/format.h>
+#include <grpc/support/log.h>
 
 namespace dynamo::discovery {
 namespace {
 
-constexpr Duration kOneTry = std::chrono::seconds(2);  // at one endpoint
+constexpr Duration kOneTry = std::chrono::seconds(2);   // at one endpoint
+constexpr Duration kConnect = std::chrono::seconds(1);  // of that, to get a connection
+// At least so long a call may take, so that one that fails at once says why, and not that time is over.
+constexpr Duration kShortest = std::chrono::milliseconds(50);
 
 std::chrono::system_clock::time_point system_time(Time time) {
   const auto left = std::chrono::duration_cast<std::chrono::system_clock::duration>(time - Clock::steady().now());
   return std::chrono::system_clock::now() + left;
+}
+
+// The deadline of one try of what must be done until then.
+std::chrono::system_clock::time_point one_try(Time until) {
+  const Time now = Clock::steady().now();
+  return system_time(std::max(std::min(until, now + kOneTry), now + kShortest));
+}
+
+// Waits until there is a connection, or a first attempt has failed. gRPC gets on with connecting only while somebody waits in it, and
+// calls that find no connection do not.
+void connect(grpc::Channel* channel, Time until) {
+  const auto deadline = system_time(std::min(until, Clock::steady().now() + kConnect));
+  auto state = channel->GetState(/*try_to_connect=*/true);
+  while (state != GRPC_CHANNEL_READY && channel->WaitForStateChange(state, deadline)) {
+    state = channel->GetState(/*try_to_connect=*/true);
+    if (state == GRPC_CHANNEL_TRANSIENT_FAILURE) return;
+  }
 }
 
 Result<std::string> read_file(const std::string& path, const char* variable) {
@@ -37,7 +58,14 @@ Result<std::shared_ptr<grpc::ChannelCredentials>> credentials_for(const EtcdOpti
 bool is_about_token(const grpc::Status& status) {
   return status.error_code() == grpc::UNAUTHENTICATED ||
          status.error_message().find("auth token") != std::string::npos ||
+         status.error_message().find("auth store is old") != std::string::npos ||
          status.error_message().find("user name is empty") != std::string::npos;
+}
+
+// Whether etcd shows a certificate that is not to be trusted.
+bool is_about_certificate(const grpc::Status& status) {
+  return status.error_message().find("certificate verify failed") != std::string::npos ||
+         status.error_message().find("not in peer certificate") != std::string::npos;
 }
 
 bool is_about_endpoint(const grpc::Status& status) {
@@ -75,15 +103,17 @@ Result<EtcdOptions> etcd_options_from(std::string_view endpoints) {
 Result<std::unique_ptr<EtcdClient>> EtcdClient::create(EtcdOptions options) {
   CHECK(!options.endpoints.empty());
   TRY(const auto credentials, credentials_for(options));
+  gpr_set_log_function([](gpr_log_func_args*) {});  // what gRPC has to say comes with the status of a call
   auto client = std::unique_ptr<EtcdClient>(new EtcdClient);
   grpc::ChannelArguments arguments;
-  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, 10000);  // etcd refuses more than one in 5 s
+  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, 6000);  // etcd refuses more than one in 5 s
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 3000);
   arguments.SetInt(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
   arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
-  arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 100);
+  arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 2000);  // which is what an attempt may take
   arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 1000);
   arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
+  arguments.SetMaxReceiveMessageSize(-1);  // a view may be larger than gRPC's 4 MiB
   arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
   MutexLock lock(client->mutex_);
   for (const std::string& endpoint : options.endpoints) {
@@ -122,14 +152,15 @@ Status EtcdClient::log_in(const std::shared_ptr<grpc::Channel>& channel, Time un
     if (!token_.empty()) return {};
   }
   grpc::ClientContext context;
-  context.set_deadline(system_time(std::min(until, Clock::steady().now() + kOneTry)));
+  context.set_deadline(one_try(until));
   etcdserverpb::AuthenticateRequest request;
   request.set_name(options_.username);
   request.set_password(options_.password);
   etcdserverpb::AuthenticateResponse response;
   const grpc::Status status = etcdserverpb::Auth::NewStub(channel)->Authenticate(&context, request, &response);
   if (is_about_endpoint(status) && status.error_message().find("authentication failed") == std::string::npos)
-    return unavailable(status.error_message());
+    return Status(is_about_certificate(status) ? Code::kCorrupt : Code::kUnavailable,
+                  fmt::format("etcd at {}: {}", addresses_, status.error_message()));
   if (!status.ok()) {
     return invalid(fmt::format("etcd at {} refuses user '{}': {} (ETCD_AUTH_USERNAME, ETCD_AUTH_PASSWORD)", addresses_,
                                options_.username, status.error_message()));
@@ -149,6 +180,7 @@ Status EtcdClient::call(
   Status failure = unavailable("not tried");
   for (size_t i = 0; i < tries && (i == 0 || Clock::steady().now() < until); ++i) {
     const auto at = channel();
+    connect(at.get(), until);
     failure = log_in(at, until);
     if (failure.code() == Code::kInvalid) return failure;
     if (!failure.is_ok()) {
@@ -156,12 +188,15 @@ Status EtcdClient::call(
       continue;
     }
     grpc::ClientContext context;
-    context.set_deadline(system_time(std::min(until, Clock::steady().now() + kOneTry)));
+    context.set_deadline(one_try(until));
     put_token(&context);
     const grpc::Status status = call(at, &context);
     if (status.ok()) return {};
     failure = unavailable(fmt::format("etcd at {}: {}", addresses_, status.error_message()));
-    if (is_about_token(status)) {
+    if (is_about_certificate(status)) {
+      failure = Status(Code::kCorrupt, failure.text());
+      give_up(at);
+    } else if (is_about_token(status)) {
       if (options_.username.empty())
         return invalid(fmt::format("etcd at {} wants a user: {} (ETCD_AUTH_USERNAME, ETCD_AUTH_PASSWORD)", addresses_,
                                    status.error_message()));

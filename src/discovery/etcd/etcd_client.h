@@ -23,8 +23,8 @@ class EtcdClient {
   static Result<std::unique_ptr<EtcdClient>> create(EtcdOptions options);
 
   // Runs `call` on the endpoint that answered last; on others, and after logging in again, when it fails for that. `call` gets a fresh
-  // context with deadline and token each time. Errors: kUnavailable, kDeadline (nobody answered in time), kInvalid (credentials, or
-  // what etcd says of the request).
+  // context with deadline and token each time. Errors: kUnavailable (nobody answered in time), kCorrupt (a certificate that is not to be
+  // trusted), kInvalid (credentials, or what etcd says of the request), kNotFound (such as a lease).
   Status call(Time until,
               const std::function<grpc::Status(const std::shared_ptr<grpc::Channel>&, grpc::ClientContext*)>& call);
 

@@ -4,6 +4,7 @@
 #include <condition_variable>
 #include <list>
 #include <map>
+#include <set>
 #include <thread>
 
 #include <fmt/format.h>
@@ -11,32 +12,40 @@
 #include "base/log.h"
 #include "base/mutex.h"
 #include "discovery/etcd/etcd_client.h"
+#include "discovery/key_view.h"
 
 namespace dynamo::discovery {
 namespace {
 
-using View = std::map<std::string, std::string>;
+using View = KeyView::Keys;
 
 constexpr Duration kCallTimeout = std::chrono::seconds(4);
 constexpr Duration kPause = std::chrono::milliseconds(300);  // after a failure
 constexpr Duration kFarewell = std::chrono::seconds(2);
 
-// The end of the range of all keys that begin with `prefix`.
-std::string range_end(std::string prefix) {
-  while (!prefix.empty() && prefix.back() == '\xFF') prefix.pop_back();
-  if (prefix.empty()) return std::string(1, '\0');
-  ++prefix.back();
-  return prefix;
+// Makes the request for all keys that begin with `prefix`. In etcd no key is empty, and an end of "\0" means none.
+template <class RequestOfRange>
+void set_range(const std::string& prefix, RequestOfRange* request) {
+  std::string end = prefix;
+  while (!end.empty() && end.back() == '\xFF') end.pop_back();
+  if (!end.empty()) ++end.back();
+  request->set_key(prefix.empty() ? std::string(1, '\0') : prefix);
+  request->set_range_end(end.empty() ? std::string(1, '\0') : end);
+}
+
+bool is_away(const Status& status) {
+  return status.code() == Code::kUnavailable;
 }
 
 // What outlives every handle: the client, and how it stands.
 struct Shared {
   std::unique_ptr<EtcdClient> client;
   std::atomic<bool> is_connected{true};
+  std::atomic<bool> is_distrusted{false};  // etcd's certificate, at the last call
 
   // Notes how the last call went; one line per change.
   void note(const Status& status) {
-    const bool is_there = status.is_ok() || (status.code() != Code::kUnavailable && status.code() != Code::kDeadline);
+    const bool is_there = !is_away(status);
     if (is_connected.exchange(is_there) == is_there) return;
     if (is_there) {
       LOG(info, "etcd is back", {"endpoints", client->addresses()});
@@ -46,15 +55,16 @@ struct Shared {
   }
   Status call(Time until,
               const std::function<grpc::Status(const std::shared_ptr<grpc::Channel>&, grpc::ClientContext*)>& call) {
-    const Status status = client->call(until, call);
+    Status status = client->call(until, call);
+    is_distrusted = status.code() == Code::kCorrupt;
+    if (is_distrusted) status = unavailable(status.text());
     note(status);
     return status;
   }
 
   Result<std::pair<View, int64_t>> list(const std::string& prefix, Time until) {
     etcdserverpb::RangeRequest request;
-    request.set_key(prefix);
-    request.set_range_end(range_end(prefix));
+    set_range(prefix, &request);
     etcdserverpb::RangeResponse response;
     TRY_STATUS(call(until, [&](const auto& channel, auto* context) {
       return etcdserverpb::KV::NewStub(channel)->Range(context, request, &response);
@@ -71,11 +81,10 @@ struct Shared {
 struct LeaseState {
   std::chrono::seconds time_to_live;
   View wishes;
-  std::map<std::string, std::string> stored;  // under the present lease
-  std::vector<std::string> removals;          // keys no longer wished that may be in the store
-  int64_t id = 0;                             // 0: none granted
+  View stored;                     // under the present lease, for all we know
+  std::set<std::string> removals;  // keys no longer wished that may be in the store
+  int64_t id = 0;                  // 0: none granted
   Time renew_at{};
-  Time valid_until{};
   bool is_closing = false;
   bool is_closed = false;
   Status last;  // failure of the last attempt
@@ -107,7 +116,7 @@ class Keeper {
 
   void put(LeaseState* state, std::string key, std::string value) {
     MutexLock lock(mutex_);
-    std::erase(state->removals, key);
+    state->removals.erase(key);
     state->wishes[std::move(key)] = std::move(value);
     must_look_ = true;
     changed_.notify_all();
@@ -115,8 +124,7 @@ class Keeper {
   void remove(LeaseState* state, const std::string& key) {
     MutexLock lock(mutex_);
     if (state->wishes.erase(key) == 0) return;
-    state->stored.erase(key);
-    state->removals.push_back(key);
+    state->removals.insert(key);
     must_look_ = true;
     changed_.notify_all();
   }
@@ -144,7 +152,14 @@ class Keeper {
   Status grant(LeaseState* state);
   Status renew(LeaseState* state, int64_t id);
   Status store(LeaseState* state, int64_t id);
+  Status remove_stored(LeaseState* state, int64_t id, const std::string& key);
   void revoke(LeaseState* state);
+  // Whose the key is now, and its value. On any thread.
+  struct Holder {
+    int64_t lease = 0;
+    std::string value;
+  };
+  Result<Holder> put_if_absent(int64_t lease, const std::string& key, const std::string& value, Time until);
 
   std::shared_ptr<Shared> shared_;
   Mutex mutex_;
@@ -166,7 +181,7 @@ Status Keeper::grant(LeaseState* state) {
   MutexLock lock(mutex_);
   state->id = response.id();
   state->stored.clear();
-  state->valid_until = asked + state->time_to_live;
+  state->removals.clear();  // they went with the lease before
   state->renew_at = asked + state->time_to_live / 3;
   return {};
 }
@@ -196,14 +211,13 @@ Status Keeper::renew(LeaseState* state, int64_t id) {
     state->stored.clear();
     return {};
   }
-  state->valid_until = asked + state->time_to_live;
   state->renew_at = asked + state->time_to_live / 3;
   return {};
 }
 
 Status Keeper::store(LeaseState* state, int64_t id) {
   View missing;
-  std::vector<std::string> removals;
+  std::set<std::string> removals;
   {
     MutexLock lock(mutex_);
     for (const auto& [key, value] : state->wishes) {
@@ -212,16 +226,8 @@ Status Keeper::store(LeaseState* state, int64_t id) {
     }
     removals = state->removals;
   }
-  for (const std::string& key : removals) {
-    etcdserverpb::DeleteRangeRequest request;
-    request.set_key(key);
-    etcdserverpb::DeleteRangeResponse response;
-    TRY_STATUS(shared_->call(Clock::steady().now() + kCallTimeout, [&](const auto& channel, auto* context) {
-      return etcdserverpb::KV::NewStub(channel)->DeleteRange(context, request, &response);
-    }));
-    MutexLock lock(mutex_);
-    std::erase(state->removals, key);
-  }
+  for (const std::string& key : removals) TRY_STATUS(remove_stored(state, id, key));
+  Status refused;  // a value that etcd does not take holds up no other
   for (const auto& [key, value] : missing) {
     etcdserverpb::PutRequest request;
     request.set_key(key);
@@ -233,9 +239,32 @@ Status Keeper::store(LeaseState* state, int64_t id) {
     });
     MutexLock lock(mutex_);
     if (status.code() == Code::kNotFound) state->id = 0;  // the lease is gone
-    if (!status.is_ok()) return status;
-    state->stored[key] = value;
+    if (status.code() == Code::kInvalid) {
+      refused = status.with("writing " + key);
+    } else if (!status.is_ok()) {
+      return status;
+    } else {
+      state->stored[key] = value;
+    }
   }
+  return refused;
+}
+
+// Only if it is still this lease's: somebody may have put it after us.
+Status Keeper::remove_stored(LeaseState* state, int64_t id, const std::string& key) {
+  etcdserverpb::TxnRequest request;
+  auto* compare = request.add_compare();
+  compare->set_target(etcdserverpb::Compare::LEASE);
+  compare->set_key(key);
+  compare->set_lease(id);
+  request.add_success()->mutable_request_delete_range()->set_key(key);
+  etcdserverpb::TxnResponse response;
+  TRY_STATUS(shared_->call(Clock::steady().now() + kCallTimeout, [&](const auto& channel, auto* context) {
+    return etcdserverpb::KV::NewStub(channel)->Txn(context, request, &response);
+  }));
+  MutexLock lock(mutex_);
+  state->removals.erase(key);
+  state->stored.erase(key);
   return {};
 }
 
@@ -286,6 +315,7 @@ void Keeper::run() {
       is_ending = is_ending_;
     }
     bool has_failed = false;
+    bool is_etcd_away = false;
     for (const auto& lease : leases) {
       bool is_closing = false;
       {
@@ -299,8 +329,9 @@ void Keeper::run() {
         leases_.remove(lease);
         continue;
       }
-      const Status status = has_failed ? unavailable("etcd did not answer") : tend(lease.get());
+      const Status status = is_etcd_away ? unavailable("etcd did not answer") : tend(lease.get());
       has_failed |= !status.is_ok();
+      is_etcd_away |= is_away(status);
       MutexLock lock(mutex_);
       lease->last = status;
     }
@@ -321,16 +352,47 @@ void Keeper::run() {
 }
 
 Result<bool> Keeper::claim(LeaseState* state, const std::string& key, const std::string& value, Time until) {
-  int64_t id = 0;
-  {
-    MutexLock lock(mutex_);
-    changed_.wait_until(mutex_, until, [&]() REQUIRES(mutex_) { return state->id != 0; });
-    id = state->id;
-    if (id == 0) {
-      return deadline(fmt::format("etcd at {} gave no lease in time: {}", shared_->client->addresses(),
-                                  state->last.is_ok() ? "no answer yet" : state->last.text()));
+  for (;;) {
+    int64_t id = 0;
+    {
+      MutexLock lock(mutex_);
+      changed_.wait_until(mutex_, until, [&]() REQUIRES(mutex_) { return state->id != 0; });
+      id = state->id;
+      if (id == 0) {
+        return deadline(fmt::format("etcd at {} gave no lease in time: {}", shared_->client->addresses(),
+                                    state->last.is_ok() ? "no answer yet" : state->last.text()));
+      }
     }
+    const auto holder = put_if_absent(id, key, value, until);
+    MutexLock lock(mutex_);
+    if (holder.status().code() == Code::kNotFound) {  // the lease was lost; the keeper gets another
+      if (state->id == id) state->id = 0;
+      must_look_ = true;
+      changed_.notify_all();
+      continue;
+    }
+    if (!holder.is_ok()) {
+      // It may have been put all the same: then it is removed, or made what else is wished for it.
+      if (state->id == id) state->stored.erase(key);
+      if (!state->wishes.contains(key)) state->removals.insert(key);
+      must_look_ = true;
+      changed_.notify_all();
+      return holder.status();
+    }
+    if (holder->lease != id) return false;
+    state->removals.erase(key);
+    state->wishes[key] = value;
+    if (state->id == id) state->stored[key] = holder->value;
+    if (holder->value == value) return true;
+    must_look_ = true;  // it was ours before, with another value
+    changed_.notify_all();
+    changed_.wait_until(mutex_, until, [&]() REQUIRES(mutex_) { return state->is_synced(); });
+    return true;
   }
+}
+
+Result<Keeper::Holder> Keeper::put_if_absent(int64_t lease, const std::string& key, const std::string& value,
+                                             Time until) {
   etcdserverpb::TxnRequest request;
   auto* compare = request.add_compare();
   compare->set_target(etcdserverpb::Compare::CREATE);
@@ -339,16 +401,18 @@ Result<bool> Keeper::claim(LeaseState* state, const std::string& key, const std:
   auto* put = request.add_success()->mutable_request_put();
   put->set_key(key);
   put->set_value(value);
-  put->set_lease(id);
+  put->set_lease(lease);
+  request.add_failure()->mutable_request_range()->set_key(key);
   etcdserverpb::TxnResponse response;
   TRY_STATUS(shared_->call(until, [&](const auto& channel, auto* context) {
     return etcdserverpb::KV::NewStub(channel)->Txn(context, request, &response);
   }));
-  if (!response.succeeded()) return false;
-  MutexLock lock(mutex_);
-  state->wishes[key] = value;
-  if (state->id == id) state->stored[key] = value;
-  return true;
+  if (response.succeeded()) return Holder{lease, value};
+  if (response.responses().empty() || response.responses(0).response_range().kvs().empty())
+    return unavailable(fmt::format("etcd at {} did not say who has {}", shared_->client->addresses(), key));
+  // There: perhaps from our own first try, whose answer was lost.
+  const auto& found = response.responses(0).response_range().kvs(0);
+  return Holder{found.lease(), found.value()};
 }
 
 class EtcdLease final : public Lease {
@@ -390,11 +454,10 @@ class EtcdWatch final : public Watch {
 
  private:
   void run() {
-    for (bool is_first = true;;) {
-      auto listed = shared_->list(prefix_, Clock::steady().now() + kCallTimeout);
+    for (;;) {
+      const auto listed = shared_->list(prefix_, Clock::steady().now() + kCallTimeout);
       if (listed.is_ok()) {
-        tell_difference(std::move(listed->first), is_first);
-        is_first = false;
+        if (const auto changes = view_.replace(listed->first)) on_changes_(*changes);
         follow(listed->second + 1);
       }
       MutexLock lock(mutex_);
@@ -403,24 +466,13 @@ class EtcdWatch final : public Watch {
     }
   }
 
-  void tell_difference(View now, bool is_first) {
-    std::vector<KeyChange> changes;
-    for (const auto& [key, value] : view_)
-      if (!now.contains(key)) changes.push_back({key, std::nullopt});
-    for (const auto& [key, value] : now) {
-      const auto old = view_.find(key);
-      if (old == view_.end() || old->second != value) changes.push_back({key, value});
-    }
-    view_ = std::move(now);
-    if (is_first || !changes.empty()) on_changes_(changes);
-  }
-
   // Tells changes from `revision` on until the stream ends.
   void follow(int64_t revision) {
     const auto channel = shared_->client->channel();
     const auto stub = etcdserverpb::Watch::NewStub(channel);
     grpc::ClientContext context;
     shared_->client->put_token(&context);
+    context.AddMetadata("hasleader", "true");  // ends when this member has lost the others
     {
       MutexLock lock(mutex_);
       if (is_ending_) return;
@@ -428,14 +480,17 @@ class EtcdWatch final : public Watch {
     }
     const auto stream = stub->Watch(&context);
     etcdserverpb::WatchRequest request;
-    request.mutable_create_request()->set_key(prefix_);
-    request.mutable_create_request()->set_range_end(range_end(prefix_));
+    set_range(prefix_, request.mutable_create_request());
     request.mutable_create_request()->set_start_revision(revision);
     etcdserverpb::WatchResponse response;
     bool is_open = stream->Write(request);
     while (is_open && stream->Read(&response) && !response.canceled()) {
       std::vector<KeyChange> changes;
-      for (const auto& event : response.events()) take(event, &changes);
+      for (const auto& event : response.events()) {
+        KeyChange change{event.kv().key(), std::nullopt};
+        if (event.type() == etcdserverpb::Event::PUT) change.value = event.kv().value();
+        if (view_.apply(change)) changes.push_back(std::move(change));
+      }
       if (!changes.empty()) on_changes_(changes);
     }
     context.TryCancel();
@@ -448,23 +503,10 @@ class EtcdWatch final : public Watch {
     if (status.error_code() == grpc::UNAVAILABLE) shared_->client->give_up(channel);
   }
 
-  void take(const etcdserverpb::Event& event, std::vector<KeyChange>* changes) {
-    const std::string& key = event.kv().key();
-    const auto old = view_.find(key);
-    if (event.type() == etcdserverpb::Event::DELETE) {
-      if (old == view_.end()) return;
-      view_.erase(old);
-      changes->push_back({key, std::nullopt});
-    } else if (old == view_.end() || old->second != event.kv().value()) {
-      view_[key] = event.kv().value();
-      changes->push_back({key, event.kv().value()});
-    }
-  }
-
   std::shared_ptr<Shared> shared_;
   const std::string prefix_;
   const OnChanges on_changes_;
-  View view_;  // the thread's
+  KeyView view_;  // the thread's
   Mutex mutex_;
   std::condition_variable_any changed_;
   grpc::ClientContext* context_ GUARDED_BY(mutex_) = nullptr;
@@ -521,11 +563,13 @@ Result<std::unique_ptr<EtcdRegistry>> EtcdRegistry::connect(EtcdOptions options,
     const auto listed = shared->list("/dynamo/", std::min(until, Clock::steady().now() + kCallTimeout));
     if (listed.is_ok()) return std::unique_ptr<EtcdRegistry>(std::make_unique<ConnectedRegistry>(std::move(shared)));
     if (listed.status().code() == Code::kInvalid) return listed.status();
+    if (shared->is_distrusted) return invalid(listed.status().text() + " (ETCD_AUTH_CA says whom to trust)");
     if (!std::exchange(has_told, true))
       LOG(info, "waiting for etcd", {"endpoints", shared->client->addresses()}, {"why", listed.status().text()});
     if (Clock::steady().now() + kPause >= until) {
       return unavailable(
-          fmt::format("{}; is it running there? ETCD_ENDPOINTS says where to look", listed.status().text()));
+          fmt::format("{}; is it running there? ETCD_ENDPOINTS says where to look, ETCD_AUTH_CLIENT_CERT what to show",
+                      listed.status().text()));
     }
     std::this_thread::sleep_for(kPause);
   }

@@ -1,13 +1,11 @@
 // Who NatsBus trusts and shows itself to, with real servers and certificates that openssl makes for the test.
-#include <unistd.h>
-
 #include <cstdlib>
-#include <filesystem>
-#include <fstream>
+#include <optional>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "base/testing/certificates.h"
 #include "events/nats/nats_bus.h"
 #include "events/testing/collector.h"
 #include "events/testing/nats_process.h"
@@ -23,38 +21,20 @@ namespace {
 
 using testing::HasSubstr;
 
-// A certificate authority of the test's own, and what it signed: server.pem for 127.0.0.1 and localhost, other.pem for
-// another host, client.pem.
 class NatsBusTlsTest : public testing::Test {
  protected:
   void SetUp() override {
     if (NatsProcess::program().empty()) GTEST_SKIP() << "nats-server is not installed";
-    if (std::system("openssl version >/dev/null 2>&1") != 0) GTEST_SKIP() << "openssl is not installed";
-    std::filesystem::create_directories(folder_);
-    std::ofstream(file("server.names")) << "subjectAltName=IP:127.0.0.1,DNS:localhost\n";
-    std::ofstream(file("other.names")) << "subjectAltName=IP:127.0.0.9,DNS:other.example\n";
-    std::ofstream(file("client.names")) << "subjectAltName=DNS:client.example\n";
-    run("req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=authority -keyout ca.key "
-        "-out ca.pem");
-    for (const std::string name : {"server", "other", "client"}) {
-      run("req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN=" + name + " -keyout " + name +
-          ".key -out " + name + ".csr");
-      run("x509 -req -days 2 -CA ca.pem -CAkey ca.key -CAcreateserial -in " + name + ".csr -extfile " + name +
-          ".names -out " + name + ".pem");
-    }
+    if (const std::string why = Certificates::why_skipped(); !why.empty()) GTEST_SKIP() << why;
+    certificates_.emplace();
   }
-  void TearDown() override { std::filesystem::remove_all(folder_); }
 
   static std::unique_ptr<NatsProcess> start(std::vector<std::string> arguments = {}) {
     auto server = NatsProcess::start(std::move(arguments));
     CHECK_OK(server);
     return std::move(server).value();
   }
-  std::string file(const std::string& name) const { return folder_ + "/" + name; }
-  void run(const std::string& arguments) const {
-    ASSERT_EQ(std::system(("cd '" + folder_ + "' && openssl " + arguments + " >/dev/null 2>&1").c_str()), 0)
-        << arguments;
-  }
+  std::string file(const std::string& name) const { return certificates_->file(name); }
   std::vector<std::string> tls_arguments(const std::string& name = "server") const {
     return {"--tls", "--tlscert", file(name + ".pem"), "--tlskey", file(name + ".key")};
   }
@@ -64,7 +44,7 @@ class NatsBusTlsTest : public testing::Test {
     return options;
   }
 
-  const std::string folder_ = testing::TempDir() + "nats_tls_" + std::to_string(::getpid());
+  std::optional<Certificates> certificates_;
 };
 
 TEST_F(NatsBusTlsTest, TrustsTheAuthorityItIsGivenAndNoOther) {

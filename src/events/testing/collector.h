@@ -2,36 +2,16 @@
 // Threads: any.
 #pragma once
 
-#include <chrono>
 #include <condition_variable>
-#include <functional>
 #include <string>
 #include <string_view>
-#include <thread>
 #include <vector>
 
-#include "base/clock.h"
 #include "base/mutex.h"
+#include "base/testing/patience.h"
 #include "events/event_bus.h"
 
 namespace dynamo::events {
-
-// How long tests wait for what must happen; far more than it takes.
-inline constexpr std::chrono::seconds kPatience(20);
-
-inline Time soon() {
-  return std::chrono::steady_clock::now() + kPatience;
-}
-
-// Returns: whether `condition` came true in time.
-inline bool wait_until(const std::function<bool()>& condition) {
-  const Time until = soon();
-  while (!condition()) {
-    if (std::chrono::steady_clock::now() > until) return false;
-    std::this_thread::sleep_for(std::chrono::milliseconds(1));
-  }
-  return true;
-}
 
 class Collector {
  public:

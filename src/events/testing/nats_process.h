@@ -2,14 +2,13 @@
 // It ends with the object, and with the test program however that ends. Threads: one, which must outlive it.
 #pragma once
 
-#include <sys/types.h>
-
 #include <cstdint>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "base/status.h"
+#include "base/testing/child_process.h"
 
 namespace dynamo::events {
 
@@ -20,29 +19,22 @@ class NatsProcess {
 
   // Starts it with these arguments beside address and port and waits until it listens. Errors: kUnavailable.
   static Result<std::unique_ptr<NatsProcess>> start(std::vector<std::string> arguments = {});
-  ~NatsProcess();
-  NatsProcess(const NatsProcess&) = delete;
-  NatsProcess& operator=(const NatsProcess&) = delete;
 
   uint16_t port() const { return port_; }
   // "nats://127.0.0.1:4222"
   std::string address() const;
 
-  void kill();       // SIGKILL; returns when it is gone
-  Status restart();  // after kill(): on the same port
-  void hang();       // SIGSTOP: its sockets stay open, nothing answers
-  void resume();     // SIGCONT
+  void kill() { process_.reset(); }  // SIGKILL; returns when it is gone
+  Status restart();                  // after kill(): on the same port
+  void hang() { process_->hang(); }  // its sockets stay open, nothing answers
+  void resume() { process_->resume(); }
 
  private:
   NatsProcess(uint16_t port, std::vector<std::string> arguments) : port_(port), arguments_(std::move(arguments)) {}
-  Status run();
 
   const uint16_t port_;
   const std::vector<std::string> arguments_;
-  pid_t process_ = -1;
+  std::unique_ptr<ChildProcess> process_;  // none while it is killed
 };
-
-// A port of 127.0.0.1 that nobody listens on, now.
-uint16_t free_port();
 
 }  // namespace dynamo::events
