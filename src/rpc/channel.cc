@@ -174,8 +174,10 @@ Task<Status> ConnectingChannel::wait_connected(Time until) {
 Task<void> ConnectingChannel::run(std::shared_ptr<ConnectingChannel> self) {
   Duration pause = self->options_.first_pause;
   while (!self->is_stopping_) {
+    const Time started = Clock::steady().now();
     Status why = co_await self->connect_and_serve();
-    if (self->is_connected_) pause = self->options_.first_pause;
+    const bool has_lasted = Clock::steady().now() - started >= self->options_.longest_pause;
+    if (self->is_connected_ && has_lasted) pause = self->options_.first_pause;
     self->set_connected(false, why);
     self->fail_streams(why);
     self->stop_if_retired();
@@ -228,8 +230,9 @@ Task<Status> ConnectingChannel::connect_and_serve() {
   status = co_await link->read(on_frame);
   const bool was_silent = Clock::steady().now() - link->last_received() >= options_.silence_limit;
   link->close();
-  if (!is_connected_ && status.code() == Code::kUnavailable && Clock::steady().now() >= hello_until)
-    status = unavailable(fmt::format("{} did not say hello in time", options_.address));
+  const bool is_late = !is_connected_ && status.code() == Code::kUnavailable && Clock::steady().now() >= hello_until;
+  if (!is_connected_ && (was_silent || is_late))
+    co_return deadline(fmt::format("{} takes connections and does not say hello", options_.address));
   if (was_silent) status = unavailable(fmt::format("{} says nothing", options_.address));
   co_return status;
 }

@@ -5,14 +5,17 @@
 
 #include <fmt/format.h>
 
+#include <grpc/support/time.h>
+
 namespace dynamo::discovery {
 namespace {
 
 constexpr Duration kOneTry = std::chrono::seconds(2);  // at one endpoint
 
-std::chrono::system_clock::time_point system_time(Time time) {
-  const auto left = std::chrono::duration_cast<std::chrono::system_clock::duration>(time - Clock::steady().now());
-  return std::chrono::system_clock::now() + left;
+// As gRPC's own steady time: a jump of the wall clock moves no deadline.
+gpr_timespec deadline_at(Time time) {
+  const auto left = std::chrono::duration_cast<std::chrono::microseconds>(time - Clock::steady().now());
+  return gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC), gpr_time_from_micros(left.count(), GPR_TIMESPAN));
 }
 
 Result<std::string> read_file(const std::string& path, const char* variable) {
@@ -122,7 +125,7 @@ Status EtcdClient::log_in(const std::shared_ptr<grpc::Channel>& channel, Time un
     if (!token_.empty()) return {};
   }
   grpc::ClientContext context;
-  context.set_deadline(system_time(std::min(until, Clock::steady().now() + kOneTry)));
+  context.set_deadline(deadline_at(std::min(until, Clock::steady().now() + kOneTry)));
   etcdserverpb::AuthenticateRequest request;
   request.set_name(options_.username);
   request.set_password(options_.password);
@@ -156,7 +159,7 @@ Status EtcdClient::call(
       continue;
     }
     grpc::ClientContext context;
-    context.set_deadline(system_time(std::min(until, Clock::steady().now() + kOneTry)));
+    context.set_deadline(deadline_at(std::min(until, Clock::steady().now() + kOneTry)));
     put_token(&context);
     const grpc::Status status = call(at, &context);
     if (status.ok()) return {};
