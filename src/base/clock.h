@@ -1,5 +1,5 @@
 // Where time comes from, so that tests and simulation can own it.
-// Threads: every clock may be read from any thread.
+// Threads: every clock may be read from any thread. What the wall clock may be used for: tests/layering/test_wall_clock.py.
 #pragma once
 
 #include <chrono>

@@ -56,20 +56,21 @@ struct Model {
 
 class WatchingFrontend;
 
-// Logs once when all of a worker's `channels` are connected, and once when the first of them is lost or cannot be had. Each channel
-// calls a copy of its own.
+// Logs once when all of a worker's `channels` are connected, and when one is lost or cannot be had once for each kind of reason: one
+// that refuses connections at first may later turn out to be of another version. Each channel calls a copy of its own.
 std::function<void(bool, const Status&)> tell_changes(std::string worker, std::string address, int channels) {
   struct Together {
     std::atomic<int> connected{0};
-    std::atomic<bool> has_warned{false};
+    std::atomic<uint32_t> warned{0};  // a bit for each Code
   };
   return [=, all = std::make_shared<Together>(), was_connected = false](bool is_connected, const Status& why) mutable {
     if (is_connected && !std::exchange(was_connected, true) && ++all->connected == channels) {
       LOG(debug, "connected", {"worker", worker}, {"address", address});
-      all->has_warned = false;
+      all->warned = 0;
     } else if (!is_connected) {
       if (std::exchange(was_connected, false)) --all->connected;
-      if (!all->has_warned.exchange(true))
+      const uint32_t reason = 1U << static_cast<uint32_t>(why.code());
+      if ((all->warned.fetch_or(reason) & reason) == 0)
         LOG(warn, "not connected", {"worker", worker}, {"address", address}, {"why", why.text()});
     }
   };
@@ -164,6 +165,7 @@ class WatchingFrontend final : public Frontend {
   void on_workers(std::span<const discovery::KeyChange> changes);
   void add(const std::string& key, const std::string& value) REQUIRES(mutex_);
   void remove(const std::string& key) REQUIRES(mutex_);
+  void readmit() REQUIRES(mutex_);
   std::shared_ptr<Model> model_for(const WorkerInstance& instance) REQUIRES(mutex_);
   std::string why_refused(const Model& model, const WorkerInstance& instance) const;
   void fetch_bundle(const std::string& key, const Member& member) REQUIRES(mutex_);
@@ -204,6 +206,7 @@ void WatchingFrontend::on_workers(std::span<const discovery::KeyChange> changes)
     remove(change.key);
     if (change.value) add(change.key, *change.value);
   }
+  readmit();
 }
 
 void WatchingFrontend::add(const std::string& key, const std::string& value) {
@@ -255,9 +258,21 @@ void WatchingFrontend::remove(const std::string& key) {
   member.model->router->remove_worker(member.instance.instance);
   member.remote->retire();
   update_served(member.model.get());
-  const bool is_last =
-      std::ranges::none_of(members_, [&](const auto& one) { return one.second.model == member.model; });
+  const bool is_last = std::ranges::none_of(
+      members_, [&](const auto& one) { return one.second.model == member.model && one.second.refusal.empty(); });
   if (is_last) models_.erase(member.model->name);
+}
+
+// Takes in those that were refused beside workers which have left since.
+void WatchingFrontend::readmit() {
+  std::vector<std::pair<std::string, WorkerInstance>> refused;
+  for (const auto& [key, member] : members_)
+    if (member.model && !member.refusal.empty()) refused.emplace_back(key, member.instance);
+  for (const auto& [key, instance] : refused) {
+    if (!why_refused(*model_for(instance), instance).empty()) continue;
+    members_.erase(key);
+    add(key, discovery::to_json(instance));
+  }
 }
 
 std::shared_ptr<Model> WatchingFrontend::model_for(const WorkerInstance& instance) {
@@ -406,13 +421,15 @@ void WatchingFrontend::on_bundle(const std::string& key, uint64_t instance, cons
     return;
   }
   if (!failure.is_ok()) LOG(warn, "a model's description did not come", {"from", key}, {"why", failure.to_string()});
-  // Ask again, of any worker of a model that still waits.
+  // Ask again, of the next worker of a model that still waits.
   for (auto& [name, waiting] : models_) {
     if (waiting->tokenizer || (model && waiting != model)) continue;
     waiting->is_fetching = false;
-    for (const auto& [other, member] : members_) {
-      if (member.model != waiting || !member.refusal.empty()) continue;
-      fetch_bundle(other, member);
+    auto next = members_.upper_bound(key);
+    for (size_t i = 0; i < members_.size(); ++i, ++next) {
+      if (next == members_.end()) next = members_.begin();
+      if (next->second.model != waiting || !next->second.refusal.empty()) continue;
+      fetch_bundle(next->first, next->second);
       break;
     }
   }

@@ -80,7 +80,7 @@ class ConnectingChannel final : public Channel {
   static Task<void> run(std::shared_ptr<ConnectingChannel> self);
   Task<Status> connect_and_serve();
   Task<Status> connect(tcp::socket* socket, Time until);
-  Task<void> watch_silence(std::shared_ptr<Link> link);
+  Task<void> watch(std::shared_ptr<Link> link, Time hello_until);
   Status on_frame(const wire::Frame& frame);
   Status on_hello(const wire::Frame& frame);
   void fail_streams(const Status& why);
@@ -130,7 +130,7 @@ Task<Result<std::optional<std::string>>> ChannelStream::next(Time until) {
 
 void ConnectingChannel::acknowledge(uint32_t stream, StreamState* state, size_t bytes) {
   state->unacknowledged += static_cast<uint32_t>(bytes);
-  if (state->is_over || state->unacknowledged < kStreamWindow / 2 || !is_connected_) return;
+  if (state->is_over || state->unacknowledged < kLargestPiece || !is_connected_) return;
   link_->send(FrameType::kCredit, stream, credit_of(state->unacknowledged));
   state->unacknowledged = 0;
 }
@@ -174,8 +174,10 @@ Task<Status> ConnectingChannel::wait_connected(Time until) {
 Task<void> ConnectingChannel::run(std::shared_ptr<ConnectingChannel> self) {
   Duration pause = self->options_.first_pause;
   while (!self->is_stopping_) {
+    const Time started = Clock::steady().now();
     Status why = co_await self->connect_and_serve();
-    if (self->is_connected_) pause = self->options_.first_pause;
+    const bool has_lasted = Clock::steady().now() - started >= self->options_.longest_pause;
+    if (self->is_connected_ && has_lasted) pause = self->options_.first_pause;
     self->set_connected(false, why);
     self->fail_streams(why);
     self->stop_if_retired();
@@ -217,30 +219,35 @@ Task<Status> ConnectingChannel::connect(tcp::socket* socket, Time until) {
 
 Task<Status> ConnectingChannel::connect_and_serve() {
   tcp::socket socket(executor_);
-  Status status = co_await connect(&socket, Clock::steady().now() + options_.connect_timeout);
+  const Time hello_until = Clock::steady().now() + options_.connect_timeout;
+  Status status = co_await connect(&socket, hello_until);
   if (!status.is_ok() || is_stopping_) co_return status;
   auto link = std::make_shared<Link>(std::move(socket));
   link_ = link;
   link->send(FrameType::kHello, 0, hello_of(options_.identity));
-  asio::co_spawn(executor_, watch_silence(link), [self = self()](const std::exception_ptr&) {});
+  asio::co_spawn(executor_, watch(link, hello_until), [self = self()](const std::exception_ptr&) {});
   const auto on_frame = [this](const wire::Frame& frame) { return this->on_frame(frame); };
   status = co_await link->read(on_frame);
   const bool was_silent = Clock::steady().now() - link->last_received() >= options_.silence_limit;
   link->close();
+  const bool is_late = !is_connected_ && status.code() == Code::kUnavailable && Clock::steady().now() >= hello_until;
+  if (!is_connected_ && (was_silent || is_late))
+    co_return deadline(fmt::format("{} takes connections and does not say hello", options_.address));
   if (was_silent) status = unavailable(fmt::format("{} says nothing", options_.address));
   co_return status;
 }
 
-// Pings while nothing comes, and ends the link when even that brings nothing.
-Task<void> ConnectingChannel::watch_silence(std::shared_ptr<Link> link) {
+// Pings while nothing comes, and ends the link when even that brings nothing, or when hello is late.
+Task<void> ConnectingChannel::watch(std::shared_ptr<Link> link, Time hello_until) {
   asio::steady_timer timer(executor_);
   while (link->is_open()) {
     timer.expires_after(options_.ping_interval);
     error_code ignored;
     co_await timer.async_wait(asio::redirect_error(asio::use_awaitable, ignored));
     if (!link->is_open()) break;
-    const Duration silence = Clock::steady().now() - link->last_received();
-    if (silence >= options_.silence_limit) {
+    const Time now = Clock::steady().now();
+    const Duration silence = now - link->last_received();
+    if (silence >= options_.silence_limit || (!is_connected_ && now >= hello_until)) {
       link->close();
     } else if (silence >= options_.ping_interval) {
       link->send(FrameType::kPing, 0, {});

@@ -28,7 +28,7 @@ struct ChannelOptions {
   std::chrono::milliseconds connect_timeout{2000};  // for connecting and hello
   std::chrono::milliseconds ping_interval{500};
   std::chrono::milliseconds silence_limit{2000};
-  std::chrono::milliseconds first_pause{50};  // before connecting again; doubled each time
+  std::chrono::milliseconds first_pause{50};  // before connecting again; doubled each time, until a connection lasts
   std::chrono::milliseconds longest_pause{1000};
   // Told of every change of is_connected(), with the reason when it was lost or not got. On the executor.
   std::function<void(bool is_connected, const Status& why)> on_change;

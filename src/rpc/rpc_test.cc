@@ -265,7 +265,24 @@ TEST_F(RpcTest, APeerThatTakesTheConnectionAndSaysNothingIsTakenForDead) {
   to_mute.ping_interval = 20ms;
   to_mute.silence_limit = 100ms;
   connect(to_mute);
-  wait_for([&] { return wait_connected(200ms).text().find("says nothing") != std::string::npos; });
+  wait_for([&] { return wait_connected(200ms).text().find("does not say hello") != std::string::npos; });
+}
+
+TEST_F(RpcTest, APeerThatTricklesBytesMustStillSayHelloInTime) {
+  tcp::acceptor slow(io_.at(0), tcp::endpoint(boost::asio::ip::address_v4::loopback(), 0));
+  ChannelOptions to_slow = options();
+  to_slow.address = fmt::format("127.0.0.1:{}", slow.local_endpoint().port());
+  to_slow.ping_interval = 20ms;
+  to_slow.connect_timeout = 200ms;
+  connect(to_slow);
+  tcp::socket socket = slow.accept();
+  const std::string start_of_hello("\xff\0\0\0\1\0\0\0\0\0\0\0", 12);
+  boost::asio::write(socket, boost::asio::buffer(start_of_hello));
+  wait_for([&] {
+    boost::system::error_code ignored;
+    socket.write_some(boost::asio::buffer("x", 1), ignored);
+    return wait_connected(10ms).text().find("does not say hello") != std::string::npos;
+  });
 }
 
 TEST_F(RpcTest, APeerThatFallsSilentIsNoticed) {

@@ -42,7 +42,7 @@ class Reply final : public ReplyStream {
       : link_(std::move(link)), id_(id), credited_(executor) {}
 
   Task<Status> send(std::string piece) override {
-    CHECK(!piece.empty() && piece.size() <= kStreamWindow && !has_ended_);
+    CHECK(!piece.empty() && piece.size() <= kLargestPiece && !has_ended_);
     while (link_->is_open() && credit_ < static_cast<int64_t>(piece.size())) co_await credited_.wait(Time::max());
     co_await link_->drain();
     if (!link_->is_open()) co_return unavailable("the peer is gone");

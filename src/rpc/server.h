@@ -31,7 +31,7 @@ struct ServerOptions {
 class ReplyStream {
  public:
   virtual ~ReplyStream() = default;
-  // Sends a piece; waits while the asker has not taken what it got before. Requires: at most kStreamWindow bytes, not empty.
+  // Sends a piece; waits while the asker has not taken what it got before. Requires: at most kLargestPiece bytes, not empty.
   virtual Task<Status> send(std::string piece) = 0;
   // Sends the last piece together with the end, without waiting. Nothing is sent after it.
   virtual void send_last(std::string piece) = 0;

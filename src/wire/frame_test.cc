@@ -2,7 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <random>
+#include <vector>
 
 namespace dynamo::wire {
 namespace {
@@ -18,6 +20,25 @@ struct Sent {
   bool operator==(const Sent&) const = default;
 };
 
+// Everything that the reader gives of `stream`, and how it ends; cut into pieces of at most `longest` bytes.
+std::pair<std::vector<Sent>, Status> read_cut(std::string_view stream, size_t longest, std::mt19937* random,
+                                              uint32_t max_payload = kMaxFramePayload) {
+  FrameReader reader(max_payload);
+  std::vector<Sent> received;
+  for (size_t at = 0; at < stream.size();) {
+    const size_t piece = std::min<size_t>(1 + (*random)() % longest, stream.size() - at);
+    reader.push(bytes_of(stream.substr(at, piece)));
+    at += piece;
+    for (;;) {
+      const auto frame = reader.next();
+      if (!frame.is_ok()) return {received, frame.status()};
+      if (!*frame) break;
+      received.push_back({(*frame)->type, (*frame)->stream, std::string((*frame)->payload)});
+    }
+  }
+  return {received, Status()};
+}
+
 TEST(Frame, AStreamCutAnywhereGivesTheFramesThatWereSent) {
   std::mt19937 random(7);
   for (int round = 0; round < 200; ++round) {
@@ -30,16 +51,67 @@ TEST(Frame, AStreamCutAnywhereGivesTheFramesThatWereSent) {
       append_frame(frame.type, frame.stream, frame.payload, &stream);
       sent.push_back(std::move(frame));
     }
-    FrameReader reader;
-    std::vector<Sent> received;
-    for (size_t at = 0; at < stream.size();) {
-      const size_t piece = std::min<size_t>(1 + random() % 400, stream.size() - at);
-      reader.push(bytes_of(std::string_view(stream).substr(at, piece)));
-      at += piece;
-      while (auto frame = reader.next().value())
-        received.push_back({frame->type, frame->stream, std::string(frame->payload)});
-    }
+    const auto [received, end] = read_cut(stream, /*longest=*/round % 4 == 0 ? 1 : 400, &random);
+    ASSERT_TRUE(end.is_ok());
     ASSERT_EQ(received, sent);
+  }
+}
+
+TEST(Frame, FramesBeforeAMalformedOneAreGivenAndNoneAfterWhateverTheCuts) {
+  std::mt19937 random(8);
+  for (int round = 0; round < 300; ++round) {
+    std::string stream;
+    std::vector<Sent> before;
+    const uint32_t bad = random() % 10;
+    for (uint32_t i = 0; i < 10; ++i) {
+      const std::string payload(random() % 50, static_cast<char>(i));
+      const size_t start = stream.size();
+      append_frame(FrameType::kChunk, i, payload, &stream);
+      if (i < bad) before.push_back({FrameType::kChunk, i, payload});
+      if (i != bad) continue;
+      switch (random() % 4) {
+        case 0:
+          stream[start + 3] = '\1';  // 16 MiB more
+          break;
+        case 1:
+          stream[start + 4] = static_cast<char>(random() % 2 == 0 ? 0 : 10 + random() % 246);
+          break;
+        case 2:
+          stream[start + 5] = static_cast<char>(1 + random() % 255);
+          break;
+        default:
+          stream[start + 6 + random() % 2] = static_cast<char>(1 + random() % 255);
+      }
+    }
+    const auto [received, end] = read_cut(stream, /*longest=*/round % 2 == 0 ? 1 : 100, &random, /*max_payload=*/1000);
+    ASSERT_EQ(received, before) << round;
+    ASSERT_EQ(end.code(), Code::kCorrupt) << round;
+  }
+}
+
+TEST(Frame, ThePayloadMayBeAsLongAsTheLimitAndNotAByteLonger) {
+  std::mt19937 random(9);
+  std::string stream;
+  const Sent longest{FrameType::kChunk, 1, std::string(1000, 'x')};
+  append_frame(longest.type, longest.stream, longest.payload, &stream);
+  EXPECT_EQ(read_cut(stream, 1, &random, 1000).first, std::vector<Sent>{longest});
+  const auto [received, end] = read_cut(stream, 1, &random, 999);
+  EXPECT_TRUE(received.empty());
+  EXPECT_EQ(end.code(), Code::kCorrupt);
+}
+
+TEST(Frame, AStreamThatEndsWithinAFrameGivesTheWholeOnesAndNoError) {
+  std::mt19937 random(10);
+  std::string stream;
+  std::vector<size_t> ends;
+  for (uint32_t i = 0; i < 5; ++i) {
+    append_frame(FrameType::kChunk, i, std::string(i * 7, 'x'), &stream);
+    ends.push_back(stream.size());
+  }
+  for (size_t length = 0; length <= stream.size(); ++length) {
+    const auto [received, end] = read_cut(std::string_view(stream).substr(0, length), 20, &random);
+    EXPECT_TRUE(end.is_ok());
+    EXPECT_EQ(std::ssize(received), std::ranges::count_if(ends, [&](size_t one) { return one <= length; }));
   }
 }
 

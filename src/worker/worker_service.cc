@@ -30,7 +30,7 @@ Task<Status> send_chunk(TokenChunk chunk, rpc::ReplyStream* reply) {
   for (;;) {
     std::string bytes = rpc::to_bytes(chunk);
     std::optional<TokenChunk> rest;
-    while (bytes.size() > rpc::kStreamWindow && chunk.tokens.size() > 1) {
+    while (bytes.size() > rpc::kLargestPiece && chunk.tokens.size() > 1) {
       TokenChunk half = cut_half(&chunk);
       if (rest) rpc::append(std::move(*rest), &half);
       rest = std::move(half);

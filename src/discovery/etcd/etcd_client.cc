@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 #include <grpc/support/log.h>
+#include <grpc/support/time.h>
 
 namespace dynamo::discovery {
 namespace {
@@ -14,21 +15,22 @@ constexpr Duration kConnect = std::chrono::seconds(1);  // of that, to get a con
 // At least so long a call may take, so that one that fails at once says why, and not that time is over.
 constexpr Duration kShortest = std::chrono::milliseconds(50);
 
-std::chrono::system_clock::time_point system_time(Time time) {
-  const auto left = std::chrono::duration_cast<std::chrono::system_clock::duration>(time - Clock::steady().now());
-  return std::chrono::system_clock::now() + left;
+// As gRPC's own steady time: a jump of the wall clock moves no deadline.
+gpr_timespec deadline_at(Time time) {
+  const auto left = std::chrono::duration_cast<std::chrono::microseconds>(time - Clock::steady().now());
+  return gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC), gpr_time_from_micros(left.count(), GPR_TIMESPAN));
 }
 
 // The deadline of one try of what must be done until then.
-std::chrono::system_clock::time_point one_try(Time until) {
+gpr_timespec one_try(Time until) {
   const Time now = Clock::steady().now();
-  return system_time(std::max(std::min(until, now + kOneTry), now + kShortest));
+  return deadline_at(std::max(std::min(until, now + kOneTry), now + kShortest));
 }
 
 // Waits until there is a connection, or a first attempt has failed. gRPC gets on with connecting only while somebody waits in it, and
 // calls that find no connection do not.
 void connect(grpc::Channel* channel, Time until) {
-  const auto deadline = system_time(std::min(until, Clock::steady().now() + kConnect));
+  const gpr_timespec deadline = deadline_at(std::min(until, Clock::steady().now() + kConnect));
   auto state = channel->GetState(/*try_to_connect=*/true);
   while (state != GRPC_CHANNEL_READY && channel->WaitForStateChange(state, deadline)) {
     state = channel->GetState(/*try_to_connect=*/true);
