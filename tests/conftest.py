@@ -126,3 +126,28 @@ def start_server():
     for running in started:
         running.kill()
         running.log_path.unlink(missing_ok=True)
+
+
+@pytest.fixture
+def cluster(tmp_path):
+    """Starts commands of the program; each returns (process, wait_for(pattern))."""
+    running = []
+
+    def start(name, *arguments):
+        log = tmp_path / f"{name}.log"
+        process = subprocess.Popen([DYNAMO, *map(str, arguments)], stdout=open(log, "w"), stderr=subprocess.STDOUT)
+        running.append(process)
+
+        def wait_for(pattern, limit=60):
+            until = time.monotonic() + limit
+            while not (found := re.search(pattern, log.read_text())):
+                assert process.poll() is None and time.monotonic() < until, log.read_text()
+                time.sleep(0.02)
+            return found.group(1)
+
+        return process, wait_for
+
+    yield start
+    for process in reversed(running):
+        process.kill()
+        process.wait(10)

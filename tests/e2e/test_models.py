@@ -1,37 +1,9 @@
 """Several models behind one frontend; hundreds of simulated workers."""
-import re
 import signal
-import subprocess
 import time
 
 import httpx
-import pytest
-from conftest import DYNAMO, MODEL_FILE
-
-
-@pytest.fixture
-def cluster(tmp_path):
-    """Starts commands of the program; each returns (process, wait_for(pattern))."""
-    running = []
-
-    def start(name, *arguments):
-        log = tmp_path / f"{name}.log"
-        process = subprocess.Popen([DYNAMO, *map(str, arguments)], stdout=open(log, "w"), stderr=subprocess.STDOUT)
-        running.append(process)
-
-        def wait_for(pattern, limit=60):
-            until = time.monotonic() + limit
-            while not (found := re.search(pattern, log.read_text())):
-                assert process.poll() is None and time.monotonic() < until, log.read_text()
-                time.sleep(0.02)
-            return found.group(1)
-
-        return process, wait_for
-
-    yield start
-    for process in reversed(running):
-        process.kill()
-        process.wait(10)
+from conftest import MODEL_FILE
 
 
 def complete(url, model):
