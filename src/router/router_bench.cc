@@ -12,6 +12,7 @@
 
 #include "base/check.h"
 #include "router/router.h"
+#include "wire/messages.pb.h"
 
 namespace dynamo::router {
 namespace {
@@ -123,6 +124,45 @@ BENCHMARK(BM_Decision)
     ->Args({64, 4})
     ->Args({1024, 4})
     ->Unit(benchmark::kMicrosecond);
+
+// A worker's events as they come from the bus, decoded and applied: new blocks, and as many removed that came 64 messages before.
+// Items are blocks.
+void BM_ApplyEvents(benchmark::State& state) {
+  const auto blocks_each = static_cast<uint64_t>(state.range(0));
+  constexpr uint64_t kHeld = 64;  // messages
+  Metrics metrics;
+  RouterOptions options;
+  options.mode = Mode::kKv;
+  Router router(options, RouterHooks(), &metrics, "m");
+  RoutedWorker worker;
+  worker.instance = 1;
+  worker.name = "worker-1";
+  worker.generator = std::make_shared<Silent>();
+  worker.has_events = true;
+  CHECK(router.add_worker(std::move(worker)).is_ok());
+  router.on_snapshot(1, 0, {});
+  std::vector<std::string> messages;
+  for (uint64_t number = 1; number <= 4096; ++number) {
+    wire::KvEvents events;
+    events.set_instance(1);
+    events.set_first_event(number);
+    wire::KvChange& change = *events.add_events();
+    for (uint64_t i = 0; i < blocks_each; ++i) {
+      change.add_stored((number * blocks_each + i) * 0x9e3779b97f4a7c15);
+      if (number > kHeld) change.add_removed(((number - kHeld) * blocks_each + i) * 0x9e3779b97f4a7c15);
+    }
+    messages.push_back(events.SerializeAsString());
+  }
+  for (auto _ : state) {
+    state.PauseTiming();
+    router.on_snapshot(1, 0, {});
+    state.ResumeTiming();
+    for (const std::string& message : messages) router.on_events(message);
+  }
+  state.SetItemsProcessed(state.iterations() * static_cast<int64_t>((2 * messages.size() - kHeld) * blocks_each));
+  CHECK(router.view().front().cached_blocks == kHeld * blocks_each);
+}
+BENCHMARK(BM_ApplyEvents)->ArgName("blocks_each")->Arg(1)->Arg(16)->Arg(256)->Unit(benchmark::kMillisecond);
 
 }  // namespace
 }  // namespace dynamo::router

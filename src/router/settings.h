@@ -16,7 +16,7 @@ std::string_view mode_name(Mode mode);
 
 // Live-tunable.
 struct RouterSettings {
-  double overlap_weight = 1.0;           // worth of a block to prefill against a block that decodes.  [0, 100]
+  double overlap_weight = 4.0;           // worth of a block to prefill against a block that decodes.  [0, 100]
   double temperature = 0.0;              // 0: the lowest cost wins; higher spreads.  [0, 100]
   std::optional<double> busy_threshold;  // share of a worker's blocks in use above which it gets nothing new.  (0, 1]
 };

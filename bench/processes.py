@@ -1,0 +1,34 @@
+"""Starts commands of build/release/dynamo on loopback for the benchmarks, and ends them."""
+import pathlib
+import re
+import subprocess
+import tempfile
+import time
+
+DYNAMO = pathlib.Path(__file__).resolve().parents[1] / "build/release/dynamo"
+
+
+class Processes:
+    def __init__(self):
+        self.running = []
+
+    def start(self, pattern, *arguments):
+        log = tempfile.NamedTemporaryFile("w+", suffix=".log")
+        process = subprocess.Popen([DYNAMO, *map(str, arguments)], stdout=log, stderr=subprocess.STDOUT)
+        self.running.append((process, log))
+        until = time.monotonic() + 60
+        while not (found := re.search(pattern, pathlib.Path(log.name).read_text())):
+            if process.poll() is not None or time.monotonic() > until:
+                raise SystemExit(f"{arguments[0]} did not start:\n{pathlib.Path(log.name).read_text()}")
+            time.sleep(0.02)
+        return found.group(1)
+
+    def stop_last(self):
+        process, log = self.running.pop()
+        process.terminate()
+        process.wait(30)
+        log.close()
+
+    def stop(self):
+        while self.running:
+            self.stop_last()
