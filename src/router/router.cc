@@ -481,7 +481,7 @@ void Router::State::find_candidates(const GenerateRequest& request, const std::v
       continue;
     }
     const WorkerLoad& load = load_.of(worker->active_slot);
-    Candidate one;
+    Candidate& one = candidates_.emplace_back();
     one.name = worker->routed.name;
     one.instance = instance;
     one.active_requests = load.requests;
@@ -491,7 +491,6 @@ void Router::State::find_candidates(const GenerateRequest& request, const std::v
     one.prefill_blocks = (static_cast<double>(load.prefill_tokens) + std::max(uncached, 0.0)) / block_tokens;
     one.decode_blocks = static_cast<double>(load.blocks + chain.size() - shared);
     one.cost = weight * one.prefill_blocks + one.decode_blocks;
-    candidates_.push_back(one);
   }
   decision->overlap_weight = weight;
 }
