@@ -28,7 +28,7 @@ if(DYNAMO_SANITIZER)
   if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
     # g++ 12 reports false -Wmaybe-uninitialized and friends under its sanitizers.
     add_compile_options(-Wno-error=maybe-uninitialized -Wno-error=tsan -Wno-maybe-uninitialized -Wno-tsan
-                        -Wno-mismatched-new-delete -Wno-restrict -Wno-array-bounds -Wno-stringop-overflow)
+                        $<$<COMPILE_LANGUAGE:CXX>:-Wno-mismatched-new-delete> -Wno-restrict -Wno-array-bounds -Wno-stringop-overflow)
   endif()
 endif()
 if(DYNAMO_FUZZ)

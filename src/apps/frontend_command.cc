@@ -31,6 +31,7 @@ std::string url_of(const http::ServerOptions& options, uint16_t port) {
 Status run_frontend(Flags flags) {
   TRY_STATUS(complete(&flags.frontend));
   const StopSignals signals;  // before any thread starts
+  TRY_STATUS(load_policy_library(&flags.frontend));
   Metrics metrics;
   IoThreads io(flags.frontend.http_threads);
   http::ServerOptions http = flags.frontend.http;
@@ -68,7 +69,7 @@ Status run_frontend(Flags flags) {
   const std::string key = fmt::format("/dynamo/frontends/{}-{}", flags.planes.name_space, getpid());
   lease->put(key, fmt::format(R"({{"url":"{}","namespace":"{}","version":"{}"}})", url, flags.planes.name_space,
                               DYNAMO_VERSION));
-  LOG(info, "serving", {"url", url}, {"router_mode", std::string(router::mode_name(flags.frontend.router.mode))});
+  LOG(info, "serving", {"url", url}, {"router_mode", std::string(router::mode_name(flags.frontend.router))});
 
   const int signal = signals.wait();
   signals.release();

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include "router/policies/library.h"
+
 namespace dynamo::apps {
 
 void declare_frontend_flags(CLI::App* command, FrontendFlags* flags) {
@@ -18,6 +20,9 @@ void declare_frontend_flags(CLI::App* command, FrontendFlags* flags) {
   option("--router-mode", flags->router_mode,
          "How a worker is chosen: kv, round-robin, random, power-of-two, least-loaded or direct")
       ->check(CLI::IsMember({"kv", "round-robin", "random", "power-of-two", "least-loaded", "direct"}));
+  option("--router-policy-library", flags->policy_library,
+         "Shared library with a policy of your own that takes the place of the mode's (docs/reference/routing.md)");
+  option("--router-policy-config", flags->policy_config, "Text that is given to that library's policy");
   option("--kv-overlap-score-weight", flags->router.settings.overlap_weight,
          "Mode kv: worth of a block to prefill against a block that decodes; 0 ignores the caches")
       ->check(CLI::Range(0.0, 100.0));
@@ -59,11 +64,23 @@ Status complete(FrontendFlags* flags) {
   const auto mode = router::parse_mode(flags->router_mode);
   CHECK(mode);
   flags->router.mode = *mode;
+  if (!flags->policy_library.empty() && *mode == router::Mode::kDirect)
+    return invalid("--router-policy-library needs another --router-mode than direct, which leaves nothing to choose");
+  if (flags->policy_library.empty() && !flags->policy_config.empty())
+    return invalid("--router-policy-config needs --router-policy-library");
   flags->router.uses_events = flags->uses_events;
   if (flags->busy_threshold > 0) flags->router.settings.busy_threshold = flags->busy_threshold;
   flags->router.index_bytes = uint64_t{flags->index_mib} << 20;
   flags->router.queue_timeout = std::chrono::seconds(flags->queue_timeout);
   flags->router.first_token_timeout = std::chrono::seconds(flags->first_token_timeout);
+  return {};
+}
+
+Status load_policy_library(FrontendFlags* flags) {
+  if (flags->policy_library.empty()) return {};
+  auto opened = router::PolicyLibrary::open(flags->policy_library, flags->policy_config);
+  if (!opened.is_ok()) return opened.status().with("--router-policy-library");
+  flags->router.library = std::move(opened).value();
   return {};
 }
 
@@ -82,6 +99,8 @@ std::vector<std::string> to_arguments(const FrontendFlags& flags) {
   add("--request-timeout", flags.request_timeout, defaults.request_timeout);
   add("--drain-timeout", flags.drain_timeout, defaults.drain_timeout);
   add("--router-mode", flags.router_mode, defaults.router_mode);
+  add("--router-policy-library", flags.policy_library, defaults.policy_library);
+  add("--router-policy-config", flags.policy_config, defaults.policy_config);
   add("--kv-overlap-score-weight", flags.router.settings.overlap_weight, defaults.router.settings.overlap_weight);
   add("--router-temperature", flags.router.settings.temperature, defaults.router.settings.temperature);
   add("--busy-threshold", flags.busy_threshold, defaults.busy_threshold);

@@ -21,6 +21,8 @@ struct FrontendFlags {
   uint32_t drain_timeout = 30;
   std::string router_mode = "round-robin";
   router::RouterOptions router;
+  std::string policy_library;
+  std::string policy_config;
   bool uses_events = true;
   bool syncs_replicas = false;
   double busy_threshold = 0;
@@ -31,8 +33,10 @@ struct FrontendFlags {
 };
 
 void declare_frontend_flags(CLI::App* command, FrontendFlags* flags);
-// Puts what the flags say into flags->http, service and router. Errors: kInvalid.
+// Puts what the flags say into flags->http, service and router, the policy library aside. Errors: kInvalid.
 Status complete(FrontendFlags* flags);
+// Loads the policy library, if the flags name one, into flags->router. Requires: signals are blocked. Errors: kNotFound, kInvalid.
+Status load_policy_library(FrontendFlags* flags);
 // The flags as another process's command line takes them: only those that differ from the defaults.
 std::vector<std::string> to_arguments(const FrontendFlags& flags);
 

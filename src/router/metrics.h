@@ -44,6 +44,9 @@ inline const MetricSpec kSnapshots{MetricSpec::Kind::kCounter, "dynamo_router_kv
                                    "Snapshots taken over from a worker, by worker."};
 inline const MetricSpec kIgnored{MetricSpec::Kind::kCounter, "dynamo_router_ignored_messages_total",
                                  "Messages of the event bus about unknown workers, or that could not be read."};
+inline const MetricSpec kPolicyFaults{
+    MetricSpec::Kind::kCounter, "dynamo_router_policy_faults_total",
+    "Choices of a policy library that could not be used; the mode's own policy made them."};
 inline const MetricSpec kWaiting{MetricSpec::Kind::kGauge, "dynamo_router_waiting_requests",
                                  "Requests that wait because every worker is busy."};
 inline const MetricSpec kDecisionSeconds{MetricSpec::Kind::kHistogram,
@@ -52,8 +55,8 @@ inline const MetricSpec kDecisionSeconds{MetricSpec::Kind::kHistogram,
                                          {1e-6, 2e-6, 5e-6, 1e-5, 2e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 1e-2}};
 
 inline const std::vector<const MetricSpec*> kAllMetrics = {
-    &kDecisions,     &kRefusals,    &kMigrations,    &kActive,     &kActiveBlocks, &kPendingTokens,  &kPromptBlocks,
-    &kOverlapBlocks, &kIndexBlocks, &kIndexDistinct, &kIndexBytes, &kIndexEvicted, &kIndexState,     &kEvents,
-    &kGaps,          &kMismatches,  &kSnapshots,     &kIgnored,    &kWaiting,      &kDecisionSeconds};
+    &kDecisions,     &kRefusals,    &kMigrations,    &kActive,     &kActiveBlocks, &kPendingTokens, &kPromptBlocks,
+    &kOverlapBlocks, &kIndexBlocks, &kIndexDistinct, &kIndexBytes, &kIndexEvicted, &kIndexState,    &kEvents,
+    &kGaps,          &kMismatches,  &kSnapshots,     &kIgnored,    &kPolicyFaults, &kWaiting,       &kDecisionSeconds};
 
 }  // namespace dynamo::router

@@ -18,6 +18,7 @@
 #include "router/decision_log.h"
 #include "router/guessed_blocks.h"
 #include "router/metrics.h"
+#include "router/policies/library.h"
 #include "router/waiting_line.h"
 #include "wire/messages.pb.h"
 
@@ -87,6 +88,15 @@ std::pair<size_t, std::string_view> order_of(const Worker& worker) {
   return {worker.routed.name.size(), worker.routed.name};
 }
 
+// The library's policy, or without one the mode's.
+std::unique_ptr<Policy> policy_of(const RouterOptions& options, Metrics* metrics, const std::string& model) {
+  auto builtin = make_policy(options.mode, random_bits());
+  if (!options.library) return builtin;
+  CHECK(options.mode != Mode::kDirect);  // it does not choose where the library cannot
+  return options.library->make_policy(options.block_tokens, std::move(builtin),
+                                      &metrics->counter(kPolicyFaults, {{"model", model}}));
+}
+
 // A request that another router has sent.
 struct Foreign {
   ActiveLoad::Ticket ticket = 0;
@@ -103,7 +113,7 @@ class Router::State : public std::enable_shared_from_this<Router::State> {
         metrics_(metrics),
         name_(std::move(name)),
         clock_(clock),
-        policy_(make_policy(options_.mode, random_bits())),
+        policy_(policy_of(options_, metrics, name_)),
         index_(PrefixIndex::Options{.max_bytes = options_.index_bytes}),
         guessed_(&index_, options_.guess_lifetime),
         decisions_(options_.remembered_decisions),
@@ -531,6 +541,8 @@ Router::State::Tried Router::State::try_book(const GenerateRequest& request, con
     tried.is_busy = false;
     tried.failure =
         not_found(fmt::format("worker {:016x} is not there or takes no requests", *request.routing.instance));
+  } else if (!choice && options_.library && !candidates.empty()) {
+    tried.is_busy = true;  // the library says: not now
   } else if (!choice && options_.mode == Mode::kDirect) {
     tried.is_busy = false;
     tried.failure = invalid("the router is in mode direct: the request must name a worker (nvext.backend_instance_id)");
@@ -542,7 +554,7 @@ Router::State::Tried Router::State::try_book(const GenerateRequest& request, con
   if (options_.remembered_decisions > 0) remember_candidates(&decision);
   decision.request_id = request.id;
   decision.at = std::chrono::system_clock::now();
-  decision.mode = mode_name(options_.mode);
+  decision.mode = mode_name(options_);
   decision.temperature = temperature;
   decision.prompt_tokens = static_cast<uint32_t>(request.prompt.size());
   decision.prompt_blocks = static_cast<uint32_t>(chain.size());
@@ -581,7 +593,7 @@ Router::State::Tried Router::State::try_book(const GenerateRequest& request, con
 
 void Router::State::log(const Tried& tried, const GenerateRequest& request) const {
   if (!tried.booking || !log::is_enabled(log::Level::debug, "router")) return;
-  if (options_.mode != Mode::kKv) {
+  if (options_.mode != Mode::kKv || options_.library) {
     LOG(debug, "Selected " + tried.chosen, {"request_id", request.id});
     return;
   }

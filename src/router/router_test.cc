@@ -10,6 +10,8 @@
 
 #include "base/testing/fake_clock.h"
 #include "generate/testing/scripted_generator.h"
+#include "router/metrics.h"
+#include "router/policies/library.h"
 #include "wire/messages.pb.h"
 
 namespace dynamo::router {
@@ -384,6 +386,68 @@ TEST_F(RouterTest, BusyWorkersMakeRequestsWaitByPriorityAndABoundedLineRefuses) 
   io.poll();
   EXPECT_THAT(ended, ElementsAre("third:exhausted", "high:ok", "low:ok"));
   EXPECT_EQ(worker->requests().size(), 3U);
+}
+
+RouterOptions with_library(const std::string& file, const std::string& config) {
+  auto library = PolicyLibrary::open(DYNAMO_POLICIES "/" + file, config);
+  CHECK_OK(library);
+  RouterOptions options;
+  options.mode = Mode::kKv;
+  options.library = std::move(library).value();
+  return options;
+}
+
+TEST_F(RouterTest, ALibrarysPolicyChoosesAndItsReasonIsShown) {
+  start(with_library("libsticky_session.so", ""));
+  add(1, nullptr, /*has_events=*/true);
+  add(2, nullptr, true);
+  router_->on_snapshot(1, 0, {});
+  router_->on_snapshot(2, 0, {});
+  router_->on_events(events(2, 1, chain(24)));
+  EXPECT_EQ(worker_for(request(40)), "worker-2");
+  const std::string text = boost::json::serialize(router_->explain(1, ""));
+  EXPECT_THAT(text, HasSubstr(R"("mode":"library")"));
+  EXPECT_THAT(text, HasSubstr(R"("reason":"sticky_session/holds_the_conversation")"));
+  EXPECT_THAT(metrics_.expose(), HasSubstr(R"(reason="sticky_session/holds_the_conversation",worker="worker-2"} 1)"));
+  GenerateRequest named = request(40);
+  named.routing.instance = 1;
+  EXPECT_EQ(worker_for(named), "worker-1");
+}
+
+TEST_F(RouterTest, ARequestThatALibraryPutsOffWaitsForRoom) {
+  start(with_library("libsticky_session.so", "limit=1"));
+  add(1);
+  boost::asio::io_context io(1);
+  const auto work = boost::asio::make_work_guard(io);
+  std::unique_ptr<Generation> held;
+  boost::asio::co_spawn(
+      io,
+      [](Router* router, std::unique_ptr<Generation>* out) -> Task<void> {
+        GenerateRequest one = request(8);
+        auto generation = co_await router->generate(std::move(one));
+        *out = std::move(generation).value();
+      }(router_.get(), &held),
+      [](std::exception_ptr) {});
+  io.poll();
+  ASSERT_TRUE(held);
+  std::optional<Said> second;
+  boost::asio::co_spawn(io, read(router_.get(), request(8)),
+                        [&](std::exception_ptr, Said said) { second = std::move(said); });
+  io.poll();
+  EXPECT_FALSE(second);
+  held.reset();
+  io.poll();
+  ASSERT_TRUE(second);
+  EXPECT_TRUE(second->status.is_ok());
+}
+
+TEST_F(RouterTest, ALibrarysUnusableChoiceIsCountedAndTheModesPolicyDecides) {
+  start(with_library("libmisbehaving.so", "index=2"));
+  add(1);
+  add(2);
+  for (int i = 0; i < 3; ++i) EXPECT_TRUE(ask(request(8)).status.is_ok());
+  EXPECT_THAT(boost::json::serialize(router_->explain(1, "")), HasSubstr(R"("reason":"lowest_cost")"));
+  EXPECT_EQ(metrics_.counter(kPolicyFaults, {{"model", "m"}}).Value(), 3);
 }
 
 TEST_F(RouterTest, AnotherRoutersRequestsCountUntilTheyEndOrAreOld) {

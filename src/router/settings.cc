@@ -27,4 +27,8 @@ std::string_view mode_name(Mode mode) {
   return "?";
 }
 
+std::string_view mode_name(const RouterOptions& options) {
+  return options.library ? "library" : mode_name(options.mode);
+}
+
 }  // namespace dynamo::router

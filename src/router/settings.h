@@ -4,10 +4,13 @@
 
 #include <chrono>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string_view>
 
 namespace dynamo::router {
+
+class PolicyLibrary;  // router/policies/library.h
 
 enum class Mode : uint8_t { kKv, kRoundRobin, kRandom, kPowerOfTwo, kLeastLoaded, kDirect };
 std::optional<Mode> parse_mode(
@@ -33,6 +36,10 @@ struct RouterOptions {
   std::chrono::milliseconds first_token_timeout{120000};  // a worker that has not answered by then is given up
   uint64_t index_bytes = 1ULL << 30;                      // memory of the index at most
   uint32_t remembered_decisions = 1000;                   // for /router/explain
+  // Decides in the place of the mode's policy; null: it does not. Not with kDirect.  --router-policy-library
+  std::shared_ptr<const PolicyLibrary> library;
 };
+// How logs and /router/explain name the way workers are chosen: the mode's name, or "library".
+std::string_view mode_name(const RouterOptions& options);
 
 }  // namespace dynamo::router
