@@ -1,4 +1,5 @@
-// What one routing decision costs: a prompt of 8,192 tokens of which every worker holds another part, and requests in flight.
+// What one routing decision costs: a prompt of 8,192 tokens of which every worker holds another part; the requests in flight are of
+// other prompts with the same system prompt of 1,024 tokens.
 //
 // `decision` is the choice and its booking under the router's lock, as dynamo_router_decision_seconds counts it; the time of an
 // iteration has the hashing of the prompt, the dispatch and the release as well.
@@ -19,6 +20,7 @@ namespace {
 
 constexpr uint32_t kBlockTokens = 16;
 constexpr uint32_t kPromptBlocks = 512;
+constexpr uint32_t kSystemTokens = 1024;
 constexpr uint32_t kPrompts = 256;
 
 // Takes every request and never says anything.
@@ -36,7 +38,7 @@ GenerateRequest request_of(uint32_t prompt) {
   GenerateRequest request;
   request.id = fmt::format("r{}", prompt);
   for (uint32_t token = 0; token < kPromptBlocks * kBlockTokens; ++token)
-    request.prompt.push_back(prompt * 7919 + token);
+    request.prompt.push_back(token < kSystemTokens ? token : prompt * 7919 + token);
   request.stop.max_tokens = 10;
   request.deadline = Clock::steady().now() + std::chrono::hours(1);
   return request;
@@ -44,7 +46,7 @@ GenerateRequest request_of(uint32_t prompt) {
 
 // A router with workers and requests in flight.
 struct Cluster {
-  Cluster(uint64_t workers, size_t in_flight) : workers(workers), running(in_flight) {
+  Cluster(uint64_t workers, size_t in_flight) : workers(workers), running(in_flight + 1) {
     RouterOptions options;
     options.mode = Mode::kKv;
     options.block_tokens = kBlockTokens;
@@ -70,7 +72,7 @@ struct Cluster {
       }
       router->on_snapshot(instance, 1, held);
     }
-    for (size_t place = 0; place < in_flight; ++place) send(request_of(place % kPrompts), place);
+    for (size_t place = 0; place < in_flight; ++place) send(request_of(kPrompts + place), place);
   }
   // Lets a request take the place of another.
   void send(GenerateRequest request, size_t place) {
@@ -113,7 +115,7 @@ void BM_Decision(benchmark::State& state) {
   const double count = cluster->seconds("count");
   size_t at = 0;
   for (auto _ : state) {
-    cluster->send(requests[at * 131 % kPrompts], at % cluster->running.size());
+    cluster->send(requests[at * 131 % kPrompts], cluster->running.size() - 1);
     ++at;
   }
   state.counters["decision_us"] = (cluster->seconds("sum") - sum) / (cluster->seconds("count") - count) * 1e6;
