@@ -273,6 +273,7 @@ def test_a_worker_with_another_block_size_is_refused_with_both_and_taken_in_when
     place.worker("second", "--announce-host", "127.0.0.1", "--page-size", "32")
     place.frontend_says(r"a worker is left out .*block size is 32, that of the other workers of 'mock' 16")
     place.wait_until(lambda: sorted(place.states().values()) == ["ready", "refused"])
+    place.frontend_says("model served")
     assert place.ask().status_code == 200
     first.send_signal(signal.SIGTERM)
     assert first.wait(20) == 0
@@ -290,4 +291,5 @@ def test_another_model_under_the_same_name_is_refused_with_both_digests(place, t
     place.worker("first", "--announce-host", "127.0.0.1")
     place.worker("second", "--announce-host", "127.0.0.1", model_file=other)
     place.frontend_says(r"a worker is left out .*another model under the name 'mock': digest [0-9a-f]{16}, the others' [0-9a-f]{16}")
+    place.frontend_says("model served")
     assert place.ask().status_code == 200
