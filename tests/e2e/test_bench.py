@@ -1,5 +1,7 @@
 """dynamo bench against simulated workers: every kind of workload, what it reports, and what it refuses."""
 import json
+import os
+import pathlib
 import signal
 import subprocess
 import time
@@ -13,10 +15,25 @@ def url(cluster):
     address = cluster("hub", "hub", "--port", "0")[1](r"hub ready address=(\S+)")
     cluster("mocker", "mocker", "--hub", address, "--model-path", MODEL_FILE, "--served-model-name", "mock", "--num-workers", "2",
             "--speedup-ratio", "50")[1]("(worker ready)")
-    _, says = cluster("frontend", "frontend", "--hub", address, "--http-host", "127.0.0.1", "--http-port", "0", "--router-mode", "kv")
-    found = says(r"serving url=(\S+)")
+    process, says = cluster("frontend", "frontend", "--hub", address, "--http-host", "127.0.0.1", "--http-port", "0", "--router-mode", "kv")
+    found = Url(says(r"serving url=(\S+)"))
+    found.frontend = process.pid
     says("(model served)")
     return found
+
+
+class Url(str):
+    """A frontend's, with its process id."""
+
+
+def sockets_of(pid):
+    count = 0
+    for one in pathlib.Path(f"/proc/{pid}/fd").iterdir():
+        try:
+            count += os.readlink(one).startswith("socket:")
+        except FileNotFoundError:
+            pass
+    return count
 
 
 def bench(url, *flags, check=True):
@@ -104,3 +121,15 @@ def test_an_interrupt_ends_the_run_and_reports_what_there_is(url):
     report = json.loads(process.communicate(timeout=20)[0])
     assert process.returncode == 0
     assert report["is_interrupted"] and 0 < report["complete"] < 100000 and report["failed"] == 0
+
+
+def test_requests_need_no_sockets_of_their_own_towards_workers(url):
+    before = sockets_of(url.frontend)
+    process = subprocess.Popen([DYNAMO, "bench", "--url", url, "--conversations", "400", "--concurrency", "32", "--input-tokens", "64",
+                                "--output-tokens", "16", "--json"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    most = before
+    while process.poll() is None:
+        most = max(most, sockets_of(url.frontend))
+    report = json.loads(process.stdout.read())
+    assert report["complete"] == 400 and report["client"]["connections"] == 32
+    assert before < most <= before + 32  # one for each client, none for their requests
