@@ -2,6 +2,7 @@
 #include <cstdio>
 
 #include "apps/command.h"
+#include "apps/planes.h"
 #include "base/metrics.h"
 #include "engine/metrics.h"
 #include "http/metrics.h"
@@ -29,7 +30,8 @@ void print_metrics() {
   const std::vector<std::pair<const char*, std::vector<const MetricSpec*>>> modules = {{"openai", openai::kAllMetrics},
                                                                                        {"router", router::kAllMetrics},
                                                                                        {"engine", engine::kAllMetrics},
-                                                                                       {"http", http::kAllMetrics}};
+                                                                                       {"http", http::kAllMetrics},
+                                                                                       {"planes", kPlaneMetrics}};
   for (const auto& [module, specs] : modules) {
     std::printf("## %s\n\n| metric | kind | meaning |\n|---|---|---|\n", module);
     for (const MetricSpec* spec : specs) {

@@ -47,6 +47,7 @@ Status run_frontend(Flags flags) {
   };
   auto planes = open_planes(flags.planes);
   if (!planes.is_ok()) return give_up(planes.status());
+  show_planes(*planes, &metrics);
   frontend::FrontendOptions options;
   options.name_space = flags.planes.name_space;
   options.version = DYNAMO_VERSION;

@@ -104,6 +104,7 @@ Status run_mocker(MockerFlags flags) {
   TRY(const Common common, prepare(flags));
   Metrics metrics;
   TRY(Planes planes, open_planes(flags.planes));
+  show_planes(planes, &metrics);
   IoThreads io(1);
   worker::NodeOptions options;
   options.name_space = flags.planes.name_space;

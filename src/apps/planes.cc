@@ -87,6 +87,16 @@ void declare_plane_flags(CLI::App* command, PlaneFlags* flags) {
       ->check(CLI::Range(1, 86400));
 }
 
+void show_planes(const Planes& planes, Metrics* metrics) {
+  metrics->before_expose([registry = planes.registry, bus = planes.bus.get(),
+                          &discovery = metrics->gauge(kDiscoveryConnected), &events = metrics->gauge(kEventsConnected),
+                          &dropped = metrics->gauge(kEventsDropped)] {
+    discovery.Set(registry->is_connected() ? 1 : 0);
+    events.Set(bus->is_connected() ? 1 : 0);
+    dropped.Set(static_cast<double>(bus->dropped()));
+  });
+}
+
 Result<Planes> open_planes(const PlaneFlags& flags) {
   const Time until = Clock::steady().now() + std::chrono::seconds(flags.startup_timeout);
   const bool has_cluster = !flags.etcd_endpoints.empty() || !flags.nats_server.empty();

@@ -3,8 +3,10 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "apps/flags.h"
+#include "base/metrics.h"
 #include "base/status.h"
 #include "discovery/registry.h"
 #include "events/event_bus.h"
@@ -32,6 +34,17 @@ struct Planes {
 
 // Connects. Errors: kInvalid (contradicting flags, wrong scheme, credentials), kUnavailable (nobody answers: the address and remedy).
 Result<Planes> open_planes(const PlaneFlags& flags);
+
+inline const MetricSpec kDiscoveryConnected{MetricSpec::Kind::kGauge, "dynamo_discovery_connected",
+                                            "Whether discovery (hub or etcd) answered when last asked: 0 or 1."};
+inline const MetricSpec kEventsConnected{MetricSpec::Kind::kGauge, "dynamo_events_connected",
+                                         "Whether the event bus (hub or NATS) is connected: 0 or 1."};
+inline const MetricSpec kEventsDropped{MetricSpec::Kind::kGauge, "dynamo_events_dropped_messages",
+                                       "Messages of the event bus known to be lost in this process so far."};
+inline const std::vector<const MetricSpec*> kPlaneMetrics = {&kDiscoveryConnected, &kEventsConnected, &kEventsDropped};
+
+// Keeps these up to date whenever `metrics` are read. Requires: the planes stay where they are for as long as that happens.
+void show_planes(const Planes& planes, Metrics* metrics);
 
 // The address of this machine on the way to `host_and_port`. Errors: kUnavailable.
 Result<std::string> local_address_towards(const std::string& host_and_port);

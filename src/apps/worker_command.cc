@@ -106,6 +106,7 @@ Status run_worker(WorkerFlags flags) {
   const StopSignals signals;  // before any thread starts
   Metrics metrics;
   TRY(Planes planes, open_planes(flags.planes));
+  show_planes(planes, &metrics);
   IoThreads io(flags.io_threads);
   worker::NodeOptions options;
   options.name_space = flags.planes.name_space;

@@ -27,6 +27,9 @@ def test_models_come_and_go_with_their_workers(cluster):
     assert complete(url, "Org/first").status_code == 200
     assert complete(url, "second").status_code == 200
     assert httpx.get(f"{url}/v1/models/Org/first").json()["id"] == "Org/first"
+    metrics = httpx.get(f"{url}/metrics").text
+    for line in ("dynamo_discovery_connected 1", "dynamo_events_connected 1", "dynamo_events_dropped_messages 0"):
+        assert line in metrics
     first.send_signal(signal.SIGTERM)
     assert first.wait(20) == 0
     until = time.monotonic() + 30
