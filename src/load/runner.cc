@@ -225,7 +225,8 @@ class Runner {
     const Conversation& conversation = workload_[index];
     std::vector<Piece> pieces = conversation.opening;
     json::array messages;
-    if (!pieces.empty()) messages.push_back(json::object{{"role", "system"}, {"content", text_of(pieces)}});
+    const bool is_chat = options_.endpoint == Endpoint::kChat;
+    if (is_chat && !pieces.empty()) messages.push_back(json::object{{"role", "system"}, {"content", text_of(pieces)}});
     for (uint32_t turn = 0; turn < conversation.turns.size() && !is_stopping(); ++turn) {
       const Turn& next = conversation.turns[turn];
       if (turn > 0 && options_.think_time.count() > 0) {
@@ -240,7 +241,7 @@ class Runner {
       Sample sample;
       sample.turn = turn;
       pieces.insert(pieces.end(), next.prompt.begin(), next.prompt.end());
-      if (options_.endpoint == Endpoint::kChat) {
+      if (is_chat) {
         messages.push_back(
             json::object{{"role", "user"}, {"content", next.text.empty() ? text_of(next.prompt) : next.text}});
       }
@@ -257,7 +258,7 @@ class Runner {
       }
       if (has_failed) co_return;  // the next turn would lack this one's answer
       pieces.push_back(next.answer());
-      messages.push_back(json::object{{"role", "assistant"}, {"content", answer}});
+      if (is_chat) messages.push_back(json::object{{"role", "assistant"}, {"content", answer}});
     }
   }
 
