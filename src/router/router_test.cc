@@ -90,6 +90,17 @@ class RouterTest : public testing::Test {
     request.sampling.temperature = 0;
     return request;
   }
+  // Sends a request and keeps its answer unread in `held`.
+  void hold(boost::asio::io_context* io, GenerateRequest one, std::unique_ptr<Generation>* held) {
+    boost::asio::co_spawn(
+        *io,
+        [](Router* router, GenerateRequest sent, std::unique_ptr<Generation>* out) -> Task<void> {
+          auto generation = co_await router->generate(std::move(sent));
+          *out = std::move(generation).value();
+        }(router_.get(), std::move(one), held),
+        [](std::exception_ptr) {});
+    io->poll();
+  }
   struct Said {
     Status status;
     std::vector<TokenId> tokens;
@@ -368,15 +379,7 @@ TEST_F(RouterTest, BusyWorkersMakeRequestsWaitByPriorityAndABoundedLineRefuses) 
     });
     io.poll();
   };
-  boost::asio::co_spawn(
-      io,
-      [](Router* router, std::unique_ptr<Generation>* out) -> Task<void> {
-        GenerateRequest one = request(50);
-        auto generation = co_await router->generate(std::move(one));
-        *out = std::move(generation).value();
-      }(router_.get(), &held),
-      [](std::exception_ptr) {});
-  io.poll();
+  hold(&io, request(50), &held);
   ASSERT_TRUE(held);
   spawn("low", 0);
   spawn("high", 5);
@@ -420,15 +423,7 @@ TEST_F(RouterTest, ARequestThatALibraryPutsOffWaitsForRoom) {
   boost::asio::io_context io(1);
   const auto work = boost::asio::make_work_guard(io);
   std::unique_ptr<Generation> held;
-  boost::asio::co_spawn(
-      io,
-      [](Router* router, std::unique_ptr<Generation>* out) -> Task<void> {
-        GenerateRequest one = request(8);
-        auto generation = co_await router->generate(std::move(one));
-        *out = std::move(generation).value();
-      }(router_.get(), &held),
-      [](std::exception_ptr) {});
-  io.poll();
+  hold(&io, request(8), &held);
   ASSERT_TRUE(held);
   std::optional<Said> second;
   boost::asio::co_spawn(io, read(router_.get(), request(8)),
