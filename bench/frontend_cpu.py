@@ -13,14 +13,13 @@ import json
 import os
 import pathlib
 import re
-import signal
 import subprocess
 import tempfile
 import time
 import urllib.request
 
-ROOT = pathlib.Path(__file__).resolve().parents[1]
-DYNAMO = ROOT / "build/release/dynamo"
+from processes import Processes
+
 MODEL = pathlib.Path(os.environ.get("DYNAMO_CACHE", pathlib.Path.home() / ".cache/dynamo")) / "SmolLM2-135M-Instruct.Q4_1.gguf"
 LUA = """
 local words = {}
@@ -55,29 +54,10 @@ def cpu_seconds(pid):
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-class Process:
-    def __init__(self, log, *arguments):
-        self.log = pathlib.Path(log)
-        self.process = subprocess.Popen([DYNAMO, *map(str, arguments)], stdout=open(log, "w"), stderr=subprocess.STDOUT)
-        self.pid = self.process.pid
-
-    def wait_for(self, pattern, limit=30):
-        until = time.monotonic() + limit
-        while time.monotonic() < until:
-            if found := re.search(pattern, self.log.read_text()):
-                return found.group(1)
-            time.sleep(0.02)
-        raise SystemExit(f"{pattern} did not come:\n{self.log.read_text()}")
-
-    def stop(self):
-        self.process.send_signal(signal.SIGTERM)
-        self.process.wait(10)
-
-
 def measure(url, frontend, lua, connections, seconds):
-    before = cpu_seconds(frontend.pid)
+    before = cpu_seconds(frontend)
     output = subprocess.run(["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "30s", "-s", lua, url], capture_output=True, text=True, check=True).stdout
-    used = cpu_seconds(frontend.pid) - before
+    used = cpu_seconds(frontend) - before
     requests, errors, duration, mean, p99 = map(float, re.search(r"RESULT (\S+) (\S+) (\S+) (\S+) (\S+)", output).groups())
     print(f"{connections:4d} connections: {used / requests * 1000:6.3f} ms CPU per request, {requests / duration * 1e6:7.0f} requests/s, "
           f"latency {mean / 1000:.1f} ms mean, {p99 / 1000:.1f} ms p99, {errors:.0f} errors")
@@ -92,31 +72,25 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         lua = os.path.join(folder, "load.lua")
         pathlib.Path(lua).write_text(LUA)
-        processes = []
+        processes = Processes()
         try:
-            hub = Process(f"{folder}/hub.log", "hub", "--port", "0")
-            processes.append(hub)
-            address = hub.wait_for(r"hub ready address=(\S+)")
-            mocker = Process(f"{folder}/mocker.log", "mocker", "--hub", address, "--num-workers", 2, "--speedup-ratio", 10000,
-                             "--model-path", MODEL, "--served-model-name", "mock", "--max-sequences", 256)
-            processes.append(mocker)
-            mocker.wait_for(r"(worker ready)")
-            frontend = Process(f"{folder}/frontend.log", "frontend", "--hub", address, "--http-host", "127.0.0.1", "--http-port", 0, "--router-mode", "kv",
-                               "--http-threads", options.http_threads)
-            processes.append(frontend)
-            url = frontend.wait_for(r"serving url=(\S+)")
-            frontend.wait_for(r"(model served)")
+            address = processes.start(r"hub ready address=(\S+)", "hub", "--port", "0")
+            processes.start("(worker ready)", "mocker", "--hub", address, "--num-workers", 2, "--speedup-ratio", 10000,
+                            "--model-path", MODEL, "--served-model-name", "mock", "--max-sequences", 256)
+            url = processes.start(r"serving url=(\S+)", "frontend", "--hub", address, "--http-host", "127.0.0.1", "--http-port", 0, "--router-mode", "kv",
+                                  "--http-threads", options.http_threads)
+            frontend = processes.last_pid()
+            processes.wait_for("(model served)")
             time.sleep(0.5)
             body = {"model": "mock", "max_tokens": 64, "ignore_eos": True, "messages": [{"role": "user", "content": "hi"}]}
             request = urllib.request.Request(f"{url}/v1/chat/completions", json.dumps(body).encode(), {"content-type": "application/json"})
             urllib.request.urlopen(request).read()
             for connections in map(int, options.connections.split(",")):
                 measure(url, frontend, lua, connections, options.seconds)
-            resident = int(re.search(r"VmRSS:\s+(\d+)", open(f"/proc/{frontend.pid}/status").read()).group(1))
+            resident = int(re.search(r"VmRSS:\s+(\d+)", open(f"/proc/{frontend}/status").read()).group(1))
             print(f"resident memory of the frontend: {resident / 1024:.0f} MiB")
         finally:
-            for process in reversed(processes):
-                process.stop()
+            processes.stop()
 
 
 if __name__ == "__main__":

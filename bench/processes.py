@@ -13,15 +13,24 @@ class Processes:
         self.running = []
 
     def start(self, pattern, *arguments):
+        """Starts a command and waits for `pattern` in its log. Returns: the pattern's first group."""
         log = tempfile.NamedTemporaryFile("w+", suffix=".log")
         process = subprocess.Popen([DYNAMO, *map(str, arguments)], stdout=log, stderr=subprocess.STDOUT)
         self.running.append((process, log))
+        return self.wait_for(pattern)
+
+    def wait_for(self, pattern):
+        """Waits for `pattern` in the log of the command started last. Returns: its first group."""
+        process, log = self.running[-1]
         until = time.monotonic() + 60
         while not (found := re.search(pattern, pathlib.Path(log.name).read_text())):
             if process.poll() is not None or time.monotonic() > until:
-                raise SystemExit(f"{arguments[0]} did not start:\n{pathlib.Path(log.name).read_text()}")
+                raise SystemExit(f"{pattern} did not come:\n{pathlib.Path(log.name).read_text()}")
             time.sleep(0.02)
         return found.group(1)
+
+    def last_pid(self):
+        return self.running[-1][0].pid
 
     def stop_last(self):
         process, log = self.running.pop()
