@@ -135,15 +135,16 @@ def cluster(tmp_path):
 
     def start(name, *arguments):
         log = tmp_path / f"{name}.log"
-        process = subprocess.Popen([DYNAMO, *map(str, arguments)], stdout=open(log, "w"), stderr=subprocess.STDOUT)
+        with open(log, "w") as output:
+            process = subprocess.Popen([DYNAMO, *map(str, arguments)], stdout=output, stderr=subprocess.STDOUT)
         running.append(process)
 
         def wait_for(pattern, limit=60):
             until = time.monotonic() + limit
             while not (found := re.search(pattern, log.read_text())):
-                assert process.poll() is None and time.monotonic() < until, log.read_text()
+                assert process.poll() is None and time.monotonic() < until, f"{pattern!r} is not in:\n{log.read_text()}"
                 time.sleep(0.02)
-            return found.group(1)
+            return found.group(found.re.groups and 1)
 
         return process, wait_for
 

@@ -3,18 +3,16 @@
 Each bad worker is a simulated one with somebody between it and the frontend who changes what it says: the worker listens on
 127.0.0.1, and announces 127.0.0.2.
 """
-import re
 import shutil
 import signal
 import socket
 import struct
-import subprocess
 import threading
 import time
 
 import httpx
 import pytest
-from conftest import DYNAMO, MODEL_FILE
+from conftest import MODEL_FILE
 
 HELLO, REQUEST, CHUNK, END, ERROR = 1, 2, 3, 4, 5  # types of frames; docs/reference/wire.md
 GENERATE, FETCH_BLOCKS = 1, 3  # kinds of requests; src/wire/messages.proto
@@ -87,26 +85,10 @@ class Meddler:
 class Place:
     """A hub, a frontend and simulated workers."""
 
-    def __init__(self, folder):
-        self.folder = folder
-        self.running = []
+    def __init__(self, start):
+        self.start = start
         self.meddlers = []
         self.hub = self.start("hub", "hub", "--port", "0")[1](r"hub ready address=(\S+)")
-
-    def start(self, name, *arguments):
-        path = self.folder / f"{name}.log"
-        with open(path, "w") as log:
-            process = subprocess.Popen([DYNAMO, *map(str, arguments)], stdout=log, stderr=subprocess.STDOUT)
-        self.running.append(process)
-
-        def wait_for(pattern, limit=60):
-            until = time.monotonic() + limit
-            while not (found := re.search(pattern, path.read_text())):
-                assert process.poll() is None and time.monotonic() < until, f"{pattern!r} is not in:\n{path.read_text()}"
-                time.sleep(0.02)
-            return found.group(found.re.groups and 1)
-
-        return process, wait_for
 
     def frontend(self, *flags):
         _, self.frontend_says = self.start("frontend", "frontend", "--hub", self.hub, "--http-host", "127.0.0.1", "--http-port", "0", "--http-threads", "1",
@@ -146,14 +128,11 @@ class Place:
     def close(self):
         for one in self.meddlers:
             one.close()
-        for process in reversed(self.running):
-            process.kill()
-            process.wait(10)
 
 
 @pytest.fixture
-def place(tmp_path):
-    one = Place(tmp_path)
+def place(cluster):
+    one = Place(cluster)
     yield one
     one.close()
 
