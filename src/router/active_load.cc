@@ -4,78 +4,167 @@
 
 namespace dynamo::router {
 
-Result<WorkerSlot> ActiveLoad::add_worker() {
-  auto worker = active_.add_worker();
-  if (!worker.is_ok()) return worker;
-  if (worker->index >= workers_.size()) workers_.resize(worker->index + 1);
-  workers_[worker->index] = {};
-  return worker;
+void ActiveLoad::add_worker(WorkerSlot worker) {
+  if (worker.index >= workers_.size()) workers_.resize(worker.index + 1);
+  workers_[worker.index] = {};
 }
 
 void ActiveLoad::remove_worker(WorkerSlot worker) {
-  std::erase_if(requests_, [&](const auto& one) { return one.second.worker == worker; });
-  workers_[worker.index] = {};
-  active_.remove_worker(worker);
+  std::vector<Ticket> tickets;
+  for (const auto& [ticket, request] : requests_)
+    if (request.worker == worker) tickets.push_back(ticket);
+  for (const Ticket ticket : tickets) free(ticket);
 }
 
-// Returns: how many of the request's blocks another one of its worker has too. A block's hash stands for its prefix, so what two
-// chains share is their beginning, and its end is found by bisection.
-size_t ActiveLoad::shared_with_others(const Worker& worker, const Request& request) {
-  size_t shared = 0;
-  for (const Request* other : worker.requests) {
-    const size_t both = std::min(other->chain.size(), request.chain.size());
-    if (other == &request || both <= shared || other->chain[shared] != request.chain[shared]) continue;
-    size_t differs = both;  // the first place that is known to, or the end
-    for (++shared; shared < differs;) {
-      const size_t middle = shared + (differs - shared) / 2;
-      if (other->chain[middle] == request.chain[middle]) {
-        shared = middle + 1;
-      } else {
-        differs = middle;
-      }
+// Returns: how many blocks both begin with. The first is known to be the same.
+size_t ActiveLoad::common(const Edge& edge, std::span<const kv::BlockHash> rest) {
+  size_t same = 1;
+  size_t differs = std::min(edge.blocks.size(), rest.size());
+  while (same < differs) {
+    const size_t middle = same + (differs - same) / 2;
+    if (edge.blocks[middle] == rest[middle]) {
+      same = middle + 1;
+    } else {
+      differs = middle;
     }
   }
-  return shared;
+  return same;
 }
 
-ActiveLoad::Ticket ActiveLoad::add(WorkerSlot worker, uint64_t prefill_tokens, std::vector<kv::BlockHash> chain) {
-  Worker& on = workers_[worker.index];
-  Request& request =
-      requests_.emplace(++last_ticket_, Request{worker, prefill_tokens, 0, std::move(chain)}).first->second;
-  const size_t shared = shared_with_others(on, request);
-  active_.store(worker, std::span(request.chain).subspan(shared));
-  on.requests.push_back(&request);
-  on.load.requests += 1;
-  on.load.prefill_tokens += prefill_tokens;
-  on.load.blocks += request.chain.size() - shared;
+ActiveLoad::Edge* ActiveLoad::find(kv::BlockHash first) const {
+  const auto found = edges_.find(first.bits);
+  return found == edges_.end() ? nullptr : found->second.get();
+}
+
+void ActiveLoad::adopt(Edge* parent, Edge* child) {
+  child->parent = parent;
+  if (parent == nullptr) return;
+  child->place = parent->children.size();
+  parent->children.push_back(child);
+}
+
+void ActiveLoad::disown(Edge* child) {
+  if (child->parent == nullptr) return;
+  auto& siblings = child->parent->children;
+  siblings[child->place] = siblings.back();
+  siblings[child->place]->place = child->place;
+  siblings.pop_back();
+}
+
+ActiveLoad::Edge* ActiveLoad::new_edge(std::span<const kv::BlockHash> blocks, Edge* parent) {
+  auto edge = std::make_unique<Edge>();
+  edge->blocks.assign(blocks.begin(), blocks.end());
+  adopt(parent, edge.get());
+  return (edges_[blocks.front().bits] = std::move(edge)).get();
+}
+
+// The blocks before `at` become an edge of their own above this one, which keeps the requests that end with it.
+void ActiveLoad::split(Edge* edge, size_t at) {
+  auto lower = std::move(edges_[edge->blocks.front().bits]);
+  Edge* const parent = edge->parent;
+  disown(edge);
+  Edge* const upper = new_edge(std::span(edge->blocks).first(at), parent);
+  upper->holders = edge->holders;
+  edge->blocks.erase(edge->blocks.begin(), edge->blocks.begin() + static_cast<ptrdiff_t>(at));
+  adopt(upper, edge);
+  edges_[edge->blocks.front().bits] = std::move(lower);
+}
+
+// Undoes a split when nobody parts or ends here any more.
+void ActiveLoad::merge_into_child(Edge* edge) {
+  Edge* const child = edge->children.front();
+  const auto upper = std::move(edges_[edge->blocks.front().bits]);
+  auto lower = std::move(edges_[child->blocks.front().bits]);
+  edges_.erase(child->blocks.front().bits);
+  child->blocks.insert(child->blocks.begin(), edge->blocks.begin(), edge->blocks.end());
+  disown(edge);
+  adopt(edge->parent, child);
+  edges_[child->blocks.front().bits] = std::move(lower);
+}
+
+ActiveLoad::Ticket ActiveLoad::add(WorkerSlot worker, uint64_t prefill_tokens, std::span<const kv::BlockHash> chain) {
+  WorkerLoad& load = workers_[worker.index];
+  Edge* last = nullptr;
+  while (!chain.empty()) {
+    Edge* edge = find(chain.front());
+    if (edge == nullptr) {
+      edge = new_edge(chain, last);
+    } else if (const size_t same = common(*edge, chain); same < edge->blocks.size()) {
+      const kv::BlockHash first = chain.front();
+      split(edge, same);
+      edge = find(first);
+    }
+    const auto holder = std::ranges::lower_bound(edge->holders, worker.index, {}, &Holder::worker);
+    if (holder != edge->holders.end() && holder->worker == worker.index) {
+      ++holder->requests;
+    } else {
+      edge->holders.insert(holder, Holder{worker.index, 1});
+      load.blocks += edge->blocks.size();
+    }
+    chain = chain.subspan(edge->blocks.size());
+    last = edge;
+  }
+  load.requests += 1;
+  load.prefill_tokens += prefill_tokens;
+  requests_[++last_ticket_] = {worker, prefill_tokens, 0, last};
   return last_ticket_;
+}
+
+void ActiveLoad::match(std::span<const kv::BlockHash> chain, std::vector<uint32_t>* by_slot) const {
+  by_slot->assign(workers_.size(), 0);
+  uint32_t depth = 0;
+  while (depth < chain.size()) {
+    const Edge* edge = find(chain[depth]);
+    if (edge == nullptr) return;
+    const size_t same = common(*edge, chain.subspan(depth));
+    depth += static_cast<uint32_t>(same);
+    for (const Holder& holder : edge->holders) (*by_slot)[holder.worker] = depth;
+    if (same < edge->blocks.size()) return;
+  }
 }
 
 void ActiveLoad::prefill_done(Ticket ticket) {
   const auto found = requests_.find(ticket);
   if (found == requests_.end()) return;
-  workers_[found->second.worker.index].load.prefill_tokens -= found->second.prefill_tokens;
+  workers_[found->second.worker.index].prefill_tokens -= found->second.prefill_tokens;
   found->second.prefill_tokens = 0;
 }
 
 void ActiveLoad::grow(Ticket ticket, uint64_t blocks) {
   const auto found = requests_.find(ticket);
   if (found == requests_.end()) return;
-  workers_[found->second.worker.index].load.blocks += blocks;
+  workers_[found->second.worker.index].blocks += blocks;
   found->second.grown += blocks;
+}
+
+// A request of the worker leads through the edge no more.
+void ActiveLoad::leave(Edge* edge, WorkerSlot worker) {
+  const auto holder = std::ranges::lower_bound(edge->holders, worker.index, {}, &Holder::worker);
+  if (--holder->requests == 0) {
+    workers_[worker.index].blocks -= edge->blocks.size();
+    edge->holders.erase(holder);
+  }
+  if (edge->holders.empty()) {
+    disown(edge);
+    edges_.erase(edge->blocks.front().bits);
+  } else if (edge->children.size() == 1 && edge->children.front()->holders == edge->holders) {
+    merge_into_child(edge);
+  }
 }
 
 void ActiveLoad::free(Ticket ticket) {
   const auto found = requests_.find(ticket);
   if (found == requests_.end()) return;
   const Request& request = found->second;
-  Worker& on = workers_[request.worker.index];
-  const size_t shared = shared_with_others(on, request);
-  active_.remove(request.worker, std::span(request.chain).subspan(shared));
-  std::erase(on.requests, &request);
-  on.load.requests -= 1;
-  on.load.prefill_tokens -= request.prefill_tokens;
-  on.load.blocks -= request.chain.size() - shared + request.grown;
+  for (Edge* edge = request.last; edge != nullptr;) {
+    Edge* const parent = edge->parent;
+    leave(edge, request.worker);
+    edge = parent;
+  }
+  WorkerLoad& load = workers_[request.worker.index];
+  load.requests -= 1;
+  load.prefill_tokens -= request.prefill_tokens;
+  load.blocks -= request.grown;
   requests_.erase(found);
 }
 

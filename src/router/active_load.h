@@ -1,10 +1,14 @@
 // What each worker is working on, as far as routers know: exact for what is in flight.
 //
 // A request counts its uncached prompt tokens until its first token, and the distinct blocks of its prompt plus what its answer has
-// grown until it ends. Blocks that two requests of a worker share count once.  Threads: one at a time.
+// grown until it ends. Blocks that two requests of a worker share count once.
+// The prompts in flight are kept as a radix tree (Zheng et al. 2023 (SGLang), 3) whose edges hold as many blocks as nobody parts
+// within. A block's hash stands for its whole prefix, so an edge is found by its first block and compared by bisection: a prompt
+// costs the edges on its way, not its blocks.  Threads: one at a time.
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <unordered_map>
 #include <vector>
@@ -24,37 +28,54 @@ class ActiveLoad {
  public:
   using Ticket = uint64_t;  // one request in flight; never 0
 
-  // Errors: kExhausted (as many workers as PrefixIndex takes).
-  Result<WorkerSlot> add_worker();
+  void add_worker(WorkerSlot worker);
   // Forgets the worker's requests too; their tickets mean nothing from then on.
   void remove_worker(WorkerSlot worker);
 
-  Ticket add(WorkerSlot worker, uint64_t prefill_tokens, std::vector<kv::BlockHash> chain);
+  // Requires: the worker was added.  Cost: the blocks that no request in flight has are copied.
+  Ticket add(WorkerSlot worker, uint64_t prefill_tokens, std::span<const kv::BlockHash> chain);
   // Unknown tickets are ignored by all three.
   void prefill_done(Ticket ticket);
   void grow(Ticket ticket, uint64_t blocks);
   void free(Ticket ticket);
 
-  const WorkerLoad& of(WorkerSlot worker) const { return workers_[worker.index].load; }
-  // For each worker that works on the chain's beginning: how many of its blocks.
-  void match(std::span<const kv::BlockHash> chain, std::vector<MatchedWorker>* out) { active_.match(chain, out); }
+  const WorkerLoad& of(WorkerSlot worker) const { return workers_[worker.index]; }
+  // Sets `by_slot` to how many of the chain's leading blocks each worker works on; as long as the highest slot needs.
+  void match(std::span<const kv::BlockHash> chain, std::vector<uint32_t>* by_slot) const;
   size_t in_flight() const { return requests_.size(); }
+  size_t edges() const { return edges_.size(); }
 
  private:
+  struct Holder {
+    uint32_t worker;
+    uint32_t requests;
+    bool operator==(const Holder&) const = default;
+  };
+  struct Edge {
+    std::vector<kv::BlockHash> blocks;  // not empty
+    Edge* parent = nullptr;
+    std::vector<Edge*> children;
+    size_t place = 0;             // among the parent's children
+    std::vector<Holder> holders;  // whose requests lead through here, by worker
+  };
   struct Request {
     WorkerSlot worker;
     uint64_t prefill_tokens = 0;
     uint64_t grown = 0;
-    std::vector<kv::BlockHash> chain;
+    Edge* last = nullptr;  // the prompt ends with it; nullptr: no blocks
   };
-  struct Worker {
-    WorkerLoad load;
-    std::vector<const Request*> requests;
-  };
-  static size_t shared_with_others(const Worker& worker, const Request& request);
 
-  PrefixIndex active_{PrefixIndex::Options{.max_bytes = size_t{1} << 30}};  // grows with what is in flight
-  std::vector<Worker> workers_;                                             // by slot of active_
+  static size_t common(const Edge& edge, std::span<const kv::BlockHash> rest);
+  Edge* find(kv::BlockHash first) const;
+  Edge* new_edge(std::span<const kv::BlockHash> blocks, Edge* parent);
+  void split(Edge* edge, size_t at);
+  void merge_into_child(Edge* edge);
+  void leave(Edge* edge, WorkerSlot worker);
+  static void adopt(Edge* parent, Edge* child);
+  static void disown(Edge* child);
+
+  std::vector<WorkerLoad> workers_;                            // by slot
+  std::unordered_map<uint64_t, std::unique_ptr<Edge>> edges_;  // by the first block
   std::unordered_map<Ticket, Request> requests_;
   Ticket last_ticket_ = 0;
 };

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <map>
 #include <random>
 #include <set>
 
@@ -16,7 +17,8 @@ std::vector<kv::BlockHash> chain(uint64_t first, size_t size) {
 
 TEST(ActiveLoad, BlocksThatRequestsShareCountOnce) {
   ActiveLoad load;
-  const WorkerSlot worker = *load.add_worker();
+  const WorkerSlot worker{0};
+  load.add_worker(worker);
   const auto a = load.add(worker, 100, chain(1, 10));
   auto longer = chain(1, 12);
   const auto b = load.add(worker, 30, longer);
@@ -36,60 +38,106 @@ TEST(ActiveLoad, BlocksThatRequestsShareCountOnce) {
 
 TEST(ActiveLoad, AWorkerThatLeavesTakesItsRequestsAlong) {
   ActiveLoad load;
-  const WorkerSlot worker = *load.add_worker();
+  const WorkerSlot worker{0};
+  load.add_worker(worker);
   const auto ticket = load.add(worker, 5, chain(1, 3));
   load.remove_worker(worker);
   load.grow(ticket, 4);
   load.free(ticket);
   EXPECT_EQ(load.in_flight(), 0U);
-  EXPECT_EQ(load.of(*load.add_worker()).blocks, 0U);
+  load.add_worker(worker);
+  EXPECT_EQ(load.of(worker).blocks + load.of(worker).requests, 0U);
+  EXPECT_EQ(load.edges(), 0U);
+}
+
+// What the load must say, counted from scratch.
+struct Model {
+  struct Request {
+    WorkerSlot worker;
+    uint64_t prefill = 0;
+    uint64_t grown = 0;
+    std::vector<kv::BlockHash> chain;
+  };
+  std::map<ActiveLoad::Ticket, Request> requests;
+
+  WorkerLoad of(WorkerSlot worker) const {
+    WorkerLoad load;
+    std::set<uint64_t> distinct;
+    for (const auto& [ticket, one] : requests) {
+      if (one.worker != worker) continue;
+      ++load.requests;
+      load.prefill_tokens += one.prefill;
+      load.blocks += one.grown;
+      for (const auto& block : one.chain) distinct.insert(block.bits);
+    }
+    load.blocks += distinct.size();
+    return load;
+  }
+  uint32_t matched(WorkerSlot worker, const std::vector<kv::BlockHash>& prompt) const {
+    size_t most = 0;
+    for (const auto& [ticket, one] : requests) {
+      if (one.worker != worker) continue;
+      size_t same = 0;
+      while (same < std::min(prompt.size(), one.chain.size()) && prompt[same] == one.chain[same]) ++same;
+      most = std::max(most, same);
+    }
+    return static_cast<uint32_t>(most);
+  }
+};
+
+// A prompt that parts from others at any block: the hash of a block is that of all choices up to it.
+std::vector<kv::BlockHash> branching_chain(std::mt19937* random) {
+  std::vector<kv::BlockHash> blocks;
+  uint64_t prefix = 1;
+  for (size_t left = (*random)() % 12; left > 0; --left) {
+    prefix = prefix * 0x9e3779b97f4a7c15 + ((*random)() % 4 == 0);
+    blocks.push_back({prefix});
+  }
+  return blocks;
 }
 
 TEST(ActiveLoad, EqualsACountFromScratchUnderAnyOrder) {
   std::mt19937 random(3);
   ActiveLoad load;
-  struct Mine {
-    WorkerSlot worker;
-    uint64_t prefill;
-    uint64_t grown;
-    std::vector<kv::BlockHash> chain;
-  };
-  std::map<ActiveLoad::Ticket, Mine> mine;
-  std::vector<WorkerSlot> workers;
-  for (int i = 0; i < 3; ++i) workers.push_back(*load.add_worker());
-  for (int step = 0; step < 20000; ++step) {
-    const uint32_t what = random() % 10;
-    if (what < 4 || mine.empty()) {
-      Mine one{workers[random() % 3], random() % 100, 0, chain(random() % 5, random() % 8)};
-      mine.emplace(load.add(one.worker, one.prefill, one.chain), one);
-    } else {
-      auto at = std::next(mine.begin(), random() % mine.size());
-      if (what < 6) {
+  Model model;
+  const std::vector<WorkerSlot> workers{{0}, {1}, {2}};
+  for (const WorkerSlot worker : workers) load.add_worker(worker);
+  std::vector<uint32_t> matched;
+  for (int step = 0; step < 40000; ++step) {
+    const uint32_t what = random() % 100;
+    const size_t wanted = step / 4000 % 2 == 0 ? 40 : 4;  // fills and empties
+    if (what == 0) {
+      const WorkerSlot worker = workers[random() % workers.size()];
+      load.remove_worker(worker);
+      load.add_worker(worker);
+      std::erase_if(model.requests, [&](const auto& one) { return one.second.worker == worker; });
+    } else if (what < 50 ? model.requests.size() < wanted : model.requests.empty()) {
+      const Model::Request one{workers[random() % workers.size()], random() % 100, 0, branching_chain(&random)};
+      model.requests.emplace(load.add(one.worker, one.prefill, one.chain), one);
+    } else if (!model.requests.empty()) {
+      const auto at = std::next(model.requests.begin(), static_cast<ptrdiff_t>(random() % model.requests.size()));
+      if (what < 60) {
         load.prefill_done(at->first);
         at->second.prefill = 0;
-      } else if (what < 7) {
+      } else if (what < 70) {
         load.grow(at->first, 2);
         at->second.grown += 2;
       } else {
         load.free(at->first);
-        mine.erase(at);
+        model.requests.erase(at);
       }
     }
-    if (step % 50 != 0) continue;
+    ASSERT_EQ(load.in_flight(), model.requests.size());
+    ASSERT_LE(load.edges(), 2 * model.requests.size());  // as a radix tree has it: no edge is left in pieces
+    if (step % 20 != 0) continue;
+    const auto prompt = branching_chain(&random);
+    load.match(prompt, &matched);
     for (const WorkerSlot worker : workers) {
-      WorkerLoad expected;
-      std::set<uint64_t> distinct;
-      for (const auto& [ticket, one] : mine) {
-        if (one.worker != worker) continue;
-        ++expected.requests;
-        expected.prefill_tokens += one.prefill;
-        expected.blocks += one.grown;
-        for (const auto& block : one.chain) distinct.insert(block.bits);
-      }
-      expected.blocks += distinct.size();
+      const WorkerLoad expected = model.of(worker);
       ASSERT_EQ(load.of(worker).requests, expected.requests);
       ASSERT_EQ(load.of(worker).prefill_tokens, expected.prefill_tokens);
       ASSERT_EQ(load.of(worker).blocks, expected.blocks);
+      ASSERT_EQ(matched[worker.index], model.matched(worker, prompt));
     }
   }
 }

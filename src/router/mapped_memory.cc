@@ -16,15 +16,19 @@ std::byte* map_pages(size_t bytes) {
   return address == MAP_FAILED ? nullptr : static_cast<std::byte*>(address);
 }
 
+// A wish: without it the memory works, more slowly.
+void ask_for_huge_pages(std::byte* start, size_t bytes) {
+  ::madvise(start, bytes, MADV_HUGEPAGE);
+}
+
 // Maps more than needed and gives back what lies before and after the aligned part.
-std::byte* map_huge_pages(size_t bytes) {
+std::byte* map_aligned(size_t bytes) {
   std::byte* const start = map_pages(bytes + kHugePageBytes);
   if (start == nullptr) return nullptr;
   const size_t before = -reinterpret_cast<uintptr_t>(start) & (kHugePageBytes - 1);
   if (before > 0) CHECK(::munmap(start, before) == 0);
   const size_t after = kHugePageBytes - before;
   if (after > 0) CHECK(::munmap(start + before + bytes, after) == 0);
-  ::madvise(start + before, bytes, MADV_HUGEPAGE);  // a wish: without it the table works, more slowly
   return start + before;
 }
 
@@ -32,14 +36,18 @@ std::byte* map_huge_pages(size_t bytes) {
 
 MappedMemory MappedMemory::map(size_t bytes) {
   CHECK(bytes > 0 && bytes % kPageBytes == 0);
-  std::byte* const data = bytes >= kHugePageBytes ? map_huge_pages(bytes) : map_pages(bytes);
-  return data == nullptr ? MappedMemory() : MappedMemory(data, bytes);
+  std::byte* const data = bytes >= kHugePageBytes ? map_aligned(bytes) : map_pages(bytes);
+  if (data == nullptr) return {};
+  if (bytes >= kHugePageBytes) ask_for_huge_pages(data, bytes);
+  return {data, bytes};
 }
 
 MappedMemory MappedMemory::reserve(size_t bytes) {
   CHECK(bytes > 0 && bytes % kPageBytes == 0);
-  std::byte* const data = map_pages(bytes);
-  return data == nullptr ? MappedMemory() : MappedMemory(data, bytes);
+  std::byte* const data = map_aligned(bytes);
+  if (data == nullptr) return {};
+  if (bytes > kHugePageBytes) ask_for_huge_pages(data + kHugePageBytes, bytes - kHugePageBytes);
+  return {data, bytes};
 }
 
 MappedMemory::MappedMemory(MappedMemory&& other) noexcept

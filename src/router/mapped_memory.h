@@ -15,7 +15,7 @@ class MappedMemory {
   MappedMemory() = default;
   // Returns: `bytes` zero bytes, or an empty object when the kernel has none.  Requires: a multiple of kPageBytes, not 0.
   static MappedMemory map(size_t bytes);
-  // Address space only: a page costs memory once it is written to. Small pages.
+  // Address space only: a page costs memory once it is written to. The first 2 MiB are small pages, the rest huge ones.
   static MappedMemory reserve(size_t bytes);
 
   MappedMemory(MappedMemory&& other) noexcept;

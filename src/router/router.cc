@@ -1,6 +1,7 @@
 #include "router/router.h"
 
 #include <algorithm>
+#include <array>
 #include <map>
 #include <random>
 #include <unordered_map>
@@ -63,9 +64,9 @@ struct FeedMetrics {
 };
 
 struct Worker {
+  WorkerSlot slot;         // in the index and in the active load
+  bool has_blocks = true;  // as far as its feed must tell; here, next to what every decision reads
   RoutedWorker routed;
-  WorkerSlot slot;               // in the index
-  WorkerSlot active_slot;        // in the active load
   std::unique_ptr<KvFeed> feed;  // null: no events
   FeedMetrics feed_metrics;
   Time heartbeat_at{};
@@ -271,12 +272,10 @@ Status Router::State::add_worker(RoutedWorker routed) {
     CHECK(!workers_.contains(instance));
     const auto slot = index_.add_worker();
     if (!slot.is_ok()) return slot.status();
-    const auto active_slot = load_.add_worker();
-    CHECK_OK(active_slot);  // as many as the index has
+    load_.add_worker(*slot);
     auto worker = std::make_shared<Worker>();
     worker->slot = *slot;
-    worker->active_slot = *active_slot;
-    index_slots_ = std::max<size_t>({index_slots_, slot->index + 1, active_slot->index + 1});
+    index_slots_ = std::max<size_t>(index_slots_, slot->index + 1);
     worker->labels = {{"model", name_}, {"worker", routed.name}};
     worker->active = &metrics_->gauge(kActive, worker->labels);
     worker->active_blocks = &metrics_->gauge(kActiveBlocks, worker->labels);
@@ -295,6 +294,7 @@ Status Router::State::add_worker(RoutedWorker routed) {
     if (routed.has_events && options_.uses_events) {
       worker->feed = std::make_unique<KvFeed>(&index_, worker->slot);
       must_fetch = worker->feed->start();
+      worker->has_blocks = worker->feed->has_blocks();
     }
     worker->routed = std::move(routed);
     update_gauges(*worker);
@@ -315,7 +315,7 @@ void Router::State::remove_worker(uint64_t instance) {
   const Worker& worker = *found->second;
   guessed_.remove_worker(worker.slot);
   index_.remove_worker(worker.slot);
-  load_.remove_worker(worker.active_slot);
+  load_.remove_worker(worker.slot);
   for (auto* gauge :
        {worker.active, worker.active_blocks, worker.pending_tokens, worker.index_blocks, worker.index_state})
     gauge->Set(0);
@@ -324,6 +324,7 @@ void Router::State::remove_worker(uint64_t instance) {
 }
 
 void Router::State::update_feed(Worker* worker) {
+  worker->has_blocks = worker->feed->has_blocks();
   worker->feed_metrics.tell(worker->feed->counts());
   worker->index_blocks->Set(static_cast<double>(index_.blocks(worker->slot)));
   distinct_blocks_.Set(static_cast<double>(index_.distinct_blocks()));
@@ -416,7 +417,7 @@ void Router::State::on_router_notice(std::string_view message) {
       const Worker* worker = find(notice.instance());
       if (worker == nullptr) return;  // of another model, most likely
       if (const auto old = foreign_.find(key); old != foreign_.end()) load_.free(old->second.ticket);
-      const ActiveLoad::Ticket ticket = load_.add(worker->active_slot, notice.prefill_tokens(), {});
+      const ActiveLoad::Ticket ticket = load_.add(worker->slot, notice.prefill_tokens(), {});
       load_.grow(ticket, notice.decode_blocks());
       foreign_[key] = {ticket, now};
       break;
@@ -450,7 +451,7 @@ void Router::State::set(RouterSettings settings) {
 
 bool Router::State::is_busy(const Worker& worker) const {
   if (!settings_.busy_threshold || worker.routed.total_blocks == 0) return false;
-  uint64_t used = load_.of(worker.active_slot).blocks;
+  uint64_t used = load_.of(worker.slot).blocks;
   if (worker.heartbeat_at + kHeartbeatLife > clock_->now()) used = std::max<uint64_t>(used, worker.used_blocks);
   return static_cast<double>(used) > *settings_.busy_threshold * worker.routed.total_blocks;
 }
@@ -458,7 +459,7 @@ bool Router::State::is_busy(const Worker& worker) const {
 // Why a worker may not get requests now, busyness aside; empty if it may.
 std::string Router::State::why_not(const Worker& worker) const {
   if (worker.routed.is_reachable && !worker.routed.is_reachable()) return "not connected";
-  if (worker.feed && !worker.feed->has_blocks()) return "its blocks are not known yet";
+  if (!worker.has_blocks) return "its blocks are not known yet";
   return {};
 }
 
@@ -474,8 +475,7 @@ void Router::State::find_candidates(const GenerateRequest& request, const std::v
   const double block_tokens = options_.block_tokens;
   index_.match(chain, &matched_);
   scatter(matched_, index_slots_, &held_);
-  load_.match(chain, &matched_);
-  scatter(matched_, index_slots_, &in_use_);
+  load_.match(chain, &in_use_);
   candidates_.clear();
   for (const auto& worker : by_name_) {
     const uint64_t instance = worker->routed.instance;
@@ -490,13 +490,13 @@ void Router::State::find_candidates(const GenerateRequest& request, const std::v
       decision->left_out.push_back(worker->routed.name + ": " + why);
       continue;
     }
-    const WorkerLoad& load = load_.of(worker->active_slot);
+    const WorkerLoad& load = load_.of(worker->slot);
     Candidate& one = candidates_.emplace_back();
     one.name = worker->routed.name;
     one.instance = instance;
     one.active_requests = load.requests;
     one.overlap_blocks = held_[worker->slot.index];
-    const uint32_t shared = in_use_[worker->active_slot.index];
+    const uint32_t shared = in_use_[worker->slot.index];
     const double uncached = static_cast<double>(request.prompt.size()) - one.overlap_blocks * block_tokens;
     one.prefill_blocks = (static_cast<double>(load.prefill_tokens) + std::max(uncached, 0.0)) / block_tokens;
     one.decode_blocks = static_cast<double>(load.blocks + chain.size() - shared);
@@ -505,20 +505,31 @@ void Router::State::find_candidates(const GenerateRequest& request, const std::v
   decision->overlap_weight = weight;
 }
 
-// Of many candidates those with the lowest costs: the rest would fill the log and nobody would read them.
+// Of many candidates those with the lowest costs: the rest would fill the log and nobody would read them. Which ones is told by
+// counting costs in bins; sorting a thousand would take longer than choosing among them.
 void Router::State::remember_candidates(Decision* decision) const {
-  std::vector<const Candidate*> best;
-  for (const Candidate& one : candidates_) best.push_back(&one);
-  if (best.size() > kRememberedCandidates) {
-    std::ranges::nth_element(best, best.begin() + kRememberedCandidates, {}, &Candidate::cost);
-    best.resize(kRememberedCandidates);
-    std::ranges::sort(best);
+  constexpr size_t kBins = 256;
+  std::array<uint32_t, kBins> in_bin{};
+  double least = 0;
+  double scale = 0;  // bins per unit of cost
+  size_t last_bin = 0;
+  size_t room = kRememberedCandidates;  // in the last bin
+  const auto bin_of = [&](const Candidate& one) { return static_cast<size_t>((one.cost - least) * scale); };
+  if (candidates_.size() > kRememberedCandidates) {
+    const auto [low, high] = std::ranges::minmax(candidates_, {}, &Candidate::cost);
+    least = low.cost;
+    if (high.cost > least) scale = (kBins - 1) / (high.cost - least);
+    for (const Candidate& one : candidates_) ++in_bin[bin_of(one)];
+    for (; in_bin[last_bin] < room; ++last_bin) room -= in_bin[last_bin];
   }
   decision->candidates = candidates_.size();
-  decision->considered.reserve(best.size());
-  for (const Candidate* one : best) {
-    decision->considered.push_back({std::string(one->name), one->overlap_blocks, one->prefill_blocks,
-                                    one->decode_blocks, one->cost, one->active_requests});
+  decision->considered.reserve(std::min(candidates_.size(), kRememberedCandidates));
+  for (const Candidate& one : candidates_) {
+    const size_t bin = bin_of(one);
+    if (bin > last_bin || (bin == last_bin && room == 0)) continue;
+    if (bin == last_bin) --room;
+    decision->considered.push_back({std::string(one.name), one.overlap_blocks, one.prefill_blocks, one.decode_blocks,
+                                    one.cost, one.active_requests});
   }
 }
 
@@ -578,7 +589,7 @@ Router::State::Tried Router::State::try_book(const GenerateRequest& request, con
     const uint64_t prefill_tokens = request.prompt.size() - std::min<uint64_t>(cached, request.prompt.size());
     tried.instance = chosen.instance;
     tried.prefill_tokens = prefill_tokens;
-    const ActiveLoad::Ticket ticket = load_.add(worker->active_slot, prefill_tokens, chain);
+    const ActiveLoad::Ticket ticket = load_.add(worker->slot, prefill_tokens, chain);
     if (!options_.uses_events) guessed_.sent(worker->slot, chain, clock_->now());
     update_gauges(*worker);
     tried.booking = std::make_unique<Booking>(shared_from_this(), worker, ticket, request.id,
@@ -672,7 +683,7 @@ void Router::State::count_decision(Worker* worker, std::string_view reason) {
 }
 
 void Router::State::update_gauges(const Worker& worker) {
-  const WorkerLoad& load = load_.of(worker.active_slot);
+  const WorkerLoad& load = load_.of(worker.slot);
   worker.active->Set(static_cast<double>(load.requests));
   worker.active_blocks->Set(static_cast<double>(load.blocks));
   worker.pending_tokens->Set(static_cast<double>(load.prefill_tokens));
@@ -703,7 +714,7 @@ std::vector<WorkerView> Router::State::view() const {
   MutexLock lock(mutex_);
   std::vector<WorkerView> all;
   for (const auto& worker : by_name_) {
-    const WorkerLoad& load = load_.of(worker->active_slot);
+    const WorkerLoad& load = load_.of(worker->slot);
     WorkerView one;
     one.instance = worker->routed.instance;
     one.name = worker->routed.name;

@@ -445,6 +445,30 @@ TEST_F(RouterTest, ALibrarysUnusableChoiceIsCountedAndTheModesPolicyDecides) {
   EXPECT_EQ(metrics_.counter(kPolicyFaults, {{"model", "m"}}).Value(), 3);
 }
 
+TEST_F(RouterTest, OfManyCandidatesTheCheapestAreRemembered) {
+  start(Mode::kKv);
+  constexpr uint64_t kWorkers = 100;
+  boost::asio::io_context io(1);
+  const auto guard = boost::asio::make_work_guard(io);
+  std::vector<std::unique_ptr<Generation>> held(kWorkers);
+  for (uint64_t instance = kWorkers; instance >= 1; --instance) {
+    add(instance);
+    GenerateRequest one = request(static_cast<uint32_t>(instance * kBlock));
+    one.routing.instance = instance;
+    hold(&io, std::move(one), &held[instance - 1]);
+  }
+  ask(request(kBlock));
+  const auto decision = router_->explain(1, "").at(0).as_object();
+  EXPECT_EQ(decision.at("candidates_total").to_number<size_t>(), 100U);
+  EXPECT_EQ(decision.at("chosen").as_string(), "worker-1");
+  std::vector<std::string> remembered;
+  for (const auto& one : decision.at("candidates").as_array())
+    remembered.emplace_back(one.as_object().at("worker").as_string());
+  std::vector<std::string> cheapest;
+  for (int i = 1; i <= 64; ++i) cheapest.push_back(fmt::format("worker-{}", i));
+  EXPECT_EQ(remembered, cheapest);
+}
+
 TEST_F(RouterTest, AnotherRoutersRequestsCountUntilTheyEndOrAreOld) {
   start(Mode::kKv);
   add(1);

@@ -27,7 +27,8 @@ WorkerSets::WorkerSets(size_t max_bytes) : max_bytes_(max_bytes), memory_(Mapped
 
 size_t WorkerSets::bytes() const {
   const size_t used = size_t{end_} * sizeof(uint64_t);
-  return (used + kPageBytes - 1) / kPageBytes * kPageBytes + buckets_.size();
+  const size_t page = used <= kHugePageBytes ? kPageBytes : kHugePageBytes;  // as MappedMemory::reserve() has them
+  return std::min((used + page - 1) / page * page, memory_.size()) + buckets_.size();
 }
 
 WorkerSets::Change WorkerSets::add(WorkerSet* set, uint32_t worker) {
