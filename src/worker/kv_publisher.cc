@@ -1,6 +1,7 @@
 #include "worker/kv_publisher.h"
 
 #include <boost/asio/post.hpp>
+#include <boost/unordered/unordered_flat_set.hpp>
 
 #include "wire/messages.pb.h"
 
@@ -36,7 +37,7 @@ struct KvPublisher::State : std::enable_shared_from_this<KvPublisher::State> {
   std::string subject;
   uint64_t instance;
   mutable Mutex mutex;
-  std::unordered_set<uint64_t> held GUARDED_BY(mutex);
+  boost::unordered_flat_set<uint64_t> held GUARDED_BY(mutex);  // flat: a snapshot reads all of it under the lock
   Summary summary GUARDED_BY(mutex);
   std::vector<kv::KvEvent> pending GUARDED_BY(mutex);  // the last of them is event summary.last_event
   bool is_posted GUARDED_BY(mutex) = false;
