@@ -54,13 +54,42 @@ def cpu_seconds(pid):
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def measure(url, frontend, lua, connections, seconds):
+def write_load(folder):
+    """Writes wrk's script. Returns: its path."""
+    path = os.path.join(folder, "load.lua")
+    pathlib.Path(path).write_text(LUA)
+    return path
+
+
+def warm_up(url):
+    body = {"model": "mock", "max_tokens": 64, "ignore_eos": True, "messages": [{"role": "user", "content": "hi"}]}
+    request = urllib.request.Request(f"{url}/v1/chat/completions", json.dumps(body).encode(), {"content-type": "application/json"})
+    urllib.request.urlopen(request).read()
+
+
+def measure(url, frontend, load, connections, seconds):
     before = cpu_seconds(frontend)
-    output = subprocess.run(["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "30s", "-s", lua, url], capture_output=True, text=True, check=True).stdout
+    output = subprocess.run(["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "30s", "-s", load, url], capture_output=True, text=True, check=True).stdout
     used = cpu_seconds(frontend) - before
     requests, errors, duration, mean, p99 = map(float, re.search(r"RESULT (\S+) (\S+) (\S+) (\S+) (\S+)", output).groups())
     print(f"{connections:4d} connections: {used / requests * 1000:6.3f} ms CPU per request, {requests / duration * 1e6:7.0f} requests/s, "
-          f"latency {mean / 1000:.1f} ms mean, {p99 / 1000:.1f} ms p99, {errors:.0f} errors")
+          f"latency {mean / 1000:.1f} ms mean, {p99 / 1000:.1f} ms p99, {errors:.0f} errors", flush=True)
+
+
+def resident_mib(pid):
+    return int(re.search(r"VmRSS:\s+(\d+)", open(f"/proc/{pid}/status").read()).group(1)) / 1024
+
+
+def start(processes, model_path, http_threads):
+    """Starts a hub, two mock workers and a frontend. Returns: the frontend's address and pid."""
+    address = processes.start(r"hub ready address=(\S+)", "hub", "--port", "0")
+    processes.start("(worker ready)", "mocker", "--hub", address, "--num-workers", 2, "--speedup-ratio", 10000,
+                    "--model-path", model_path, "--served-model-name", "mock", "--max-sequences", 256)
+    url = processes.start(r"serving url=(\S+)", "frontend", "--hub", address, "--http-host", "127.0.0.1", "--http-port", 0, "--router-mode", "kv",
+                          "--http-threads", http_threads)
+    processes.wait_for("(model served)")
+    time.sleep(0.5)
+    return url, processes.last_pid()
 
 
 def main():
@@ -70,25 +99,14 @@ def main():
     parser.add_argument("--http-threads", type=int, default=1)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        lua = os.path.join(folder, "load.lua")
-        pathlib.Path(lua).write_text(LUA)
+        load = write_load(folder)
         processes = Processes()
         try:
-            address = processes.start(r"hub ready address=(\S+)", "hub", "--port", "0")
-            processes.start("(worker ready)", "mocker", "--hub", address, "--num-workers", 2, "--speedup-ratio", 10000,
-                            "--model-path", MODEL, "--served-model-name", "mock", "--max-sequences", 256)
-            url = processes.start(r"serving url=(\S+)", "frontend", "--hub", address, "--http-host", "127.0.0.1", "--http-port", 0, "--router-mode", "kv",
-                                  "--http-threads", options.http_threads)
-            frontend = processes.last_pid()
-            processes.wait_for("(model served)")
-            time.sleep(0.5)
-            body = {"model": "mock", "max_tokens": 64, "ignore_eos": True, "messages": [{"role": "user", "content": "hi"}]}
-            request = urllib.request.Request(f"{url}/v1/chat/completions", json.dumps(body).encode(), {"content-type": "application/json"})
-            urllib.request.urlopen(request).read()
+            url, frontend = start(processes, MODEL, options.http_threads)
+            warm_up(url)
             for connections in map(int, options.connections.split(",")):
-                measure(url, frontend, lua, connections, options.seconds)
-            resident = int(re.search(r"VmRSS:\s+(\d+)", open(f"/proc/{frontend}/status").read()).group(1))
-            print(f"resident memory of the frontend: {resident / 1024:.0f} MiB")
+                measure(url, frontend, load, connections, options.seconds)
+            print(f"resident memory of the frontend: {resident_mib(frontend):.0f} MiB")
         finally:
             processes.stop()
 

@@ -13,9 +13,13 @@ class Processes:
         self.running = []
 
     def start(self, pattern, *arguments):
-        """Starts a command and waits for `pattern` in its log. Returns: the pattern's first group."""
+        """Starts a command of dynamo and waits for `pattern` in its log. Returns: the pattern's first group."""
+        return self.start_other(pattern, [DYNAMO, *arguments])
+
+    def start_other(self, pattern, command, environment=None):
+        """Starts another program; the rest as start()."""
         log = tempfile.NamedTemporaryFile("w+", suffix=".log")
-        process = subprocess.Popen([DYNAMO, *map(str, arguments)], stdout=log, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(list(map(str, command)), stdout=log, stderr=subprocess.STDOUT, env=environment)
         self.running.append((process, log))
         return self.wait_for(pattern)
 
@@ -25,12 +29,15 @@ class Processes:
         until = time.monotonic() + 60
         while not (found := re.search(pattern, pathlib.Path(log.name).read_text())):
             if process.poll() is not None or time.monotonic() > until:
-                raise SystemExit(f"{pattern} did not come:\n{pathlib.Path(log.name).read_text()}")
+                raise SystemExit(f"{pattern} did not come:\n{self.last_log()}")
             time.sleep(0.02)
         return found.group(1)
 
     def last_pid(self):
         return self.running[-1][0].pid
+
+    def last_log(self):
+        return pathlib.Path(self.running[-1][1].name).read_text()
 
     def stop_last(self):
         process, log = self.running.pop()

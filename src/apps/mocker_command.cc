@@ -59,7 +59,8 @@ struct Common {
 Result<Common> prepare(const MockerFlags& flags) {
   Common common;
   TRY(common.simulation.profile, read_profile(flags.profile));
-  TRY(worker::ModelFiles files, worker::open_model_files(flags.engine.model_path, flags.engine.served_model_name));
+  TRY(worker::ModelFiles files,
+      worker::open_model_files(flags.engine.model_path, flags.engine.served_model_name, model::Weights::kIfThere));
   common.model = files.card.name;
   TRY(common.bundle, worker::bundle_of(files, flags.engine.worker.block_tokens));
   const uint32_t wanted =

@@ -171,16 +171,20 @@ Status merge(const HfTokenizerConfig& tokenizer, ModelConfig* config) {
 
 }  // namespace
 
-Result<std::unique_ptr<ModelSource>> open_hf_folder(const std::string& path) {
+Result<std::unique_ptr<ModelSource>> open_hf_folder(const std::string& path, Weights weights) {
   TRY(const std::string folder, find_model_folder(path));
   TRY(ModelConfig config, read_config(folder));
   TRY(HfTokenizerConfig tokenizer_config, read_tokenizer_config(folder));
   const Status merged = merge(tokenizer_config, &config);
   if (!merged.is_ok()) return merged.with(folder + "/tokenizer_config.json");
   if (config.name.empty()) config.name = name_of(folder);
-  TRY(SafetensorsShards shards, SafetensorsShards::open(folder));
+  SafetensorsShards shards;
+  const bool has_weights = weights == Weights::kNeeded || SafetensorsShards::are_in(folder);
+  if (has_weights) {
+    TRY(shards, SafetensorsShards::open(folder));
+  }
   auto model = std::make_unique<HfFolder>(folder, std::move(config), std::move(tokenizer_config), std::move(shards));
-  const Status checked = model->check_weights();
+  const Status checked = has_weights ? model->check_weights() : Status();
   if (!checked.is_ok()) return checked.with(folder);
   return std::unique_ptr<ModelSource>(std::move(model));
 }

@@ -13,6 +13,6 @@ namespace dynamo::model {
 // Reads the small files, maps the shards and checks every weight that the decoder needs. A folder of the Hugging Face
 // cache ("models--org--name") stands for the snapshot that its refs/main names, or for its only one.
 // Errors: those of open_model(), with the path.
-Result<std::unique_ptr<ModelSource>> open_hf_folder(const std::string& folder);
+Result<std::unique_ptr<ModelSource>> open_hf_folder(const std::string& folder, Weights weights);
 
 }  // namespace dynamo::model

@@ -99,6 +99,23 @@ TEST_F(HfFolderTest, TheTokenizerOfBothFormatsIsTheSame) {
   EXPECT_EQ(from_folder->added[1].id, from_gguf->added[1].id);
 }
 
+TEST_F(HfFolderTest, AFolderWithoutWeightsOpensWhereNoneAreNeeded) {
+  write();
+  ASSERT_TRUE(std::filesystem::remove(path() + "/model.safetensors"));
+  EXPECT_THAT(failure(), HasSubstr("has neither model.safetensors nor model.safetensors.index.json"));
+  const auto model = open_model(path(), Weights::kIfThere);
+  ASSERT_TRUE(model.is_ok()) << model.status().to_string();
+  EXPECT_TRUE((*model)->tokenizer().is_ok());
+  EXPECT_TRUE((*model)->stored().types.empty());
+  EXPECT_EQ((*model)->weight(WeightRole::kDown, 0).status().code(), Code::kNotFound);
+}
+
+TEST_F(HfFolderTest, WeightsThatAreThereAreCheckedThoughNoneAreNeeded) {
+  write();
+  replace("model.safetensors", "spoilt");
+  EXPECT_FALSE(open_model(path(), Weights::kIfThere).is_ok());
+}
+
 TEST_F(HfFolderTest, ABosThatOnlyTheTokenizerConfigAsksForIsPutInFront) {
   write();
   replace("tokenizer_config.json", R"({"add_bos_token":true,"bos_token":"<|endoftext|>"})");

@@ -49,8 +49,13 @@ class ModelSource {
   virtual const StoredModel& stored() const = 0;
 };
 
+enum class Weights {
+  kNeeded,
+  kIfThere  // a folder without any opens too: for simulations, which need the shape and the text side only
+};
+
 // Opens a .gguf file or a folder with config.json. Errors: kNotFound (path, and what was expected there), kCorrupt and
 // kUnsupported (say what in which file). Never allocates more than the files' own size allows.
-Result<std::unique_ptr<ModelSource>> open_model(const std::string& path);
+Result<std::unique_ptr<ModelSource>> open_model(const std::string& path, Weights weights = Weights::kNeeded);
 
 }  // namespace dynamo::model

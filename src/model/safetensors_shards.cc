@@ -11,6 +11,9 @@
 namespace dynamo::model {
 namespace {
 
+constexpr const char* kSingle = "/model.safetensors";
+constexpr const char* kIndex = "/model.safetensors.index.json";
+
 namespace json = boost::json;
 
 constexpr size_t kMostShards = 1000;
@@ -45,11 +48,16 @@ Result<ShardMap> read_shard_index(std::string_view text) {
   return shards;
 }
 
+bool SafetensorsShards::are_in(const std::string& folder) {
+  std::error_code ignored;
+  return std::filesystem::exists(folder + kSingle, ignored) || std::filesystem::exists(folder + kIndex, ignored);
+}
+
 Result<SafetensorsShards> SafetensorsShards::open(const std::string& folder) {
   SafetensorsShards shards;
   std::error_code ignored;
-  const std::string single = folder + "/model.safetensors";
-  const std::string index = folder + "/model.safetensors.index.json";
+  const std::string single = folder + kSingle;
+  const std::string index = folder + kIndex;
   if (std::filesystem::exists(single, ignored)) {
     TRY_STATUS(shards.add_shard(single, &shards.tensors_));
   } else if (std::filesystem::exists(index, ignored)) {

@@ -21,6 +21,8 @@ Result<ShardMap> read_shard_index(std::string_view json);
 
 class SafetensorsShards {
  public:
+  // Whether open() would find a file to begin with.
+  static bool are_in(const std::string& folder);
   // model.safetensors, or else the files that model.safetensors.index.json names, which must lie in the same folder.
   // Errors: kNotFound (neither; a shard missing), kCorrupt, kUnsupported; with file and tensor.
   static Result<SafetensorsShards> open(const std::string& folder);

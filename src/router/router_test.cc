@@ -449,7 +449,7 @@ TEST_F(RouterTest, OfManyCandidatesTheCheapestAreRemembered) {
   start(Mode::kKv);
   constexpr uint64_t kWorkers = 100;
   boost::asio::io_context io(1);
-  const auto guard = boost::asio::make_work_guard(io);
+  const auto work = boost::asio::make_work_guard(io);
   std::vector<std::unique_ptr<Generation>> held(kWorkers);
   for (uint64_t instance = kWorkers; instance >= 1; --instance) {
     add(instance);

@@ -23,9 +23,9 @@ Result<std::string> main_dtype(const model::ModelSource& source) {
   return std::string(kernels::dtype_name(down.dtype));
 }
 
-Result<ModelFiles> open(const std::string& path, std::string served_name) {
+Result<ModelFiles> open(const std::string& path, std::string served_name, model::Weights weights) {
   ModelFiles files;
-  TRY(files.source, model::open_model(path));
+  TRY(files.source, model::open_model(path, weights));
   TRY(text::TokenizerSpec spec, files.source->tokenizer());
   TRY(std::unique_ptr<text::Tokenizer> tokenizer, text::Tokenizer::create(std::move(spec)));
   files.tokenizer = std::move(tokenizer);
@@ -37,7 +37,9 @@ Result<ModelFiles> open(const std::string& path, std::string served_name) {
   ModelCard& card = files.card;
   card.name = served_name.empty() ? name_of(path) : std::move(served_name);
   card.architecture = model::architecture_name(config.architecture);
-  TRY(card.dtype, main_dtype(*files.source));
+  if (!files.source->stored().types.empty()) {
+    TRY(card.dtype, main_dtype(*files.source));
+  }
   card.context_length = config.context_length;
   card.vocab_size = config.vocab_size;
   card.eos_token_ids = config.eos_token_ids;
@@ -52,8 +54,8 @@ Result<ModelFiles> open(const std::string& path, std::string served_name) {
 
 }  // namespace
 
-Result<ModelFiles> open_model_files(const std::string& path, std::string served_name) {
-  auto files = open(path, std::move(served_name));
+Result<ModelFiles> open_model_files(const std::string& path, std::string served_name, model::Weights weights) {
+  auto files = open(path, std::move(served_name), weights);
   if (!files.is_ok()) return files.status().with("model " + path);
   return files;
 }

@@ -21,8 +21,10 @@ struct ModelFiles {
 };
 
 // Opens the model at `path` under the name that clients will ask for; an empty name becomes the file's or folder's.
+// Without weights the card's dtype is empty.
 // Errors: those of model::open_model, text::Tokenizer::create and text::ChatTemplate::compile, with the path.
-Result<ModelFiles> open_model_files(const std::string& path, std::string served_name);
+Result<ModelFiles> open_model_files(const std::string& path, std::string served_name,
+                                    model::Weights weights = model::Weights::kNeeded);
 
 // What frontends need of the model, as bytes that travel (model_bundle/model_bundle.h). Requires: files.source is open.
 Result<std::string> bundle_of(const ModelFiles& files, uint32_t block_tokens);
