@@ -9,10 +9,17 @@ namespace dynamo {
 using Time = std::chrono::steady_clock::time_point;
 using Duration = std::chrono::steady_clock::duration;
 
+class Timer;  // base/timer.h
+
 class Clock {
  public:
   virtual ~Clock() = default;
   virtual Time now() const = 0;
+
+  // For Timer only: it will wait until `due`. Returns: when by the steady clock; a clock that is not the steady one says never, and
+  // calls Timer::wake() when the time has come, unless disarmed before.
+  virtual Time arm(Timer* timer, Time due) const = 0;
+  virtual void disarm(Timer* timer) const = 0;
 
   // The machine's steady clock; lives as long as the program.
   static const Clock& steady();

@@ -86,6 +86,7 @@ class Router final : public Generator {
   size_t in_flight() const;
 
  private:
+  friend class RoutedGeneration;
   class State;
   std::shared_ptr<State> state_;
 };

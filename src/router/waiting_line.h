@@ -8,18 +8,17 @@
 
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/post.hpp>
-#include <boost/asio/steady_timer.hpp>
 
-#include "base/clock.h"
+#include "base/timer.h"
 
 namespace dynamo::router {
 
 class WaitingLine {
  public:
   struct Ticket {
-    Ticket(const boost::asio::any_io_executor& executor, int32_t its_priority)
-        : timer(executor), priority(its_priority) {}
-    boost::asio::steady_timer timer;
+    Ticket(const Clock* clock, const boost::asio::any_io_executor& executor, int32_t its_priority)
+        : timer(clock, executor), priority(its_priority) {}
+    Timer timer;
     int32_t priority;
     uint64_t number = 0;  // kept when it has to wait again
     bool is_called = false;
@@ -42,7 +41,7 @@ class WaitingLine {
     const std::shared_ptr<Ticket> first = *line_.begin();
     line_.erase(line_.begin());
     first->is_called = true;
-    boost::asio::post(first->timer.get_executor(), [first] { first->timer.cancel(); });
+    boost::asio::post(first->timer.executor(), [first] { first->timer.wake(); });
   }
 
  private:

@@ -1,0 +1,97 @@
+#include "router/routed_generation.h"
+
+#include <fmt/format.h>
+#include <boost/asio/experimental/awaitable_operators.hpp>
+#include <boost/asio/this_coro.hpp>
+
+#include "base/log.h"
+
+namespace dynamo::router {
+namespace {
+
+namespace asio = boost::asio;
+
+// A worker's own failing, as opposed to one of the request: another worker may do better.
+bool is_of_worker(const Status& failure) {
+  return failure.code() == Code::kUnavailable || failure.code() == Code::kExhausted ||
+         failure.code() == Code::kInternal || failure.code() == Code::kCorrupt;
+}
+
+}  // namespace
+
+Task<Status> RoutedGeneration::dispatch(Status why) {
+  for (;;) {
+    auto booking = co_await state_->book(&request_, passed_over_, attempt_);
+    if (!booking.is_ok()) {
+      // That nobody is left says less than what the last worker said.
+      co_return !why.is_ok() && booking.status().code() == Code::kUnavailable ? why : booking.status();
+    }
+    booking_ = std::move(booking).value();
+    const std::string& name = booking_->worker().routed.name;
+    if (!last_worker_.empty())
+      LOG(debug, fmt::format("Worker {} unhealthy, rerouting -> {}", last_worker_, name), {"request_id", request_.id});
+    last_worker_ = name;
+    GenerateRequest copy = request_;
+    auto started = co_await booking_->generator()->generate(std::move(copy));
+    if (started.is_ok()) {
+      inner_ = std::move(started).value();
+      co_return Status();
+    }
+    why = started.status();
+    if (!give_up_worker(why)) co_return why;
+  }
+}
+
+Task<Result<TokenChunk>> RoutedGeneration::next() {
+  for (;;) {
+    auto chunk = co_await next_of_worker();
+    if (chunk.is_ok()) {
+      take(&*chunk);
+      co_return chunk;
+    }
+    if (!give_up_worker(chunk.status())) co_return chunk.status();
+    const Status status = co_await dispatch(chunk.status());
+    if (!status.is_ok()) co_return status;
+  }
+}
+
+Task<Result<TokenChunk>> RoutedGeneration::next_of_worker() {
+  if (has_answered_) co_return co_await inner_->next();
+  using asio::experimental::awaitable_operators::operator||;
+  Timer limit(state_->clock(), co_await asio::this_coro::executor);
+  auto either = co_await (inner_->next() || limit.wait(state_->clock()->now() + state_->first_token_timeout()));
+  if (either.index() == 0) co_return std::move(std::get<0>(either));
+  co_return unavailable(fmt::format("{} accepted the request and did not answer", last_worker_));
+}
+
+void RoutedGeneration::take(TokenChunk* chunk) {
+  has_answered_ = true;
+  if (chunk->worker.empty() && !has_told_worker_) chunk->worker = last_worker_;
+  has_told_worker_ = true;
+  if (!cached_tokens_) cached_tokens_ = chunk->cached_tokens;
+  chunk->cached_tokens = *cached_tokens_;  // of the first worker: the others' is of its prompt and its own answer
+  if (!chunk->tokens.empty() && booking_) booking_->drawn(chunk->tokens.size());
+  request_.prompt.insert(request_.prompt.end(), chunk->tokens.begin(), chunk->tokens.end());
+  request_.drawn_before += static_cast<uint32_t>(chunk->tokens.size());
+  if (chunk->finish) booking_.reset();
+}
+
+// Ends the attempt. Returns: whether another worker may be tried.
+bool RoutedGeneration::give_up_worker(const Status& failure) {
+  const Worker& worker = booking_->worker();
+  const bool may_go_on = is_of_worker(failure) && attempt_ < state_->migration_limit() &&
+                         state_->clock()->now() < request_.deadline && !request_.routing.instance;
+  if (is_of_worker(failure)) (has_answered_ ? worker.migrations : worker.refusals)->Increment();
+  if (may_go_on) {
+    LOG(info, "a worker failed a request", {"worker", worker.routed.name}, {"request_id", request_.id},
+        {"tokens_so_far", request_.drawn_before}, {"why", failure.to_string()});
+  }
+  passed_over_.push_back(worker.routed.instance);
+  inner_.reset();
+  booking_.reset();
+  has_answered_ = false;
+  ++attempt_;
+  return may_go_on;
+}
+
+}  // namespace dynamo::router

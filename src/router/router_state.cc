@@ -1,0 +1,533 @@
+#include "router/router_state.h"
+
+#include <algorithm>
+#include <array>
+
+#include <fmt/format.h>
+#include <boost/asio/this_coro.hpp>
+
+#include "base/log.h"
+#include "router/policies/library.h"
+
+namespace dynamo::router {
+namespace {
+
+namespace asio = boost::asio;
+
+constexpr Duration kHeartbeatLife = std::chrono::seconds(5);  // an older one says nothing of how busy a worker is
+constexpr size_t kRememberedCandidates = 64;                  // of a decision
+constexpr Duration kForeignLife = std::chrono::minutes(10);   // another router's request that never ended
+
+// How workers are listed: "worker-2" before "worker-10".
+std::pair<size_t, std::string_view> order_of(const Worker& worker) {
+  return {worker.routed.name.size(), worker.routed.name};
+}
+
+// The library's policy, or without one the mode's.
+std::unique_ptr<Policy> policy_of(const RouterOptions& options, Metrics* metrics, const std::string& model,
+                                  uint64_t seed) {
+  auto builtin = make_policy(options.mode, seed);
+  if (!options.library) return builtin;
+  CHECK(options.mode != Mode::kDirect);  // it does not choose where the library cannot
+  return options.library->make_policy(options.block_tokens, std::move(builtin),
+                                      &metrics->counter(kPolicyFaults, {{"model", model}}));
+}
+
+}  // namespace
+
+Router::State::State(RouterOptions options, RouterHooks hooks, Metrics* metrics, std::string name, const Clock* clock)
+    : options_(std::move(options)),
+      hooks_(std::move(hooks)),
+      metrics_(metrics),
+      name_(std::move(name)),
+      clock_(clock),
+      random_(options_.seed),
+      policy_(policy_of(options_, metrics, name_, random_.draw())),
+      index_(PrefixIndex::Options{.max_bytes = options_.index_bytes}),
+      guessed_(&index_, options_.guess_lifetime),
+      decisions_(options_.remembered_decisions),
+      settings_(options_.settings),
+      ignored_(metrics->counter(kIgnored, {{"model", name_}})),
+      waiting_gauge_(metrics->gauge(kWaiting, {{"model", name_}})),
+      distinct_blocks_(metrics->gauge(kIndexDistinct, {{"model", name_}})),
+      index_bytes_(metrics->gauge(kIndexBytes, {{"model", name_}})),
+      evicted_blocks_(metrics->gauge(kIndexEvicted, {{"model", name_}})),
+      decision_seconds_(metrics->histogram(kDecisionSeconds, {{"model", name_}})) {}
+
+// ---- workers and what they hold ----
+
+Status Router::State::add_worker(RoutedWorker routed) {
+  CHECK(routed.instance != 0 && routed.generator);
+  const uint64_t instance = routed.instance;
+  bool must_fetch = false;
+  {
+    MutexLock lock(mutex_);
+    CHECK(!workers_.contains(instance));
+    const auto slot = index_.add_worker();
+    if (!slot.is_ok()) return slot.status();
+    load_.add_worker(*slot);
+    auto worker = std::make_shared<Worker>();
+    worker->slot = *slot;
+    index_slots_ = std::max<size_t>(index_slots_, slot->index + 1);
+    worker->labels = {{"model", name_}, {"worker", routed.name}};
+    worker->active = &metrics_->gauge(kActive, worker->labels);
+    worker->active_blocks = &metrics_->gauge(kActiveBlocks, worker->labels);
+    worker->pending_tokens = &metrics_->gauge(kPendingTokens, worker->labels);
+    worker->index_blocks = &metrics_->gauge(kIndexBlocks, worker->labels);
+    worker->index_state = &metrics_->gauge(kIndexState, worker->labels);
+    worker->refusals = &metrics_->counter(kRefusals, worker->labels);
+    worker->migrations = &metrics_->counter(kMigrations, worker->labels);
+    worker->prompt_blocks = &metrics_->counter(kPromptBlocks, worker->labels);
+    worker->overlap_blocks = &metrics_->counter(kOverlapBlocks, worker->labels);
+    worker->feed_metrics = {.events = &metrics_->counter(kEvents, worker->labels),
+                            .gaps = &metrics_->counter(kGaps, worker->labels),
+                            .mismatches = &metrics_->counter(kMismatches, worker->labels),
+                            .snapshots = &metrics_->counter(kSnapshots, worker->labels),
+                            .told = {}};
+    if (routed.has_events && options_.uses_events) {
+      worker->feed = std::make_unique<KvFeed>(&index_, worker->slot);
+      must_fetch = worker->feed->start();
+      worker->has_blocks = worker->feed->has_blocks();
+    }
+    worker->routed = std::move(routed);
+    update_gauges(*worker);
+    by_name_.insert(
+        std::ranges::upper_bound(by_name_, order_of(*worker), {}, [](const auto& one) { return order_of(*one); }),
+        worker);
+    workers_.emplace(instance, std::move(worker));
+    line_.call_next();
+  }
+  if (must_fetch && hooks_.fetch_snapshot) hooks_.fetch_snapshot(instance);
+  return {};
+}
+
+void Router::State::remove_worker(uint64_t instance) {
+  MutexLock lock(mutex_);
+  const auto found = workers_.find(instance);
+  if (found == workers_.end()) return;
+  const Worker& worker = *found->second;
+  guessed_.remove_worker(worker.slot);
+  index_.remove_worker(worker.slot);
+  load_.remove_worker(worker.slot);
+  for (auto* gauge :
+       {worker.active, worker.active_blocks, worker.pending_tokens, worker.index_blocks, worker.index_state})
+    gauge->Set(0);
+  std::erase(by_name_, found->second);
+  workers_.erase(found);
+}
+
+void Router::State::update_feed(Worker* worker) {
+  worker->has_blocks = worker->feed->has_blocks();
+  worker->feed_metrics.tell(worker->feed->counts());
+  worker->index_blocks->Set(static_cast<double>(index_.blocks(worker->slot)));
+  distinct_blocks_.Set(static_cast<double>(index_.distinct_blocks()));
+  index_bytes_.Set(static_cast<double>(index_.bytes()));
+  evicted_blocks_.Set(static_cast<double>(index_.counts().evicted));
+  worker->index_state->Set(static_cast<double>(worker->feed->state()));
+}
+
+void Router::State::on_events(std::string_view message) {
+  wire::KvEvents events;
+  if (!events.ParseFromArray(message.data(), static_cast<int>(message.size()))) return ignored_.Increment();
+  bool must_fetch = false;
+  {
+    MutexLock lock(mutex_);
+    Worker* worker = find(events.instance());
+    if (worker == nullptr || !worker->feed) return ignored_.Increment();
+    must_fetch = worker->feed->on_events(events);
+    update_feed(worker);
+  }
+  if (must_fetch && hooks_.fetch_snapshot) hooks_.fetch_snapshot(events.instance());
+}
+
+void Router::State::on_heartbeat(std::string_view message) {
+  wire::Heartbeat heartbeat;
+  if (!heartbeat.ParseFromArray(message.data(), static_cast<int>(message.size()))) return ignored_.Increment();
+  bool must_fetch = false;
+  {
+    MutexLock lock(mutex_);
+    Worker* worker = find(heartbeat.instance());
+    if (worker == nullptr) return ignored_.Increment();
+    worker->heartbeat_at = clock_->now();
+    worker->used_blocks = heartbeat.used_blocks();
+    if (worker->feed) {
+      must_fetch = worker->feed->on_heartbeat(heartbeat);
+      update_feed(worker);
+    }
+    if (!is_busy(*worker)) line_.call_next();
+  }
+  if (must_fetch && hooks_.fetch_snapshot) hooks_.fetch_snapshot(heartbeat.instance());
+}
+
+void Router::State::on_snapshot(uint64_t instance, uint64_t last_event, std::span<const kv::BlockHash> blocks) {
+  bool must_fetch = false;
+  {
+    MutexLock lock(mutex_);
+    Worker* worker = find(instance);
+    if (worker == nullptr || !worker->feed) return;
+    must_fetch = worker->feed->on_snapshot(last_event, blocks);
+    update_feed(worker);
+    line_.call_next();
+  }
+  LOG(debug, "snapshot taken over", {"instance", fmt::format("{:016x}", instance)}, {"blocks", blocks.size()});
+  if (must_fetch && hooks_.fetch_snapshot) hooks_.fetch_snapshot(instance);
+}
+
+void Router::State::on_no_snapshot(uint64_t instance, const Status& why) {
+  {
+    MutexLock lock(mutex_);
+    Worker* worker = find(instance);
+    if (worker == nullptr || !worker->feed) return;
+    worker->feed->on_no_snapshot();
+  }
+  LOG(warn, "no snapshot", {"instance", fmt::format("{:016x}", instance)}, {"why", why.to_string()});
+}
+
+// ---- other routers ----
+
+void Router::State::tell(wire::RouterNotice::Kind kind, const std::string& request, uint64_t instance,
+                         uint64_t prefill_tokens, uint64_t blocks) const {
+  if (!hooks_.tell_routers) return;
+  wire::RouterNotice notice;
+  notice.set_router(id_);
+  notice.set_request(request);
+  notice.set_instance(instance);
+  notice.set_kind(kind);
+  notice.set_prefill_tokens(static_cast<uint32_t>(prefill_tokens));
+  notice.set_decode_blocks(static_cast<uint32_t>(blocks));
+  hooks_.tell_routers(notice.SerializeAsString());
+}
+
+void Router::State::on_router_notice(std::string_view message) {
+  wire::RouterNotice notice;
+  if (!notice.ParseFromArray(message.data(), static_cast<int>(message.size()))) return ignored_.Increment();
+  if (notice.router() == id_) return;
+  MutexLock lock(mutex_);
+  const Time now = clock_->now();
+  const auto key = std::pair(notice.router(), notice.request());
+  switch (notice.kind()) {
+    case wire::RouterNotice::kAdd: {
+      const Worker* worker = find(notice.instance());
+      if (worker == nullptr) return;  // of another model, most likely
+      if (const auto old = foreign_.find(key); old != foreign_.end()) load_.free(old->second.ticket);
+      const ActiveLoad::Ticket ticket = load_.add(worker->slot, notice.prefill_tokens(), {});
+      load_.grow(ticket, notice.decode_blocks());
+      foreign_[key] = {ticket, now};
+      break;
+    }
+    case wire::RouterNotice::kPrefillDone:
+      if (const auto found = foreign_.find(key); found != foreign_.end()) load_.prefill_done(found->second.ticket);
+      break;
+    case wire::RouterNotice::kFree:
+      if (const auto found = foreign_.find(key); found != foreign_.end()) {
+        load_.free(found->second.ticket);
+        foreign_.erase(found);
+      }
+      break;
+    default:
+      ignored_.Increment();
+  }
+  std::erase_if(foreign_, [&](const auto& one) REQUIRES(mutex_) {
+    if (one.second.since + kForeignLife > now) return false;
+    load_.free(one.second.ticket);
+    return true;
+  });
+}
+
+// ---- choosing ----
+
+void Router::State::set(RouterSettings settings) {
+  MutexLock lock(mutex_);
+  settings_ = settings;
+  line_.call_next();
+}
+
+bool Router::State::is_busy(const Worker& worker) const {
+  if (!settings_.busy_threshold || worker.routed.total_blocks == 0) return false;
+  uint64_t used = load_.of(worker.slot).blocks;
+  if (worker.heartbeat_at + kHeartbeatLife > clock_->now()) used = std::max<uint64_t>(used, worker.used_blocks);
+  return static_cast<double>(used) > *settings_.busy_threshold * worker.routed.total_blocks;
+}
+
+// Why a worker may not get requests now, busyness aside; empty if it may.
+std::string Router::State::why_not(const Worker& worker) const {
+  if (worker.routed.is_reachable && !worker.routed.is_reachable()) return "not connected";
+  if (!worker.has_blocks) return "its blocks are not known yet";
+  return {};
+}
+
+// Matched blocks by slot.
+void scatter(const std::vector<MatchedWorker>& matched, size_t slots, std::vector<uint32_t>* by_slot) {
+  by_slot->assign(slots, 0);
+  for (const MatchedWorker& one : matched) (*by_slot)[one.worker.index] = one.blocks;
+}
+
+void Router::State::find_candidates(const GenerateRequest& request, const std::vector<kv::BlockHash>& chain,
+                                    const std::vector<uint64_t>& passed_over, Decision* decision, bool* is_any_busy) {
+  const double weight = request.routing.overlap_weight.value_or(settings_.overlap_weight);
+  const double block_tokens = options_.block_tokens;
+  index_.match(chain, &matched_);
+  scatter(matched_, index_slots_, &held_);
+  load_.match(chain, &in_use_);
+  candidates_.clear();
+  for (const auto& worker : by_name_) {
+    const uint64_t instance = worker->routed.instance;
+    std::string why = why_not(*worker);
+    if (why.empty() && std::ranges::find(passed_over, instance) != passed_over.end())
+      why = "failed this request before";
+    if (why.empty() && is_busy(*worker)) {
+      why = "busy";
+      *is_any_busy = true;
+    }
+    if (!why.empty()) {
+      decision->left_out.push_back(worker->routed.name + ": " + why);
+      continue;
+    }
+    const WorkerLoad& load = load_.of(worker->slot);
+    Candidate& one = candidates_.emplace_back();
+    one.name = worker->routed.name;
+    one.instance = instance;
+    one.active_requests = load.requests;
+    one.overlap_blocks = held_[worker->slot.index];
+    const uint32_t shared = in_use_[worker->slot.index];
+    const double uncached = static_cast<double>(request.prompt.size()) - one.overlap_blocks * block_tokens;
+    one.prefill_blocks = (static_cast<double>(load.prefill_tokens) + std::max(uncached, 0.0)) / block_tokens;
+    one.decode_blocks = static_cast<double>(load.blocks + chain.size() - shared);
+    one.cost = weight * one.prefill_blocks + one.decode_blocks;
+  }
+  decision->overlap_weight = weight;
+}
+
+// Of many candidates those with the lowest costs: the rest would fill the log and nobody would read them. Which ones is told by
+// counting costs in bins; sorting a thousand would take longer than choosing among them.
+void Router::State::remember_candidates(Decision* decision) const {
+  constexpr size_t kBins = 256;
+  std::array<uint32_t, kBins> in_bin{};
+  double least = 0;
+  double scale = 0;  // bins per unit of cost
+  size_t last_bin = 0;
+  size_t room = kRememberedCandidates;  // in the last bin
+  const auto bin_of = [&](const Candidate& one) { return static_cast<size_t>((one.cost - least) * scale); };
+  if (candidates_.size() > kRememberedCandidates) {
+    const auto [low, high] = std::ranges::minmax(candidates_, {}, &Candidate::cost);
+    least = low.cost;
+    if (high.cost > least) scale = (kBins - 1) / (high.cost - least);
+    for (const Candidate& one : candidates_) ++in_bin[bin_of(one)];
+    for (; in_bin[last_bin] < room; ++last_bin) room -= in_bin[last_bin];
+  }
+  decision->candidates = candidates_.size();
+  decision->considered.reserve(std::min(candidates_.size(), kRememberedCandidates));
+  for (const Candidate& one : candidates_) {
+    const size_t bin = bin_of(one);
+    if (bin > last_bin || (bin == last_bin && room == 0)) continue;
+    if (bin == last_bin) --room;
+    decision->considered.push_back({std::string(one.name), one.overlap_blocks, one.prefill_blocks, one.decode_blocks,
+                                    one.cost, one.active_requests});
+  }
+}
+
+Router::State::Tried Router::State::try_book(const GenerateRequest& request, const std::vector<kv::BlockHash>& chain,
+                                             const std::vector<uint64_t>& passed_over, uint32_t attempt) {
+  const Time started = Clock::steady().now();
+  if (!options_.uses_events) guessed_.expire(clock_->now());
+  Tried tried;
+  Decision decision;
+  find_candidates(request, chain, passed_over, &decision, &tried.is_busy);
+  const std::vector<Candidate>& candidates = candidates_;
+  const double temperature = request.routing.temperature.value_or(settings_.temperature);
+  std::optional<Choice> choice;
+  if (!candidates.empty()) {
+    // A request that names its worker gets that one in every mode.
+    static const std::unique_ptr<Policy> direct = make_direct_policy();
+    choice = (request.routing.instance ? direct : policy_)->choose(request, candidates, temperature);
+  }
+  if (!choice && request.routing.instance) {
+    tried.is_busy = false;
+    tried.failure =
+        not_found(fmt::format("worker {:016x} is not there or takes no requests", *request.routing.instance));
+  } else if (!choice && options_.library && !candidates.empty()) {
+    tried.is_busy = true;  // the library says: not now
+  } else if (!choice && options_.mode == Mode::kDirect) {
+    tried.is_busy = false;
+    tried.failure = invalid("the router is in mode direct: the request must name a worker (nvext.backend_instance_id)");
+  } else if (!choice) {
+    tried.failure = workers_.empty() ? unavailable("no worker serves this model now")
+                                     : unavailable("no worker can take the request now: " +
+                                                   fmt::format("{}", fmt::join(decision.left_out, ", ")));
+  }
+  if (options_.remembered_decisions > 0) remember_candidates(&decision);
+  decision.request_id = request.id;
+  decision.at = std::chrono::system_clock::now();
+  decision.mode = mode_name(options_);
+  decision.temperature = temperature;
+  decision.prompt_tokens = static_cast<uint32_t>(request.prompt.size());
+  decision.prompt_blocks = static_cast<uint32_t>(chain.size());
+  decision.attempt = attempt;
+  tried.prompt_tokens = decision.prompt_tokens;
+  if (choice) {
+    const Candidate& chosen = candidates[choice->index];
+    const std::shared_ptr<Worker> worker = workers_.at(chosen.instance);
+    decision.chosen = chosen.name;
+    decision.reason = choice->reason;
+    count_decision(worker.get(), choice->reason);
+    worker->prompt_blocks->Increment(static_cast<double>(chain.size()));
+    worker->overlap_blocks->Increment(chosen.overlap_blocks);
+    if (log::is_enabled(log::Level::debug, "router"))
+      for (const Candidate& one : candidates) tried.overlaps.emplace_back(one.name, one.overlap_blocks);
+    tried.chosen = chosen.name;
+    tried.overlap = chosen.overlap_blocks;
+    tried.is_best_overlap = std::ranges::all_of(
+        candidates, [&](const Candidate& one) { return one.overlap_blocks <= chosen.overlap_blocks; });
+    const uint64_t cached = uint64_t{chosen.overlap_blocks} * options_.block_tokens;
+    const uint64_t prefill_tokens = request.prompt.size() - std::min<uint64_t>(cached, request.prompt.size());
+    tried.instance = chosen.instance;
+    tried.prefill_tokens = prefill_tokens;
+    const ActiveLoad::Ticket ticket = load_.add(worker->slot, prefill_tokens, chain);
+    if (!options_.uses_events) guessed_.sent(worker->slot, chain, clock_->now());
+    update_gauges(*worker);
+    tried.booking = std::make_unique<Booking>(shared_from_this(), worker, ticket, request.id,
+                                              request.prompt.size() % options_.block_tokens);
+  } else {
+    decision.reason = tried.is_busy ? "all workers are busy" : tried.failure.text();
+  }
+  if (choice || !tried.is_busy) decisions_.add(std::move(decision));
+  decision_seconds_.Observe(std::chrono::duration<double>(Clock::steady().now() - started).count());
+  return tried;
+}
+
+void Router::State::log(const Tried& tried, const GenerateRequest& request) const {
+  if (!tried.booking || !log::is_enabled(log::Level::debug, "router")) return;
+  if (options_.mode != Mode::kKv || options_.library) {
+    LOG(debug, "Selected " + tried.chosen, {"request_id", request.id});
+    return;
+  }
+  std::string scores;
+  for (const auto& [worker, blocks] : tried.overlaps) {
+    if (!scores.empty()) scores += ", ";
+    scores += fmt::format("{}: {} blocks", worker, blocks);
+  }
+  LOG(debug, fmt::format("KV overlap scores: {{{}}}", scores), {"request_id", request.id});
+  LOG(debug,
+      fmt::format("Selected {} ({}: {} blocks)", tried.chosen,
+                  tried.is_best_overlap ? "best overlap" : "lowest cost, overlap", tried.overlap),
+      {"request_id", request.id});
+  const uint64_t cached = std::min<uint64_t>(uint64_t{tried.overlap} * options_.block_tokens, tried.prompt_tokens);
+  LOG(debug, fmt::format("Cache hit rate: {}% for this request", cached * 100 / std::max(tried.prompt_tokens, 1U)),
+      {"request_id", request.id});
+}
+
+Task<Result<std::unique_ptr<Router::State::Booking>>> Router::State::book(const GenerateRequest* request,
+                                                                          std::vector<uint64_t> passed_over,
+                                                                          uint32_t attempt) {
+  const auto chain = kv::hash_chain(request->prompt, options_.block_tokens, request->cache_salt);
+  const Time until = std::min(request->deadline, clock_->now() + options_.queue_timeout);
+  std::shared_ptr<WaitingLine::Ticket> ticket;
+  for (;;) {
+    Tried tried;
+    {
+      MutexLock lock(mutex_);
+      const bool must_wait = !ticket && line_.is_before(request->priority);
+      if (!must_wait) tried = try_book(*request, chain, passed_over, attempt);
+      if (!must_wait && !tried.is_busy && !tried.booking) co_return tried.failure;
+      if (tried.booking) {
+        if (ticket) line_.call_next();  // there may be room for more
+      } else if (!ticket && line_.size() >= options_.max_queue) {
+        co_return exhausted(fmt::format("all workers are busy and {} requests wait already", line_.size()));
+      }
+    }
+    if (tried.booking) {
+      log(tried, *request);
+      tell(wire::RouterNotice::kAdd, request->id, tried.instance, tried.prefill_tokens, chain.size());
+      co_return std::move(tried.booking);
+    }
+    if (!ticket)
+      ticket = std::make_shared<WaitingLine::Ticket>(clock_, co_await asio::this_coro::executor, request->priority);
+    {
+      MutexLock lock(mutex_);
+      line_.join(ticket);
+      waiting_gauge_.Set(static_cast<double>(line_.size()));
+    }
+    // Leaves the line however this coroutine ends.
+    struct Leave {
+      State* state;
+      std::shared_ptr<WaitingLine::Ticket> ticket;
+      ~Leave() {
+        MutexLock lock(state->mutex_);
+        state->line_.leave(ticket);
+        state->waiting_gauge_.Set(static_cast<double>(state->line_.size()));
+      }
+    };
+    const Leave leave{this, ticket};
+    co_await ticket->timer.wait(until);
+    if (!ticket->is_called && clock_->now() >= until)
+      co_return exhausted("all workers are busy; the request waited in vain for one that is not");
+  }
+}
+
+void Router::State::count_decision(Worker* worker, std::string_view reason) {
+  auto known = std::ranges::find(worker->decisions, reason, [](const auto& one) { return one.first; });
+  if (known == worker->decisions.end()) {
+    MetricLabels labels = worker->labels;
+    labels["reason"] = reason;
+    known = worker->decisions.insert(known, {reason, &metrics_->counter(kDecisions, labels)});
+  }
+  known->second->Increment();
+}
+
+void Router::State::update_gauges(const Worker& worker) {
+  const WorkerLoad& load = load_.of(worker.slot);
+  worker.active->Set(static_cast<double>(load.requests));
+  worker.active_blocks->Set(static_cast<double>(load.blocks));
+  worker.pending_tokens->Set(static_cast<double>(load.prefill_tokens));
+}
+
+void Router::State::progress(ActiveLoad::Ticket ticket, const std::string& request, uint64_t instance, bool is_first,
+                             uint64_t blocks) {
+  {
+    MutexLock lock(mutex_);
+    if (is_first) load_.prefill_done(ticket);
+    if (blocks > 0) load_.grow(ticket, blocks);
+    if (const Worker* worker = find(instance)) update_gauges(*worker);
+  }
+  if (is_first) tell(wire::RouterNotice::kPrefillDone, request, instance, 0, 0);
+}
+
+void Router::State::free(ActiveLoad::Ticket ticket, const std::string& request, uint64_t instance) {
+  {
+    MutexLock lock(mutex_);
+    load_.free(ticket);
+    if (const Worker* worker = find(instance)) update_gauges(*worker);
+    line_.call_next();
+  }
+  tell(wire::RouterNotice::kFree, request, instance, 0, 0);
+}
+
+std::vector<WorkerView> Router::State::view() const {
+  MutexLock lock(mutex_);
+  std::vector<WorkerView> all;
+  for (const auto& worker : by_name_) {
+    const WorkerLoad& load = load_.of(worker->slot);
+    WorkerView one;
+    one.instance = worker->routed.instance;
+    one.name = worker->routed.name;
+    const std::string why = why_not(*worker);
+    one.state = why == "not connected" ? "connecting"
+                : !why.empty()         ? "loading index"
+                : is_busy(*worker)     ? "busy"
+                                       : "ready";
+    one.active_requests = load.requests;
+    one.queued_tokens = load.prefill_tokens;
+    one.active_blocks = load.blocks;
+    one.cached_blocks = index_.blocks(worker->slot);
+    one.total_blocks = worker->routed.total_blocks;
+    one.index_state = !worker->feed                                         ? "guessed"
+                      : worker->feed->state() == KvFeed::State::kProven     ? "proven"
+                      : worker->feed->state() == KvFeed::State::kCatchingUp ? "catching up"
+                      : worker->feed->state() == KvFeed::State::kPartial    ? "partial"
+                                                                            : "unknown";
+    all.push_back(std::move(one));
+  }
+  return all;
+}
+
+}  // namespace dynamo::router

@@ -1,0 +1,229 @@
+// The router's inside: its workers, what they hold and do, and the choice among them.
+// Private to the module. Threads: any; one lock.
+#pragma once
+
+#include <atomic>
+#include <map>
+#include <memory>
+#include <random>
+#include <string>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "base/mutex.h"
+#include "router/active_load.h"
+#include "router/decision_log.h"
+#include "router/guessed_blocks.h"
+#include "router/metrics.h"
+#include "router/router.h"
+#include "router/waiting_line.h"
+#include "wire/messages.pb.h"
+
+namespace dynamo::router {
+
+// What was counted of a worker's feed already.
+struct FeedMetrics {
+  prometheus::Counter* events = nullptr;
+  prometheus::Counter* gaps = nullptr;
+  prometheus::Counter* mismatches = nullptr;
+  prometheus::Counter* snapshots = nullptr;
+  KvFeed::Counts told;
+
+  void tell(const KvFeed::Counts& now) {
+    events->Increment(static_cast<double>(now.events - told.events));
+    gaps->Increment(static_cast<double>(now.gaps - told.gaps));
+    mismatches->Increment(static_cast<double>(now.mismatches - told.mismatches));
+    snapshots->Increment(static_cast<double>(now.snapshots - told.snapshots));
+    told = now;
+  }
+};
+
+struct Worker {
+  WorkerSlot slot;         // in the index and in the active load
+  bool has_blocks = true;  // as far as its feed must tell; here, next to what every decision reads
+  RoutedWorker routed;
+  std::unique_ptr<KvFeed> feed;  // null: no events
+  FeedMetrics feed_metrics;
+  Time heartbeat_at{};
+  uint32_t used_blocks = 0;  // as the last heartbeat said
+  MetricLabels labels;
+  prometheus::Gauge* active = nullptr;
+  prometheus::Gauge* active_blocks = nullptr;
+  prometheus::Gauge* pending_tokens = nullptr;
+  prometheus::Gauge* index_blocks = nullptr;
+  prometheus::Gauge* index_state = nullptr;
+  std::vector<std::pair<std::string_view, prometheus::Counter*>> decisions;  // by reason
+  prometheus::Counter* refusals = nullptr;
+  prometheus::Counter* migrations = nullptr;
+  prometheus::Counter* prompt_blocks = nullptr;
+  prometheus::Counter* overlap_blocks = nullptr;
+};
+
+// Draws from any thread; the same seed gives the same draws (Steele et al. 2014, SplitMix64).
+class SharedRandom {
+ public:
+  // 0: a seed from the system.
+  explicit SharedRandom(uint64_t seed) : state_(seed != 0 ? seed : seed_of_system()) {}
+  uint64_t draw() {
+    uint64_t bits = state_.fetch_add(kStep, std::memory_order_relaxed) + kStep;
+    bits = (bits ^ bits >> 30) * 0xbf58476d1ce4e5b9;
+    bits = (bits ^ bits >> 27) * 0x94d049bb133111eb;
+    return bits ^ bits >> 31;
+  }
+
+ private:
+  static constexpr uint64_t kStep = 0x9e3779b97f4a7c15;
+  static uint64_t seed_of_system() {
+    std::random_device device;
+    return uint64_t{device()} << 32 | device();
+  }
+  std::atomic<uint64_t> state_;
+};
+
+// A request that another router has sent.
+struct Foreign {
+  ActiveLoad::Ticket ticket = 0;
+  Time since;
+};
+
+class Router::State : public std::enable_shared_from_this<Router::State> {
+ public:
+  State(RouterOptions options, RouterHooks hooks, Metrics* metrics, std::string name, const Clock* clock);
+
+  // One attempt of a request at one worker, booked until it is dropped.
+  class Booking {
+   public:
+    Booking(std::shared_ptr<State> state, std::shared_ptr<Worker> worker, ActiveLoad::Ticket ticket,
+            std::string request, uint64_t partial_tokens)
+        : state_(std::move(state)),
+          worker_(std::move(worker)),
+          ticket_(ticket),
+          request_(std::move(request)),
+          partial_tokens_(partial_tokens) {}
+    ~Booking() { state_->free(ticket_, request_, worker_->routed.instance); }
+    Booking(const Booking&) = delete;
+    Booking& operator=(const Booking&) = delete;
+
+    const Worker& worker() const { return *worker_; }
+    Generator* generator() const { return worker_->routed.generator.get(); }
+    void drawn(uint64_t tokens) {
+      const uint64_t block_tokens = state_->options_.block_tokens;
+      const uint64_t blocks = (partial_tokens_ + tokens) / block_tokens;
+      partial_tokens_ = (partial_tokens_ + tokens) % block_tokens;
+      const bool is_first = !std::exchange(has_drawn_, true);
+      if (is_first || blocks > 0) state_->progress(ticket_, request_, worker_->routed.instance, is_first, blocks);
+    }
+
+   private:
+    std::shared_ptr<State> state_;
+    std::shared_ptr<Worker> worker_;
+    ActiveLoad::Ticket ticket_;
+    std::string request_;
+    uint64_t partial_tokens_;  // in the last, not yet full block
+    bool has_drawn_ = false;
+  };
+
+  Status add_worker(RoutedWorker routed);
+  void remove_worker(uint64_t instance);
+  void on_events(std::string_view message);
+  void on_heartbeat(std::string_view message);
+  void on_router_notice(std::string_view message);
+  void on_snapshot(uint64_t instance, uint64_t last_event, std::span<const kv::BlockHash> blocks);
+  void on_no_snapshot(uint64_t instance, const Status& why);
+  void set(RouterSettings settings);
+  RouterSettings settings() const {
+    MutexLock lock(mutex_);
+    return settings_;
+  }
+  size_t workers() const {
+    MutexLock lock(mutex_);
+    return workers_.size();
+  }
+  std::vector<WorkerView> view() const;
+  boost::json::array explain(size_t last, std::string_view request_id) const {
+    MutexLock lock(mutex_);
+    return decisions_.to_json(last, request_id);
+  }
+  size_t in_flight() const {
+    MutexLock lock(mutex_);
+    return load_.in_flight();
+  }
+
+  // Chooses a worker and books the request there; waits while all are busy. `passed_over` got it before and failed.
+  Task<Result<std::unique_ptr<Booking>>> book(const GenerateRequest* request, std::vector<uint64_t> passed_over,
+                                              uint32_t attempt);
+  uint32_t migration_limit() const { return options_.migration_limit; }
+  Duration first_token_timeout() const { return options_.first_token_timeout; }
+  const Clock* clock() const { return clock_; }
+  uint64_t draw() { return random_.draw(); }
+
+ private:
+  // What a try at choosing came to.
+  struct Tried {
+    std::unique_ptr<Booking> booking;
+    Status failure;  // if there is no booking
+    bool is_busy = false;
+    // For the log, written outside the lock.
+    std::vector<std::pair<std::string, uint32_t>> overlaps;
+    std::string chosen;
+    uint32_t overlap = 0;
+    bool is_best_overlap = false;
+    uint32_t prompt_tokens = 0;
+    // For the other routers.
+    uint64_t instance = 0;
+    uint64_t prefill_tokens = 0;
+  };
+  Tried try_book(const GenerateRequest& request, const std::vector<kv::BlockHash>& chain,
+                 const std::vector<uint64_t>& passed_over, uint32_t attempt) REQUIRES(mutex_);
+  void find_candidates(const GenerateRequest& request, const std::vector<kv::BlockHash>& chain,
+                       const std::vector<uint64_t>& passed_over, Decision* decision, bool* is_busy) REQUIRES(mutex_);
+  void remember_candidates(Decision* decision) const REQUIRES(mutex_);
+  std::string why_not(const Worker& worker) const REQUIRES(mutex_);
+  bool is_busy(const Worker& worker) const REQUIRES(mutex_);
+  void log(const Tried& tried, const GenerateRequest& request) const;
+  void progress(ActiveLoad::Ticket ticket, const std::string& request, uint64_t instance, bool is_first,
+                uint64_t blocks);
+  void free(ActiveLoad::Ticket ticket, const std::string& request, uint64_t instance);
+  void tell(wire::RouterNotice::Kind kind, const std::string& request, uint64_t instance, uint64_t prefill_tokens,
+            uint64_t blocks) const;
+  void count_decision(Worker* worker, std::string_view reason) REQUIRES(mutex_);
+  void update_gauges(const Worker& worker) REQUIRES(mutex_);
+  void update_feed(Worker* worker) REQUIRES(mutex_);
+  Worker* find(uint64_t instance) REQUIRES(mutex_) {
+    const auto found = workers_.find(instance);
+    return found == workers_.end() ? nullptr : found->second.get();
+  }
+
+  const RouterOptions options_;
+  const RouterHooks hooks_;
+  Metrics* metrics_;
+  const std::string name_;
+  const Clock* clock_;
+  SharedRandom random_;
+  const uint64_t id_ = random_.draw();  // among routers
+  mutable Mutex mutex_;
+  std::unordered_map<uint64_t, std::shared_ptr<Worker>> workers_ GUARDED_BY(mutex_);  // by instance
+  std::vector<std::shared_ptr<Worker>> by_name_ GUARDED_BY(mutex_);                   // "worker-2" before "worker-10"
+  std::unique_ptr<Policy> policy_ GUARDED_BY(mutex_);
+  PrefixIndex index_ GUARDED_BY(mutex_);
+  GuessedBlocks guessed_ GUARDED_BY(mutex_);
+  ActiveLoad load_ GUARDED_BY(mutex_);
+  DecisionLog decisions_ GUARDED_BY(mutex_);
+  RouterSettings settings_ GUARDED_BY(mutex_);
+  WaitingLine line_ GUARDED_BY(mutex_);
+  std::map<std::pair<uint64_t, std::string>, Foreign> foreign_ GUARDED_BY(mutex_);  // by router and request
+  size_t index_slots_ GUARDED_BY(mutex_) = 0;              // slots given out so far are below this
+  std::vector<MatchedWorker> matched_ GUARDED_BY(mutex_);  // these four are one decision's, kept for their memory
+  std::vector<Candidate> candidates_ GUARDED_BY(mutex_);
+  std::vector<uint32_t> held_ GUARDED_BY(mutex_);
+  std::vector<uint32_t> in_use_ GUARDED_BY(mutex_);
+  prometheus::Counter& ignored_;
+  prometheus::Gauge& waiting_gauge_;
+  prometheus::Gauge& distinct_blocks_;
+  prometheus::Gauge& index_bytes_;
+  prometheus::Gauge& evicted_blocks_;
+  prometheus::Histogram& decision_seconds_;
+};
+
+}  // namespace dynamo::router
