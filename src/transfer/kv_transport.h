@@ -1,0 +1,108 @@
+// Writes KV blocks from this process's pool into a peer's, and tells the peer when they are there.
+//
+// One object is one end: it registers one pool, gives out metadata that lets others write into it, and writes into the pools whose
+// metadata it was given. Writes are one-sided: the peer's program takes no part until the notification comes. What lies where in a
+// pool, and whether two pools agree, is the callers' business (transfer/pool_card.h); here are bytes and offsets only.
+//
+// Rules that every backend keeps (transfer/testing/conformance.h):
+//   - a notification is received once, after all data of its put is in the peer's pool and visible to whoever polls there
+//   - every put that was taken finishes exactly once, within `patience` of the last sign of life of its peer
+//   - puts to one peer may overtake each other; one that is slow does not hold up another peer's
+//   - when a put has finished, its part of the local pool may be changed. Finished with ok: the peer has the data, or will have it
+//     unless it or the way to it dies first
+// Threads: one, the transfer thread, for everything but wake().
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/status.h"
+
+namespace dynamo::transfer {
+
+enum class MemoryKind : uint8_t { kHost, kCuda };
+
+// A pool that the caller owns; it outlives every transport that registers it.
+struct PoolMemory {
+  std::byte* data = nullptr;
+  size_t bytes = 0;
+  MemoryKind kind = MemoryKind::kHost;
+  int device = 0;  // kCuda: which one
+  int fd = -1;     // memfd that holds all of it from offset 0, so that processes of this host can map it; -1: none
+};
+
+// `bytes` bytes at `from` in the local pool go to `to` in the peer's. Offsets from the pools' starts.
+struct Copy {
+  uint64_t from = 0;
+  uint64_t to = 0;
+  uint64_t bytes = 0;
+};
+
+using PeerId = uint64_t;  // never 0, never used again
+using PutId = uint64_t;   // never 0, never used again
+
+struct FinishedPut {
+  PutId put = 0;
+  Status status;  // kCancelled, kUnavailable (the peer went away or does not answer), kInternal
+};
+
+// What happened since the last poll.
+struct Progress {
+  std::vector<FinishedPut> finished;
+  std::vector<std::string> notifications;  // from any peer, as sent
+};
+
+struct TransportOptions {
+  PoolMemory pool;
+  std::string name;                // of this end, unique in the cluster: "decode-worker-2-1f…"
+  std::string host = "127.0.0.1";  // address that peers reach this end by
+  std::string nixl_library;        // --nixl-lib; empty: looked for
+  Duration patience =
+      std::chrono::seconds(5);  // a peer that gives no sign of life this long with puts in flight is gone
+};
+
+inline constexpr size_t kMostNotificationBytes = 1U << 20;
+inline constexpr size_t kMostMetadataBytes = 1U << 20;
+
+class KvTransport {
+ public:
+  // Requires: no put of another end writes into the pool any more, or the pool stays.
+  virtual ~KvTransport() = default;
+
+  virtual std::string_view backend() const = 0;  // "shm", "tcp", "nixl"
+  // What a peer needs to write here. At most kMostMetadataBytes.
+  virtual const std::string& metadata() const = 0;
+
+  // Makes a peer of another end's metadata; that it cannot be reached is told by the puts. Not blocking.
+  // Errors: kCorrupt (not metadata of this backend, or of another version: both are named), kUnsupported (it cannot be reached by
+  // this backend, as shm from another host), kUnavailable.
+  virtual Result<PeerId> add_peer(std::string_view metadata) = 0;
+  // Puts to it that have not finished finish with kCancelled at the next poll. Unknown peers are ignored.
+  virtual void drop_peer(PeerId peer) = 0;
+
+  // Begins to copy, and to tell the peer `notification` after that. No copies: the notification alone. An empty notification is sent
+  // too. Errors: kInvalid (a range outside either pool, a notification above kMostNotificationBytes, with the numbers), kNotFound
+  // (no such peer), kUnavailable (it is known to be gone).
+  virtual Result<PutId> put(PeerId peer, std::span<const Copy> copies, std::string notification) = 0;
+  // Stops as soon as it can; the put finishes with kCancelled, or with ok if it was through. Parts of it may have been written.
+  // The notification is not received if it finishes with kCancelled.
+  virtual void cancel(PutId put) = 0;
+
+  // Drives everything, and waits until something has happened, until `until`, or until woken. Returns early with nothing at times.
+  virtual Progress poll(Time until) = 0;
+  // Ends a poll that waits, or makes the next one not wait. From any thread.
+  virtual void wake() = 0;
+};
+
+// Errors: kUnsupported (the pool's memory kind, no memfd), kUnavailable, kNotFound (nixl: lists where it looked).
+Result<std::unique_ptr<KvTransport>> make_shm_transport(TransportOptions options);
+Result<std::unique_ptr<KvTransport>> make_tcp_transport(TransportOptions options);
+Result<std::unique_ptr<KvTransport>> make_nixl_transport(TransportOptions options);
+
+}  // namespace dynamo::transfer
