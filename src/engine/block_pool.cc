@@ -59,7 +59,8 @@ void BlockPool::forget(BlockId id) {
 
 BlockId BlockPool::store(BlockId id, kv::BlockHash hash, const kv::BlockHash* parent, std::span<const TokenId> tokens) {
   Block& block = blocks_[id.value];
-  CHECK(block.holders == 1 && !block.is_known && tokens.size() == block_tokens_);
+  CHECK(block.holders > 0 && !block.is_known && tokens.size() == block_tokens_);
+  if (parent != nullptr && !index_.contains(*parent)) return id;
   const auto [place, is_new] = index_.try_emplace(hash, id);
   if (!is_new) {
     const BlockId known = place->second;

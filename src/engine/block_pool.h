@@ -31,9 +31,13 @@ class BlockPool {
   // A block of unknown content, held by the caller; cached ones are given up for it. None when every block is held.
   std::optional<BlockId> allocate();
 
+  // Holds a block that is held already once more.
+  void hold(BlockId block);
+
   // Says what a held block now contains: these tokens, after the block `parent` (null for a first block).
   // Returns: the block to go on with. If another block is known to hold the same, it is that one, the caller's hold has moved to it, and
-  // the block given is released; so content is never kept twice. Requires: held once, by the caller; content unknown.
+  // the block given is released; so content is never kept twice. After a block whose own content is not known it stays
+  // unknown, so that what is known always follows something known. Requires: held by the caller; content unknown.
   BlockId store(BlockId block, kv::BlockHash hash, const kv::BlockHash* parent, std::span<const TokenId> tokens);
 
   // Gives up one hold. Requires: held by the caller. Release a sequence's blocks last first.
@@ -62,7 +66,6 @@ class BlockPool {
     std::list<BlockId>::iterator place;  // in cached_, when cached
   };
 
-  void hold(BlockId block);
   void forget(BlockId block);
 
   uint32_t block_tokens_;

@@ -48,7 +48,7 @@ class ThreadedEngine final : public Engine {
   }
   ~ThreadedEngine() override { CHECK(!thread_.joinable()); }
 
-  Result<SequenceId> submit(GenerateRequest request, std::shared_ptr<ChunkSink> sink) override {
+  Result<SequenceId> submit(GenerateRequest request, std::shared_ptr<ChunkSink> sink, Handoff handoff) override {
     TRY_STATUS(EngineCore::check(options_, request));
     MutexLock lock(mutex_);
     if (stop_at_) return unavailable("the engine is stopping");
@@ -56,21 +56,33 @@ class ThreadedEngine final : public Engine {
       return exhausted(fmt::format("{} requests are waiting already; try again later", load_.waiting + inbox_.size()));
     }
     const SequenceId id{next_id_++};
-    inbox_.push_back({id, std::move(request), std::move(sink)});
+    inbox_.push_back({id, std::move(request), std::move(sink), std::move(handoff)});
     wake_.notify_one();
     return id;
   }
 
   void cancel(SequenceId id) override {
-    MutexLock lock(mutex_);
-    cancelled_.push_back(id);
-    wake_.notify_one();
+    order([id](EngineCore* core) { core->cancel(id); });
   }
-
   void clear_cache() override {
-    MutexLock lock(mutex_);
-    must_clear_ = true;
-    wake_.notify_one();
+    order([](EngineCore* core) { core->clear_cache(); });
+  }
+  void received(SequenceId id, uint32_t attempt, uint32_t tokens) override {
+    order([=](EngineCore* core) { core->received(id, attempt, tokens); });
+  }
+  void received_all(SequenceId id, uint32_t attempt, DrawnToken first, uint32_t cached_tokens) override {
+    order([=, first = std::move(first)](EngineCore* core) mutable {
+      core->received_all(id, attempt, std::move(first), cached_tokens);
+    });
+  }
+  void fetch_again(SequenceId id, uint32_t attempt) override {
+    order([=](EngineCore* core) { core->fetch_again(id, attempt); });
+  }
+  void prefill_here(SequenceId id, uint32_t attempt) override {
+    order([=](EngineCore* core) { core->prefill_here(id, attempt); });
+  }
+  void release(std::vector<BlockId> blocks) override {
+    order([blocks = std::move(blocks)](EngineCore* core) { core->release(blocks); });
   }
 
   EngineLoad load() const override {
@@ -92,6 +104,7 @@ class ThreadedEngine final : public Engine {
     SequenceId id;
     GenerateRequest request;
     std::shared_ptr<ChunkSink> sink;
+    Handoff handoff;
   };
 
   // Requests that need not wait: they will be admitted by the next step.
@@ -99,17 +112,32 @@ class ThreadedEngine final : public Engine {
     return options_.max_sequences > load_.running ? options_.max_sequences - load_.running : 0;
   }
 
+  using Order = std::function<void(EngineCore* core)>;
+  void order(Order order) {
+    MutexLock lock(mutex_);
+    orders_.push_back(std::move(order));
+    wake_.notify_one();
+  }
+
   // Sleeps until there is something to do. Returns: what came in, and whether to end.
   struct Orders {
     std::vector<Submission> submissions;
-    std::vector<SequenceId> cancelled;
-    bool must_clear = false;
+    std::vector<Order> others;  // after the submissions
     bool must_end = false;
   };
-  Orders wait_for_orders() {
+  Orders wait_for_orders(bool is_idle) {
+    const Time until = !is_idle ? Time::min() : core_.has_work() ? core_.next_deadline() : Time::max();
     MutexLock lock(mutex_);
-    while (!core_.has_work() && inbox_.empty() && cancelled_.empty() && !must_clear_ && !stop_at_) wake_.wait(mutex_);
-    Orders orders{std::exchange(inbox_, {}), std::exchange(cancelled_, {}), std::exchange(must_clear_, false), false};
+    while (inbox_.empty() && orders_.empty() && clock_->now() < std::min(until, stop_at_.value_or(Time::max())) &&
+           (!stop_at_ || core_.has_work())) {
+      const Time wake_at = std::min(until, stop_at_.value_or(Time::max()));
+      if (wake_at == Time::max()) {
+        wake_.wait(mutex_);
+      } else {
+        wake_.wait_until(mutex_, wake_at);
+      }
+    }
+    Orders orders{std::exchange(inbox_, {}), std::exchange(orders_, {}), false};
     orders.must_end = stop_at_ && (clock_->now() >= *stop_at_ || (!core_.has_work() && orders.submissions.empty()));
     return orders;
   }
@@ -122,13 +150,13 @@ class ThreadedEngine final : public Engine {
   }
 
   void run() {
-    for (;;) {
-      Orders orders = wait_for_orders();
-      for (Submission& one : orders.submissions) core_.add(one.id, std::move(one.request), std::move(one.sink));
-      for (const SequenceId id : orders.cancelled) core_.cancel(id);
-      if (orders.must_clear) core_.clear_cache();
+    for (bool is_idle = true;;) {
+      Orders orders = wait_for_orders(is_idle);
+      for (Submission& one : orders.submissions)
+        core_.add(one.id, std::move(one.request), std::move(one.sink), std::move(one.handoff));
+      for (Order& one : orders.others) one(&core_);
       if (orders.must_end) break;
-      if (core_.has_work()) core_.step();
+      is_idle = !core_.has_work() || !core_.step();
       publish_load();
     }
     core_.fail_all(unavailable("the engine is stopping"));
@@ -142,8 +170,7 @@ class ThreadedEngine final : public Engine {
   mutable Mutex mutex_;
   std::condition_variable_any wake_;
   std::vector<Submission> inbox_ GUARDED_BY(mutex_);
-  std::vector<SequenceId> cancelled_ GUARDED_BY(mutex_);
-  bool must_clear_ GUARDED_BY(mutex_) = false;
+  std::vector<Order> orders_ GUARDED_BY(mutex_);
   std::optional<Time> stop_at_ GUARDED_BY(mutex_);
   EngineLoad load_ GUARDED_BY(mutex_);
   uint64_t next_id_ GUARDED_BY(mutex_) = 1;

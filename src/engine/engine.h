@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/metrics.h"
 #include "base/status.h"
+#include "engine/handoff.h"
 #include "engine/step_runner.h"
 #include "generate/generate_request.h"
 #include "kv/kv_event.h"
@@ -61,12 +62,23 @@ class Engine {
   // Takes a request; its tokens go to `sink`, which is called once more at most after cancel() and never after the last
   // chunk or failure. Errors: kInvalid (empty prompt, a token >= vocab_size, prompt not below context_length, or more
   // blocks than the pool has; names both numbers), kExhausted (max_waiting), kUnavailable (stopping).
-  virtual Result<SequenceId> submit(GenerateRequest request, std::shared_ptr<ChunkSink> sink) = 0;
+  virtual Result<SequenceId> submit(GenerateRequest request, std::shared_ptr<ChunkSink> sink, Handoff handoff) = 0;
   // Ends a request; its blocks return to the pool before the next step. Unknown or finished ids are ignored.
   virtual void cancel(SequenceId id) = 0;
 
   // Forgets, before the next step, all cached content that no sequence holds; what is held can be matched no more.
   virtual void clear_cache() = 0;
+
+  // Of a sequence with a PrefillSource, whose on_reserved() said `attempt`; anything else is ignored. From any thread.
+  // The first `tokens` tokens of its prompt are in its blocks.
+  virtual void received(SequenceId id, uint32_t attempt, uint32_t tokens) = 0;
+  // All of them are, and `first` is the answer's first token; the prefilling engine had `cached_tokens` of the prompt in its cache.
+  virtual void received_all(SequenceId id, uint32_t attempt, DrawnToken first, uint32_t cached_tokens) = 0;
+  // Begins anew with other blocks, keeping what was received: on_reserved() is called again; or computes the rest in this engine.
+  virtual void fetch_again(SequenceId id, uint32_t attempt) = 0;
+  virtual void prefill_here(SequenceId id, uint32_t attempt) = 0;
+  // Gives up the holds on blocks that a source or target was given. From any thread.
+  virtual void release(std::vector<BlockId> blocks) = 0;
 
   virtual EngineLoad load() const = 0;
 

@@ -64,10 +64,11 @@ Status EngineCore::check(const EngineOptions& options, const GenerateRequest& re
   return {};
 }
 
-void EngineCore::add(SequenceId id, GenerateRequest request, std::shared_ptr<ChunkSink> sink) {
+void EngineCore::add(SequenceId id, GenerateRequest request, std::shared_ptr<ChunkSink> sink, Handoff handoff) {
   auto sequence = std::make_unique<Sequence>();
   sequence->id = id;
   sequence->sink = std::move(sink);
+  sequence->handoff = std::move(handoff);
   sequence->seed = request.sampling.seed.value_or(next_seed_++);
   sequence->arrival = clock_->now();
   sequence->tokens = request.prompt;
@@ -76,11 +77,16 @@ void EngineCore::add(SequenceId id, GenerateRequest request, std::shared_ptr<Chu
 }
 
 void EngineCore::cancel(SequenceId id) {
-  scheduler_.remove(id);
+  const auto sequence = scheduler_.remove(id);
+  if (sequence && sequence->attempt > 0 && sequence->handoff.source) sequence->handoff.source->on_given_up(id);
 }
 
 void EngineCore::fail(SequenceId id, const Status& status) {
-  if (const auto sequence = scheduler_.remove(id)) sequence->sink->on_failure(status);
+  const Sequence* known = scheduler_.find(id);
+  if (known == nullptr) return;
+  const std::shared_ptr<ChunkSink> sink = known->sink;
+  cancel(id);
+  sink->on_failure(status);
 }
 
 void EngineCore::fail_all(const Status& status) {
@@ -144,34 +150,105 @@ void EngineCore::emit(Sequence* sequence, DrawnToken drawn) {
   sink->on_chunk(std::move(chunk));
 }
 
-void EngineCore::step() {
+// Where a prompt is from does not change what is said of it.
+void EngineCore::count_prompt(const Sequence& sequence) {
+  queue_seconds_.Observe(seconds(clock_->now() - sequence.arrival));
+  prompt_tokens_.Increment(sequence.size());
+  cached_tokens_.Increment(*sequence.cached);
+}
+
+// Tells the source of an admitted sequence where its prompt must go.
+void EngineCore::reserve(Sequence* sequence) {
+  if (sequence->attempt++ == 0) count_prompt(*sequence);
+  for (const BlockId block : sequence->blocks) pool_.hold(block);
+  sequence->handoff.source->on_reserved(sequence->id, sequence->attempt, sequence->computed, sequence->blocks);
+}
+
+// Tells the target what is new of a prompt.
+void EngineCore::tell_target(Sequence* sequence) {
+  const uint32_t prompt = static_cast<uint32_t>(sequence->request.prompt.size());
+  const uint32_t computed = std::min(sequence->computed, prompt);
+  const uint32_t end = computed == prompt ? (prompt + options_.block_tokens - 1) / options_.block_tokens
+                                          : computed / options_.block_tokens;
+  if (end <= sequence->sent_blocks) return;
+  const uint32_t first = std::exchange(sequence->sent_blocks, end);
+  std::vector<BlockId> blocks(sequence->blocks.begin(), sequence->blocks.begin() + end);
+  for (const BlockId block : blocks) pool_.hold(block);
+  sequence->handoff.target->on_computed(sequence->id, std::min(computed, end * options_.block_tokens), first,
+                                        std::move(blocks));
+}
+
+Sequence* EngineCore::receiving(SequenceId id, uint32_t attempt) const {
+  Sequence* sequence = scheduler_.find(id);
+  return sequence != nullptr && sequence->is_receiving && sequence->attempt == attempt ? sequence : nullptr;
+}
+
+void EngineCore::received(SequenceId id, uint32_t attempt, uint32_t tokens) {
+  if (Sequence* sequence = receiving(id, attempt)) scheduler_.receive(sequence, tokens);
+}
+
+void EngineCore::received_all(SequenceId id, uint32_t attempt, DrawnToken first, uint32_t cached_tokens) {
+  Sequence* sequence = receiving(id, attempt);
+  if (sequence == nullptr) return;
+  scheduler_.receive(sequence, sequence->size());
+  scheduler_.end_receiving(sequence);
+  sequence->handoff.source = nullptr;
+  sequence->cached = std::max(*sequence->cached, std::min(cached_tokens, sequence->prompt_size()));
+  emit(sequence, std::move(first));
+}
+
+void EngineCore::fetch_again(SequenceId id, uint32_t attempt) {
+  if (Sequence* sequence = receiving(id, attempt)) scheduler_.requeue(sequence);
+}
+
+void EngineCore::prefill_here(SequenceId id, uint32_t attempt) {
+  Sequence* sequence = receiving(id, attempt);
+  if (sequence == nullptr) return;
+  scheduler_.requeue(sequence);
+  sequence->handoff.source = nullptr;
+}
+
+void EngineCore::release(const std::vector<BlockId>& blocks) {
+  for (auto block = blocks.rbegin(); block != blocks.rend(); ++block) pool_.release(*block);
+}
+
+Time EngineCore::next_deadline() const {
+  Time earliest = Time::max();
+  for (const Sequence* sequence : scheduler_.sequences()) earliest = std::min(earliest, sequence->request.deadline);
+  return earliest;
+}
+
+bool EngineCore::step() {
   expire();
   const std::vector<Sequence*> step = scheduler_.schedule();
+  for (Sequence* sequence : scheduler_.take_receiving()) reserve(sequence);
   preemption_count_.Increment(static_cast<double>(scheduler_.preemptions() - counted_preemptions_));
   counted_preemptions_ = scheduler_.preemptions();
-  if (step.empty()) return;
+  if (step.empty()) return false;
   const Time started = clock_->now();
   std::vector<Sequence*> drawing;
   for (Sequence* sequence : step) {
     if (sequence->computed + sequence->scheduled == sequence->size()) drawing.push_back(sequence);
-    if (sequence->size() == sequence->request.prompt.size() && sequence->cached &&
-        sequence->computed == *sequence->cached) {
-      queue_seconds_.Observe(seconds(started - sequence->arrival));
-      prompt_tokens_.Increment(sequence->size());
-      cached_tokens_.Increment(*sequence->cached);
+    if (sequence->size() == sequence->request.prompt.size() && sequence->computed == *sequence->cached &&
+        sequence->attempt == 0) {
+      count_prompt(*sequence);
     }
+    if (sequence->handoff.target) tell_target(sequence);  // what the cache had of it travels while the rest is computed
   }
   const StepInput input = input_for(step);
   auto drawn = runner_->run(input);
   if (!drawn.is_ok()) {
     for (Sequence* sequence : step) fail(sequence->id, drawn.status());
-    return;
+    return true;
   }
   CHECK(drawn->size() == drawing.size());
   step_rows_.Observe(static_cast<double>(input.tokens.size()));
   step_seconds_.Observe(seconds(clock_->now() - started));
   scheduler_.complete(step);
+  for (Sequence* sequence : step)
+    if (sequence->handoff.target) tell_target(sequence);
   for (size_t i = 0; i < drawing.size(); ++i) emit(drawing[i], std::move((*drawn)[i]));
+  return true;
 }
 
 EngineLoad EngineCore::load() const {

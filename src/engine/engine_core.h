@@ -19,12 +19,22 @@ class EngineCore {
 
   // As Engine::submit, on this thread.
   static Status check(const EngineOptions& options, const GenerateRequest& request);
-  void add(SequenceId id, GenerateRequest request, std::shared_ptr<ChunkSink> sink);
+  void add(SequenceId id, GenerateRequest request, std::shared_ptr<ChunkSink> sink, Handoff handoff = {});
   void cancel(SequenceId id);
+
+  // As the methods of Engine.
+  void received(SequenceId id, uint32_t attempt, uint32_t tokens);
+  void received_all(SequenceId id, uint32_t attempt, DrawnToken first, uint32_t cached_tokens);
+  void fetch_again(SequenceId id, uint32_t attempt);
+  void prefill_here(SequenceId id, uint32_t attempt);
+  void release(const std::vector<BlockId>& blocks);
 
   bool has_work() const { return scheduler_.running() + scheduler_.waiting() > 0; }
   // One step: gives up what is past its deadline, schedules, runs, and hands out what was drawn. Requires: has_work().
-  void step();
+  // Returns: false if there was nothing to compute: all sequences wait for prompts from elsewhere, or for room that those have.
+  bool step();
+  // When step() has something to do at the latest, though nothing comes from outside.
+  Time next_deadline() const;
   void clear_cache() { pool_.clear(); }
   // Ends every sequence with `status`.
   void fail_all(const Status& status);
@@ -36,6 +46,10 @@ class EngineCore {
   void expire();
   StepInput input_for(const std::vector<Sequence*>& step) const;
   void emit(Sequence* sequence, DrawnToken drawn);
+  void reserve(Sequence* sequence);
+  void tell_target(Sequence* sequence);
+  void count_prompt(const Sequence& sequence);
+  Sequence* receiving(SequenceId id, uint32_t attempt) const;
   void fail(SequenceId id, const Status& status);
 
   EngineOptions options_;

@@ -55,6 +55,11 @@ void Scheduler::release_blocks(Sequence* sequence) {
 
 void Scheduler::preempt(Sequence* sequence) {
   ++preemptions_;
+  requeue(sequence);
+}
+
+void Scheduler::requeue(Sequence* sequence) {
+  sequence->is_receiving = false;
   release_blocks(sequence);
   running_.erase(sequence);
   waiting_.insert(sequence);
@@ -73,7 +78,8 @@ bool Scheduler::cover(Sequence* sequence, uint32_t tokens) {
 // As cover(), taking blocks from the last in order, which may be this sequence itself: then false.
 bool Scheduler::cover_or_preempt(Sequence* sequence, uint32_t tokens) {
   while (!cover(sequence, tokens)) {
-    Sequence* last = *running_.rbegin();
+    // Blocks that are being written from elsewhere would not come free by that.
+    Sequence* last = *std::find_if(running_.rbegin(), running_.rend(), [](auto* one) { return !one->is_receiving; });
     preempt(last);
     if (last == sequence) return false;
   }
@@ -127,13 +133,19 @@ std::vector<Sequence*> Scheduler::schedule() {
     at = std::next(running_.find(sequence));
   }
   for (auto at = running_.begin(); at != running_.end() && budget > 0; ++at) {
-    if ((*at)->scheduled == 0 && (*at)->uncomputed() > 0) take(*at);
+    if ((*at)->scheduled == 0 && (*at)->uncomputed() > 0 && !(*at)->is_receiving) take(*at);
   }
   for (auto at = waiting_.begin(); at != waiting_.end() && budget > 0 && running_.size() < options_.max_sequences;) {
     Sequence* sequence = *at++;
     const size_t before = pool_->available();
     if (admit(sequence)) {
-      take(sequence);
+      sequence->is_receiving =
+          sequence->handoff.source != nullptr && sequence->output_size() == sequence->request.drawn_before;
+      if (sequence->is_receiving) {
+        receiving_.push_back(sequence);
+      } else {
+        take(sequence);
+      }
     } else if (before < blocks_for(sequence->size(), options_.block_tokens)) {
       break;  // no room: those behind it must not overtake it for ever
     }
@@ -142,20 +154,32 @@ std::vector<Sequence*> Scheduler::schedule() {
 }
 
 void Scheduler::complete(const std::vector<Sequence*>& step) {
+  for (Sequence* sequence : step) advance(sequence, sequence->computed + std::exchange(sequence->scheduled, 0));
+}
+
+// Blocks that are full now become known to the pool.
+void Scheduler::advance(Sequence* sequence, uint32_t computed) {
   const uint32_t size = options_.block_tokens;
-  for (Sequence* sequence : step) {
-    const uint32_t first = sequence->computed / size;
-    sequence->computed += sequence->scheduled;
-    sequence->scheduled = 0;
-    extend_chain(sequence);
-    for (uint32_t i = first; (i + 1) * size <= sequence->computed; ++i) {
-      const auto tokens = std::span(sequence->tokens).subspan(size_t{i} * size, size);
-      sequence->blocks[i] =
-          pool_->store(sequence->blocks[i], sequence->chain[i], i == 0 ? nullptr : &sequence->chain[i - 1], tokens);
-      const auto found = computing_.find(sequence->chain[i]);
-      if (found != computing_.end() && found->second == sequence->id) computing_.erase(found);
-    }
+  const uint32_t first = sequence->computed / size;
+  sequence->computed = computed;
+  extend_chain(sequence);
+  for (uint32_t i = first; (i + 1) * size <= sequence->computed; ++i) {
+    const auto tokens = std::span(sequence->tokens).subspan(size_t{i} * size, size);
+    sequence->blocks[i] =
+        pool_->store(sequence->blocks[i], sequence->chain[i], i == 0 ? nullptr : &sequence->chain[i - 1], tokens);
+    const auto found = computing_.find(sequence->chain[i]);
+    if (found != computing_.end() && found->second == sequence->id) computing_.erase(found);
   }
+}
+
+void Scheduler::receive(Sequence* sequence, uint32_t tokens) {
+  CHECK(sequence->is_receiving && tokens <= sequence->size());
+  if (tokens > sequence->computed) advance(sequence, tokens);
+}
+
+Sequence* Scheduler::find(SequenceId id) const {
+  const auto found = all_.find(id);
+  return found == all_.end() ? nullptr : found->second.get();
 }
 
 void Scheduler::append(Sequence* sequence, TokenId token) {

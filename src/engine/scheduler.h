@@ -11,6 +11,7 @@
 #include <memory>
 #include <set>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "engine/block_pool.h"
@@ -36,6 +37,17 @@ class Scheduler {
   // Chooses the next step: sequences with `scheduled` > 0 and blocks for it, those that decode first. Empty when there is no work.
   // Requires: the step before is completed.
   std::vector<Sequence*> schedule();
+  // Those that schedule() has admitted and whose prompt comes from elsewhere; they are in no step until received() or compute_here().
+  std::vector<Sequence*> take_receiving() { return std::exchange(receiving_, {}); }
+  // Records that the first `tokens` tokens of a receiving sequence are in its blocks. Fewer than known are ignored.
+  void receive(Sequence* sequence, uint32_t tokens);
+  // Its prompt is all there; it is as one that has computed it.
+  void end_receiving(Sequence* sequence) { sequence->is_receiving = false; }
+  // Gives back a receiving sequence's blocks; it waits again, and what it received is found in the cache.
+  void requeue(Sequence* sequence);
+  // Null if unknown.
+  Sequence* find(SequenceId id) const;
+
   // Records that the scheduled tokens are computed: full blocks become known to the pool. Then `scheduled` is 0.
   void complete(const std::vector<Sequence*>& step);
   // Adds a drawn token to a running sequence.
@@ -63,6 +75,7 @@ class Scheduler {
   bool admit(Sequence* sequence);
   bool is_computed_elsewhere(const Sequence& sequence, size_t first_block) const;
   void preempt(Sequence* sequence);
+  void advance(Sequence* sequence, uint32_t computed);
   void release_blocks(Sequence* sequence);
   void extend_chain(Sequence* sequence) const;
 
@@ -72,7 +85,8 @@ class Scheduler {
   Queue running_;
   Queue waiting_;
   std::unordered_map<kv::BlockHash, SequenceId>
-      computing_;  // prompt blocks that a running sequence is about to make known
+      computing_;                     // prompt blocks that a running sequence is about to make known
+  std::vector<Sequence*> receiving_;  // admitted by the last schedule()
   uint64_t preemptions_ = 0;
 };
 

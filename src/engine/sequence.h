@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "base/ids.h"
+#include "engine/handoff.h"
 #include "generate/generate_request.h"
 #include "kv/block_hash.h"
 
@@ -29,6 +30,11 @@ struct Sequence {
   uint32_t computed = 0;             // tokens whose KV is in the blocks
   uint32_t scheduled = 0;            // tokens that the step being computed adds
   std::optional<uint32_t> cached;    // prompt tokens found in the cache at first admission
+
+  Handoff handoff;
+  bool is_receiving = false;  // admitted, and its prompt comes from elsewhere
+  uint32_t attempt = 0;       // of its source, counted from 1
+  uint32_t sent_blocks = 0;   // told to its target
 
   // Without what was drawn for the answer elsewhere before.
   uint32_t prompt_size() const { return static_cast<uint32_t>(request.prompt.size()) - request.drawn_before; }

@@ -3,7 +3,7 @@
 // answer depends on its prompt alone, and any mix-up of blocks shows as another answer or as a failed CHECK.
 #pragma once
 
-#include <map>
+#include <span>
 #include <utility>
 #include <vector>
 
@@ -14,7 +14,12 @@ namespace dynamo::engine {
 
 class CheckingRunner final : public StepRunner {
  public:
-  explicit CheckingRunner(uint32_t vocab_size) : vocab_size_(vocab_size) {}
+  static constexpr size_t kTokenBytes = 2 * sizeof(uint32_t);  // of a pool, per token
+
+  // `pool` [blocks][block_tokens][kTokenBytes] holds the slots, zeroed, and outlives the runner; without it they are its own.
+  explicit CheckingRunner(uint32_t vocab_size, std::span<std::byte> pool = {}) : vocab_size_(vocab_size) {
+    if (!pool.empty()) slots_ = {reinterpret_cast<Slot*>(pool.data()), pool.size() / kTokenBytes};
+  }
 
   Result<std::vector<DrawnToken>> run(const StepInput& input) override {
     ++steps;
@@ -25,7 +30,7 @@ class CheckingRunner final : public StepRunner {
     }
     for (const auto& sequence : input.paged.sequences) {
       for (uint32_t row = sequence.first_row; row < sequence.first_row + sequence.rows; ++row) {
-        slots_[slot_of(input, sequence, input.paged.positions[row])] = {input.tokens[row], input.paged.positions[row]};
+        slot_of(input, sequence, input.paged.positions[row]) = {input.tokens[row], input.paged.positions[row]};
       }
     }
     std::vector<DrawnToken> drawn;
@@ -35,7 +40,7 @@ class CheckingRunner final : public StepRunner {
         CHECK(sequence.length == sample.prompt.size() + sample.output.size());
         uint64_t hash = 1;
         for (uint32_t position = 0; position < sequence.length; ++position) {
-          const auto& [token, at] = slots_.at(slot_of(input, sequence, position));
+          const auto [token, at] = slot_of(input, sequence, position);
           const TokenId expected = position < sample.prompt.size() ? sample.prompt[position]
                                                                    : sample.output[position - sample.prompt.size()];
           CHECK(at == position && token == expected);
@@ -52,14 +57,27 @@ class CheckingRunner final : public StepRunner {
   bool fail_next = false;
 
  private:
-  static std::pair<uint32_t, uint32_t> slot_of(const StepInput& input, const kernels::PagedBatch::Sequence& sequence,
-                                               uint32_t position) {
-    return {input.paged.block_table.at(sequence.first_block + position / input.paged.block_tokens),
-            position % input.paged.block_tokens};
+  struct Slot {
+    TokenId token = 0;
+    uint32_t position = 0;
+  };
+  static_assert(sizeof(Slot) == kTokenBytes);
+
+  Slot& slot_of(const StepInput& input, const kernels::PagedBatch::Sequence& sequence, uint32_t position) {
+    const uint32_t size = input.paged.block_tokens;
+    const size_t at =
+        size_t{input.paged.block_table.at(sequence.first_block + position / size)} * size + position % size;
+    if (at >= slots_.size()) {
+      CHECK(slots_.data() == own_.data());  // else the block is outside the pool
+      own_.resize(at + 1);
+      slots_ = own_;
+    }
+    return slots_[at];
   }
 
   uint32_t vocab_size_;
-  std::map<std::pair<uint32_t, uint32_t>, std::pair<TokenId, uint32_t>> slots_;
+  std::vector<Slot> own_;
+  std::span<Slot> slots_;
 };
 
 }  // namespace dynamo::engine
