@@ -233,7 +233,10 @@ bool EngineCore::step() {
         sequence->attempt == 0) {
       count_prompt(*sequence);
     }
-    if (sequence->handoff.target) tell_target(sequence);  // what the cache had of it travels while the rest is computed
+    if (sequence->handoff.target) {
+      if (sequence->computed == sequence->cached) sequence->handoff.target->on_started(sequence->id);
+      tell_target(sequence);  // what the cache had of it travels while the rest is computed
+    }
   }
   const StepInput input = input_for(step);
   auto drawn = runner_->run(input);

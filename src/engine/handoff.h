@@ -29,6 +29,8 @@ class PrefillSource {
 class PrefillTarget {
  public:
   virtual ~PrefillTarget() = default;
+  // The first step of the prompt begins.
+  virtual void on_started(SequenceId id) = 0;
   // The prompt's first `computed` tokens are, in `blocks`, the last of which may be part filled at the prompt's end; those from
   // `first_new` on were not told before. Comes before the token that follows is given out. All of them are held for the target until
   // Engine::release(): a block never outlives the one it follows.

@@ -93,6 +93,7 @@ struct Pair::Transfer final : PrefillTarget, ChunkSink {
     uint32_t first_new;
     std::vector<BlockId> blocks;
   };
+  void on_started(SequenceId) override {}
   void on_computed(SequenceId, uint32_t computed, uint32_t first_new, std::vector<BlockId> blocks) override {
     chunks.push_back({computed, std::max(first_new, missing_from), std::move(blocks)});
   }

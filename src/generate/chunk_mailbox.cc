@@ -1,8 +1,6 @@
 #include "generate/chunk_mailbox.h"
 
 #include <boost/asio/post.hpp>
-#include <boost/asio/redirect_error.hpp>
-#include <boost/asio/use_awaitable.hpp>
 
 #include <iterator>
 
@@ -16,7 +14,8 @@ void append(std::vector<T>& to, std::vector<T>&& from) {
 
 }  // namespace
 
-ChunkMailbox::ChunkMailbox(const boost::asio::any_io_executor& reader) : reader_(reader), timer_(reader) {}
+ChunkMailbox::ChunkMailbox(const boost::asio::any_io_executor& reader, const Clock* clock)
+    : clock_(clock), timer_(clock, reader) {}
 
 void ChunkMailbox::put(TokenChunk chunk) {
   MutexLock lock(mutex_);
@@ -43,7 +42,7 @@ void ChunkMailbox::fail(Status status) {
 void ChunkMailbox::wake() {
   if (!is_waiting_) return;
   is_waiting_ = false;
-  boost::asio::post(reader_, [self = shared_from_this()] { self->timer_.cancel(); });
+  boost::asio::post(timer_.executor(), [self = shared_from_this()] { self->timer_.wake(); });
 }
 
 Task<Result<TokenChunk>> ChunkMailbox::take(Time until) {
@@ -56,13 +55,10 @@ Task<Result<TokenChunk>> ChunkMailbox::take(Time until) {
         co_return chunk;
       }
       if (!failure_.is_ok()) co_return failure_;
-      if (Clock::steady().now() >= until) co_return deadline("the request's time ran out");
-      is_waiting_ = true;
-      // Armed before the lock is given up: a put() that follows posts its cancel behind this on the same executor.
-      timer_.expires_at(until);
+      if (clock_->now() >= until) co_return deadline("the request's time ran out");
+      is_waiting_ = true;  // a put() that follows posts its wake behind the wait, on the same executor
     }
-    boost::system::error_code ignored;
-    co_await timer_.async_wait(boost::asio::redirect_error(boost::asio::use_awaitable, ignored));
+    co_await timer_.wait(until);
   }
 }
 

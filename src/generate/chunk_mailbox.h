@@ -9,19 +9,19 @@
 #include <optional>
 
 #include <boost/asio/any_io_executor.hpp>
-#include <boost/asio/steady_timer.hpp>
 
 #include "base/mutex.h"
 #include "base/status.h"
 #include "base/task.h"
+#include "base/timer.h"
 #include "generate/generate_request.h"
 
 namespace dynamo {
 
 class ChunkMailbox : public std::enable_shared_from_this<ChunkMailbox> {
  public:
-  // `reader` is the executor that take() will be awaited on.
-  explicit ChunkMailbox(const boost::asio::any_io_executor& reader);
+  // `reader` is the executor that take() will be awaited on. `clock` outlives this.
+  explicit ChunkMailbox(const boost::asio::any_io_executor& reader, const Clock* clock = &Clock::steady());
 
   // Adds a chunk; a chunk with `finish` is the last. Ignored after the last or after fail().
   void put(TokenChunk chunk);
@@ -35,8 +35,8 @@ class ChunkMailbox : public std::enable_shared_from_this<ChunkMailbox> {
   void wake() REQUIRES(mutex_);
   bool is_ready() const REQUIRES(mutex_) { return pending_.has_value() || !failure_.is_ok(); }
 
-  boost::asio::any_io_executor reader_;
-  boost::asio::steady_timer timer_;  // touched on the reader's executor only
+  const Clock* clock_;
+  Timer timer_;  // touched on the reader's executor only
   Mutex mutex_;
   std::optional<TokenChunk> pending_ GUARDED_BY(mutex_);
   Status failure_ GUARDED_BY(mutex_);

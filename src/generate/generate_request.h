@@ -40,6 +40,14 @@ struct RoutingHints {
   std::optional<uint64_t> instance;      // this worker and no other
 };
 
+// A worker that computes prompts for others.
+struct PrefillPlace {
+  uint64_t instance = 0;
+  std::string name;
+  std::string address;  // "host:port", of the request plane
+  bool operator==(const PrefillPlace&) const = default;
+};
+
 struct GenerateRequest {
   std::string id;               // names the request in logs of every hop
   std::string model;            // served name
@@ -50,6 +58,7 @@ struct GenerateRequest {
   int32_t priority = 0;              // higher runs first
   uint64_t cache_salt = 0;           // caches of different salts never mix
   uint32_t drawn_before = 0;  // tokens at the prompt's end that were drawn for this answer already (a resumed stream)
+  std::vector<PrefillPlace> prefill_at;  // where the prompt may be computed, best first; none: where it is decoded
   RoutingHints routing;
   Time deadline = Time::max();  // given up with kDeadline after this
 };

@@ -77,6 +77,12 @@ void to_message(const GenerateRequest& request, Time now, wire::Generate* out) {
   out->set_priority(request.priority);
   out->set_cache_salt(request.cache_salt);
   out->set_drawn_before(request.drawn_before);
+  for (const PrefillPlace& place : request.prefill_at) {
+    wire::PrefillPlace& one = *out->add_prefill_at();
+    one.set_instance(place.instance);
+    one.set_name(place.name);
+    one.set_address(place.address);
+  }
   if (request.deadline == Time::max()) return;
   const auto left = std::chrono::duration_cast<std::chrono::microseconds>(request.deadline - now).count();
   out->set_timeout_us(static_cast<uint64_t>(std::max<int64_t>(left, 0)));
@@ -96,6 +102,8 @@ Result<GenerateRequest> from_message(const wire::Generate& message, Time now) {
   request.priority = message.priority();
   request.cache_salt = message.cache_salt();
   request.drawn_before = message.drawn_before();
+  for (const wire::PrefillPlace& one : message.prefill_at())
+    request.prefill_at.push_back({one.instance(), one.name(), one.address()});
   constexpr uint64_t kYear = 365ULL * 24 * 3600 * 1000000;
   if (message.has_timeout_us() && message.timeout_us() < kYear)
     request.deadline = now + std::chrono::microseconds(message.timeout_us());

@@ -28,6 +28,7 @@ GenerateRequest full_request() {
   request.priority = -5;
   request.cache_salt = 77;
   request.drawn_before = 1;
+  request.prefill_at = {{7, "prefill-worker-1", "10.0.0.1:4711"}, {9, "prefill-worker-2", "[::1]:4711"}};
   return request;
 }
 
@@ -45,6 +46,7 @@ TEST(GenerateMessage, ARequestComesBackAsItWas) {
   EXPECT_EQ(read->sampling.logit_bias, sent.sampling.logit_bias);
   EXPECT_EQ(read->deadline, Time::max());
   EXPECT_EQ(read->priority, -5);
+  EXPECT_EQ(read->prefill_at, sent.prefill_at);
 }
 
 TEST(GenerateMessage, ADeadlineTravelsAsTheTimeThatIsLeft) {

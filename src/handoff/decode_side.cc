@@ -1,0 +1,325 @@
+#include "handoff/decode_side.h"
+
+#include <atomic>
+#include <map>
+#include <random>
+#include <unordered_map>
+
+#include <fmt/format.h>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/experimental/awaitable_operators.hpp>
+#include <boost/asio/post.hpp>
+
+#include "base/log.h"
+#include "base/timer.h"
+#include "handoff/metrics.h"
+#include "rpc/generate_messages.h"
+#include "wire/messages.pb.h"
+#include "wire/status.h"
+
+namespace dynamo::handoff {
+namespace {
+
+namespace asio = boost::asio;
+
+constexpr Duration kLastNotices = std::chrono::seconds(5);  // to arrive after all was written
+
+uint64_t random_number() {
+  thread_local std::mt19937_64 random([] {
+    std::random_device device;
+    return (uint64_t{device()} << 32) | device();
+  }());
+  return random();
+}
+
+// How an attempt failed: for metrics, and for people.
+struct Failure {
+  const char* end = nullptr;
+  Status why;
+};
+
+}  // namespace
+
+// One attempt to get one prompt. All but `blocks` and the request belong to the executor.
+struct DecodeSide::Room {
+  Room(const Clock* clock, const asio::any_io_executor& executor) : over(clock, executor) {}
+
+  uint64_t number = 0;
+  SequenceId id;
+  uint32_t attempt = 0;
+  std::shared_ptr<Source> source;
+  PrefillPlace place;
+  uint32_t first_block = 0;
+  std::vector<BlockId> blocks;  // of the whole prompt
+
+  std::map<uint32_t, uint32_t> landed;  // first block -> computed tokens, of what came before what is in front of it
+  uint32_t next_block = 0;              // all before it are there
+  std::optional<TokenChunk> first;      // token of the answer
+  bool is_complete = false;
+  bool is_closed = false;    // the other side says that it writes no more
+  bool is_given_up = false;  // our engine does not want it any more
+  bool holds_blocks = true;
+  Time started;
+  Time progress;
+  Timer over;  // woken when there is something to look at
+};
+
+// All hand-offs of one engine. Everything is on the executor but what says otherwise.
+class DecodeSide::Rooms : public std::enable_shared_from_this<Rooms> {
+ public:
+  Rooms(DecodeSideOptions options, engine::Engine* engine, BlockMover* mover, PrefillPeers* peers,
+        asio::any_io_executor executor, const Clock* clock, Metrics* metrics, MetricLabels labels)
+      : options_(options),
+        engine_(engine),
+        mover_(mover),
+        peers_(peers),
+        executor_(std::move(executor)),
+        clock_(clock),
+        metrics_(metrics),
+        labels_(std::move(labels)),
+        receiving_(metrics->gauge(kReceiving, labels_)),
+        received_blocks_(metrics->counter(kReceivedBlocks, labels_)),
+        retries_(metrics->counter(kRetries, labels_)),
+        seconds_(metrics->histogram(kHandoffSeconds, labels_)) {}
+
+  // From any thread.
+  void begin(std::shared_ptr<Room> room) {
+    ++in_flight_;
+    asio::post(executor_, [self = shared_from_this(), room = std::move(room)] {
+      if (self->is_stopped_) return;
+      self->rooms_[room->number] = room;
+      self->receiving_.Set(static_cast<double>(self->rooms_.size()));
+      asio::co_spawn(self->executor_, self->run(room),
+                     [self](std::exception_ptr failure) { CHECK(failure == nullptr); });
+    });
+  }
+  void give_up(const std::shared_ptr<Room>& room) {
+    asio::post(executor_, [room] {
+      room->is_given_up = true;
+      room->over.wake();
+    });
+  }
+  void on_notice(std::string bytes) {
+    asio::post(executor_, [self = shared_from_this(), bytes = std::move(bytes)] { self->take(bytes); });
+  }
+  void stop() { is_stopped_ = true; }
+  size_t in_flight() const { return in_flight_; }
+  const Clock* clock() const { return clock_; }
+  const asio::any_io_executor& executor() const { return executor_; }
+  uint32_t block_tokens() const { return options_.block_tokens; }
+  void count_retry() { retries_.Increment(); }
+
+ private:
+  Task<void> run(std::shared_ptr<Room> room);
+  std::string message_of(const Room& room) const;
+  Task<void> watch(std::shared_ptr<Room> room) const;
+  Task<Failure> judge(std::shared_ptr<Room> room, Result<std::string> reply, bool was_sent, bool* is_quiet) const;
+  void take(const std::string& bytes);
+  void complete(Room* room);
+  void fall_back(const Room& room, const Failure& failure);
+  void release(Room* room);
+
+  const DecodeSideOptions options_;
+  engine::Engine* engine_;
+  BlockMover* mover_;
+  PrefillPeers* peers_;
+  const asio::any_io_executor executor_;
+  const Clock* clock_;
+  Metrics* metrics_;
+  const MetricLabels labels_;
+  prometheus::Gauge& receiving_;
+  prometheus::Counter& received_blocks_;
+  prometheus::Counter& retries_;
+  prometheus::Histogram& seconds_;
+  std::unordered_map<uint64_t, std::shared_ptr<Room>> rooms_;  // by number
+  std::atomic<bool> is_stopped_{false};
+  std::atomic<size_t> in_flight_{0};  // from any thread
+};
+
+class DecodeSide::Source final : public engine::PrefillSource, public std::enable_shared_from_this<Source> {
+ public:
+  Source(std::shared_ptr<Rooms> rooms, GenerateRequest request)
+      : rooms_(std::move(rooms)), request_(std::move(request)) {}
+
+  void on_reserved(SequenceId id, uint32_t attempt, uint32_t cached_tokens, std::vector<BlockId> blocks) override {
+    CHECK(attempt >= 1 && attempt <= request_.prefill_at.size());
+    auto room = std::make_shared<Room>(rooms_->clock(), rooms_->executor());
+    room->number = random_number();
+    room->id = id;
+    room->attempt = attempt;
+    room->source = shared_from_this();
+    room->place = request_.prefill_at[attempt - 1];
+    room->first_block = cached_tokens / rooms_->block_tokens();
+    room->next_block = room->first_block;
+    room->blocks = std::move(blocks);
+    room->started = room->progress = rooms_->clock()->now();
+    current_ = room;
+    if (attempt > 1) rooms_->count_retry();
+    rooms_->begin(std::move(room));
+  }
+  void on_given_up(SequenceId) override { rooms_->give_up(current_); }
+
+  const GenerateRequest& request() const { return request_; }
+  bool has_place_after(uint32_t attempt) const { return attempt < request_.prefill_at.size(); }
+
+ private:
+  std::shared_ptr<Rooms> rooms_;
+  const GenerateRequest request_;
+  std::shared_ptr<Room> current_;  // the engine thread's
+};
+
+std::string DecodeSide::Rooms::message_of(const Room& room) const {
+  wire::Prefill message;
+  GenerateRequest request = room.source->request();
+  request.prefill_at.clear();
+  rpc::to_message(request, clock_->now(), message.mutable_generate());
+  message.set_room(room.number);
+  message.set_first_block(room.first_block);
+  for (size_t i = room.first_block; i < room.blocks.size(); ++i) message.add_blocks(room.blocks[i].value);
+  message.set_card(mover_->card());
+  return message.SerializeAsString();
+}
+
+// Returns when the hand-off is not wanted any more, or nothing has come for too long.
+Task<void> DecodeSide::Rooms::watch(std::shared_ptr<Room> room) const {
+  while (!room->is_given_up && clock_->now() < room->progress + options_.stall_limit) {
+    const Time until = room->progress + options_.stall_limit;
+    co_await room->over.wait(until);
+  }
+}
+
+// What a reply, or its failing to come, means. Waits for notices that are still on their way.
+Task<Failure> DecodeSide::Rooms::judge(std::shared_ptr<Room> room, Result<std::string> reply, bool was_sent,
+                                       bool* is_quiet) const {
+  if (!was_sent) {
+    *is_quiet = true;
+    co_return Failure{"unreachable", reply.status()};
+  }
+  wire::PrefillReply said;
+  if (reply.is_ok() && !said.ParseFromString(*reply)) reply = corrupt("a reply that cannot be read");
+  if (!reply.is_ok()) co_return Failure{"lost", reply.status()};
+  *is_quiet = true;
+  if (!said.failure().empty()) co_return Failure{"refused", wire::failure_from_bytes(said.failure())};
+  const Time until = clock_->now() + kLastNotices;
+  while (!room->is_complete && !room->is_given_up && clock_->now() < until) co_await room->over.wait(until);
+  co_return Failure{"not_arrived", unavailable("all was written, but the notices of it did not come")};
+}
+
+Task<void> DecodeSide::Rooms::run(std::shared_ptr<Room> room) {
+  using asio::experimental::awaitable_operators::operator||;
+  bool was_sent = false;
+  bool is_quiet = false;  // nobody writes to the blocks any more
+  const Time until = room->source->request().deadline;
+  std::string message = message_of(*room);
+  auto either = co_await (peers_->ask(room->place, std::move(message), until, &was_sent) || watch(room));
+  Failure failure;
+  if (either.index() == 1) {
+    failure = {"stalled", unavailable(fmt::format("nothing came from {} for too long", room->place.name))};
+  } else {
+    failure = co_await judge(room, std::move(std::get<0>(either)), was_sent, &is_quiet);
+  }
+  if (!room->is_complete) {
+    if (room->is_given_up) {
+      failure.end = "given_up";
+    } else {
+      fall_back(*room, failure);
+    }
+    const Time end = clock_->now() + options_.quarantine;
+    while (!is_quiet && !room->is_closed && clock_->now() < end) co_await room->over.wait(end);
+    release(room.get());
+  }
+  MetricLabels labels = labels_;
+  labels["end"] = room->is_complete ? "done" : failure.end;
+  metrics_->counter(kHandoffs, labels).Increment();
+  rooms_.erase(room->number);
+  receiving_.Set(static_cast<double>(rooms_.size()));
+}
+
+void DecodeSide::Rooms::fall_back(const Room& room, const Failure& failure) {
+  const bool is_last = !room.source->has_place_after(room.attempt);
+  LOG(warn,
+      is_last ? "a hand-off failed; the rest of the prompt is computed here"
+              : "a hand-off failed; the next prefill worker is asked",
+      {"request_id", room.source->request().id}, {"prefill_worker", room.place.name}, {"how", failure.end},
+      {"why", failure.why.to_string()}, {"received_blocks", room.next_block - room.first_block},
+      {"of", room.blocks.size() - room.first_block});
+  if (!is_last) return engine_->fetch_again(room.id, room.attempt);
+  MetricLabels labels = labels_;
+  labels["reason"] = failure.end;
+  metrics_->counter(kLocalPrefills, labels).Increment();
+  engine_->prefill_here(room.id, room.attempt);
+}
+
+void DecodeSide::Rooms::release(Room* room) {
+  if (!std::exchange(room->holds_blocks, false)) return;
+  engine_->release(room->blocks);
+  --in_flight_;
+}
+
+void DecodeSide::Rooms::complete(Room* room) {
+  room->is_complete = true;
+  engine::DrawnToken first{room->first->tokens.front(), {}};
+  if (!room->first->logprobs.empty()) first.logprobs = std::move(room->first->logprobs.front());
+  engine_->received_all(room->id, room->attempt, std::move(first), room->first->cached_tokens);
+  release(room);
+  seconds_.Observe(std::chrono::duration<double>(clock_->now() - room->started).count());
+  LOG(debug, "prompt received", {"request_id", room->source->request().id}, {"prefill_worker", room->place.name},
+      {"blocks", room->blocks.size() - room->first_block});
+  room->over.wake();
+}
+
+void DecodeSide::Rooms::take(const std::string& bytes) {
+  wire::HandoffNotice notice;
+  if (!notice.ParseFromString(bytes)) return;
+  const auto found = rooms_.find(notice.room());
+  if (found == rooms_.end()) return;  // late, of one that is over
+  const std::shared_ptr<Room> room = found->second;
+  room->progress = clock_->now();
+  if (notice.is_closed()) {
+    room->is_closed = true;
+    return room->over.wake();
+  }
+  const uint64_t prompt = room->source->request().prompt.size();
+  const uint32_t end = (notice.computed() + options_.block_tokens - 1) / options_.block_tokens;
+  const bool is_whole = notice.computed() % options_.block_tokens == 0 || notice.computed() == prompt;
+  if (room->is_complete || notice.computed() > prompt || !is_whole || notice.first_block() < room->next_block ||
+      notice.first_block() >= end)
+    return;
+  if (!notice.first_token().empty()) {
+    auto first = rpc::chunk_from_bytes(notice.first_token());
+    if (!first.is_ok() || first->tokens.size() != 1 || notice.computed() != prompt) return;
+    room->first = std::move(first).value();
+  }
+  received_blocks_.Increment(end - notice.first_block());
+  room->landed[notice.first_block()] = notice.computed();
+  const uint32_t before = room->next_block;
+  uint32_t tokens = 0;
+  for (auto next = room->landed.begin(); next != room->landed.end() && next->first == room->next_block;
+       next = room->landed.erase(next)) {
+    tokens = next->second;
+    room->next_block = (tokens + options_.block_tokens - 1) / options_.block_tokens;
+  }
+  if (room->next_block == room->blocks.size() && room->first) {
+    complete(room.get());
+  } else if (room->next_block > before) {
+    engine_->received(room->id, room->attempt, tokens);
+  }
+}
+
+DecodeSide::DecodeSide(DecodeSideOptions options, engine::Engine* engine, BlockMover* mover, PrefillPeers* peers,
+                       asio::any_io_executor executor, const Clock* clock, Metrics* metrics, const MetricLabels& labels)
+    : rooms_(std::make_shared<Rooms>(options, engine, mover, peers, std::move(executor), clock, metrics, labels)) {
+  mover->on_notice([rooms = rooms_](std::string notice) { rooms->on_notice(std::move(notice)); });
+}
+DecodeSide::~DecodeSide() {
+  rooms_->stop();
+}
+std::shared_ptr<engine::PrefillSource> DecodeSide::source_of(const GenerateRequest& request) {
+  if (request.prefill_at.empty()) return nullptr;
+  return std::make_shared<Source>(rooms_, request);
+}
+size_t DecodeSide::in_flight() const {
+  return rooms_->in_flight();
+}
+
+}  // namespace dynamo::handoff

@@ -1,0 +1,301 @@
+#include "handoff/prefill_side.h"
+
+#include <optional>
+
+#include <fmt/format.h>
+#include <boost/asio/this_coro.hpp>
+
+#include "base/log.h"
+#include "base/mutex.h"
+#include "generate/chunk_mailbox.h"
+#include "handoff/metrics.h"
+#include "rpc/generate_messages.h"
+#include "wire/messages.pb.h"
+#include "wire/status.h"
+
+namespace dynamo::handoff {
+namespace {
+
+double seconds(Duration time) {
+  return std::chrono::duration<double>(time).count();
+}
+
+uint64_t microseconds(Duration time) {
+  return static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::microseconds>(time).count());
+}
+
+}  // namespace
+
+struct PrefillSide::Counters {
+  Counters(Metrics* all, const MetricLabels& their)
+      : metrics(all),
+        labels(their),
+        blocks(all->counter(kSentBlocks, labels)),
+        queue(all->counter(kQueueSeconds, labels)),
+        compute(all->counter(kComputeSeconds, labels)),
+        transfer(all->counter(kTransferSeconds, labels)),
+        overlap(all->counter(kOverlapSeconds, labels)),
+        rate(all->histogram(kGigabytesPerSecond, labels)) {}
+  void count_end(const char* end) {
+    MetricLabels with_end = labels;
+    with_end["end"] = end;
+    metrics->counter(kSent, with_end).Increment();
+  }
+
+  Metrics* metrics;
+  const MetricLabels labels;
+  prometheus::Counter& blocks;
+  prometheus::Counter& queue;
+  prometheus::Counter& compute;
+  prometheus::Counter& transfer;
+  prometheus::Counter& overlap;
+  prometheus::Histogram& rate;
+};
+
+// One prompt on its way to another worker. Its blocks are held by the engine until each write has ended.
+class PrefillSide::Room final : public engine::PrefillTarget,
+                                public engine::ChunkSink,
+                                public std::enable_shared_from_this<Room> {
+ public:
+  Room(uint64_t number, uint32_t first_block, std::vector<uint32_t> to, size_t prompt_tokens, engine::Engine* engine,
+       BlockMover* mover, std::shared_ptr<const Route> route, std::shared_ptr<ChunkMailbox> mailbox, const Clock* clock)
+      : number_(number),
+        first_block_(first_block),
+        to_(std::move(to)),
+        prompt_tokens_(prompt_tokens),
+        engine_(engine),
+        mover_(mover),
+        route_(std::move(route)),
+        mailbox_(std::move(mailbox)),
+        clock_(clock),
+        arrived_(clock->now()) {}
+
+  // On the engine's thread.
+  void on_started(SequenceId) override {
+    MutexLock lock(mutex_);
+    if (!started_) started_ = clock_->now();
+  }
+  void on_computed(SequenceId id, uint32_t computed, uint32_t first_new, std::vector<BlockId> blocks) override {
+    Part part{computed, std::max(first_new, first_block_), std::move(blocks)};
+    MutexLock lock(mutex_);
+    id_ = id;
+    if (is_ending() || part.first >= part.blocks.size()) return engine_->release(std::move(part.blocks));
+    if (computed == prompt_tokens_) {
+      last_ = std::move(part);  // travels with the token that follows
+    } else {
+      send(std::move(part), nullptr);
+    }
+  }
+  void on_chunk(TokenChunk chunk) override {
+    MutexLock lock(mutex_);
+    computed_ = clock_->now();
+    if (!last_) return;  // ending
+    if (is_ending()) return engine_->release(std::exchange(last_, std::nullopt)->blocks);
+    chunk.finish.reset();  // that is for the other worker to say
+    cached_tokens_ = chunk.cached_tokens;
+    has_sent_last_ = true;
+    send(std::move(*std::exchange(last_, std::nullopt)), &chunk);
+  }
+  void on_failure(Status status) override {
+    MutexLock lock(mutex_);
+    fail(std::move(status));
+    end_if_quiet();
+  }
+
+  // The asker is gone: stops, and then tells it that nothing more comes. Returns: false if it is over already.
+  bool abandon(SequenceId id) {
+    std::vector<uint64_t> puts;
+    {
+      MutexLock lock(mutex_);
+      if (is_over_) return false;
+      is_abandoned_ = true;
+      if (last_) engine_->release(std::exchange(last_, std::nullopt)->blocks);
+      puts = puts_;
+      end_if_quiet();
+    }
+    engine_->cancel(id);
+    for (const uint64_t put : puts) mover_->cancel(put);
+    return true;
+  }
+
+  // When it is over.
+  void report(Counters* counters, wire::PrefillReply* reply) const {
+    MutexLock lock(mutex_);
+    const Time started = started_.value_or(arrived_);
+    const Time computed = computed_.value_or(started);
+    const Duration overlap =
+        first_put_ && computed > *first_put_ ? std::min(computed, last_done_) - *first_put_ : Duration(0);
+    const Duration transfer = first_put_ ? last_done_ - *first_put_ : Duration(0);
+    reply->set_cached_tokens(cached_tokens_);
+    reply->set_blocks(static_cast<uint32_t>(moved_blocks_));
+    reply->set_bytes(bytes_);
+    reply->set_queue_us(microseconds(started - arrived_));
+    reply->set_compute_us(microseconds(computed - started));
+    reply->set_transfer_us(microseconds(transfer));
+    reply->set_overlap_us(microseconds(overlap));
+    reply->set_backend(std::string(route_->backend()));
+    counters->blocks.Increment(static_cast<double>(moved_blocks_));
+    MetricLabels labels = counters->labels;
+    labels["backend"] = route_->backend();
+    counters->metrics->counter(kSentBytes, labels).Increment(static_cast<double>(bytes_));
+    counters->queue.Increment(seconds(started - arrived_));
+    counters->compute.Increment(seconds(computed - started));
+    counters->transfer.Increment(seconds(transfer));
+    counters->overlap.Increment(seconds(overlap));
+    if (busy_ > Duration(0)) counters->rate.Observe(static_cast<double>(bytes_) / seconds(busy_) / 1e9);
+  }
+
+ private:
+  // Blocks of the prompt from `first` on, with those before them held too.
+  struct Part {
+    uint32_t computed = 0;
+    uint32_t first = 0;
+    std::vector<BlockId> blocks;
+  };
+
+  bool is_ending() const REQUIRES(mutex_) { return is_abandoned_ || !failure_.is_ok(); }
+
+  void send(Part part, const TokenChunk* first_token) REQUIRES(mutex_) {
+    wire::HandoffNotice notice;
+    notice.set_room(number_);
+    notice.set_first_block(part.first);
+    notice.set_computed(part.computed);
+    if (first_token != nullptr) notice.set_first_token(rpc::to_bytes(*first_token));
+    std::vector<BlockPair> pairs;
+    for (size_t i = part.first; i < part.blocks.size(); ++i)
+      pairs.push_back({part.blocks[i].value, to_[i - first_block_]});
+    const uint64_t count = pairs.size();
+    const Time now = clock_->now();
+    if (!first_put_) first_put_ = now;
+    if (outstanding_++ == 0) busy_since_ = now;
+    puts_.push_back(
+        mover_->put(route_, std::move(pairs), notice.SerializeAsString(),
+                    [self = shared_from_this(), blocks = std::move(part.blocks), count](
+                        const Status& status, uint64_t bytes) { self->on_put(status, bytes, count, blocks); }));
+  }
+
+  // On a thread of the mover's.
+  void on_put(const Status& status, uint64_t bytes, uint64_t blocks, const std::vector<BlockId>& held) {
+    engine_->release(held);
+    MutexLock lock(mutex_);
+    last_done_ = clock_->now();
+    if (--outstanding_ == 0) busy_ += last_done_ - busy_since_;
+    if (status.is_ok()) {
+      bytes_ += bytes;
+      moved_blocks_ += blocks;
+    } else if (!is_ending()) {
+      engine_->cancel(id_);
+      fail(status);
+    }
+    end_if_quiet();
+  }
+
+  void fail(Status status) REQUIRES(mutex_) {
+    if (failure_.is_ok()) failure_ = std::move(status);
+    if (last_) engine_->release(std::exchange(last_, std::nullopt)->blocks);
+  }
+
+  void end_if_quiet() REQUIRES(mutex_) {
+    if (is_over_ || outstanding_ > 0 || !(has_sent_last_ || is_ending())) return;
+    is_over_ = true;
+    if (is_abandoned_) {
+      wire::HandoffNotice notice;
+      notice.set_room(number_);
+      notice.set_is_closed(true);
+      mover_->put(route_, {}, notice.SerializeAsString(), [](const Status&, uint64_t) {});
+    } else if (!failure_.is_ok()) {
+      mailbox_->fail(failure_);
+    } else {
+      TokenChunk end;
+      end.finish = FinishReason::kStop;
+      mailbox_->put(std::move(end));
+    }
+  }
+
+  const uint64_t number_;
+  const uint32_t first_block_;
+  const std::vector<uint32_t> to_;  // the asker's blocks, from first_block_ on
+  const size_t prompt_tokens_;
+  engine::Engine* engine_;
+  BlockMover* mover_;
+  const std::shared_ptr<const Route> route_;
+  const std::shared_ptr<ChunkMailbox> mailbox_;
+  const Clock* clock_;
+  const Time arrived_;
+  mutable Mutex mutex_;
+  SequenceId id_ GUARDED_BY(mutex_);
+  std::optional<Part> last_ GUARDED_BY(mutex_);  // waits for its token
+  std::vector<uint64_t> puts_ GUARDED_BY(mutex_);
+  uint32_t outstanding_ GUARDED_BY(mutex_) = 0;
+  bool has_sent_last_ GUARDED_BY(mutex_) = false;
+  bool is_abandoned_ GUARDED_BY(mutex_) = false;
+  bool is_over_ GUARDED_BY(mutex_) = false;
+  Status failure_ GUARDED_BY(mutex_);
+  uint32_t cached_tokens_ GUARDED_BY(mutex_) = 0;
+  uint64_t bytes_ GUARDED_BY(mutex_) = 0;
+  uint64_t moved_blocks_ GUARDED_BY(mutex_) = 0;
+  std::optional<Time> started_ GUARDED_BY(mutex_);
+  std::optional<Time> computed_ GUARDED_BY(mutex_);
+  std::optional<Time> first_put_ GUARDED_BY(mutex_);
+  Time busy_since_ GUARDED_BY(mutex_);
+  Time last_done_ GUARDED_BY(mutex_);
+  Duration busy_ GUARDED_BY(mutex_){};
+};
+
+PrefillSide::PrefillSide(uint32_t block_tokens, engine::Engine* engine, BlockMover* mover, const Clock* clock,
+                         Metrics* metrics, const MetricLabels& labels)
+    : block_tokens_(block_tokens),
+      engine_(engine),
+      mover_(mover),
+      clock_(clock),
+      counters_(std::make_shared<Counters>(metrics, labels)) {}
+
+Task<Status> PrefillSide::compute(const wire::Prefill* message, std::shared_ptr<Room>* room) {
+  CO_TRY(GenerateRequest request, rpc::from_message(message->generate(), clock_->now()));
+  CO_TRY(const std::shared_ptr<const Route> route, mover_->route(message->card()));
+  const uint64_t blocks = (request.prompt.size() + block_tokens_ - 1) / block_tokens_;
+  if (message->first_block() >= blocks ||
+      static_cast<uint64_t>(message->blocks_size()) != blocks - message->first_block())
+    co_return invalid(fmt::format("a prompt of {} blocks, wanted from block {} on, with {} places for them", blocks,
+                                  message->first_block(), message->blocks_size()));
+  for (const uint32_t block : message->blocks()) {
+    if (block >= route->blocks())
+      co_return invalid(fmt::format("block {} in a pool of {} blocks", block, route->blocks()));
+  }
+  request.stop.max_tokens = request.drawn_before + 1;
+  const Time until = request.deadline;
+  const auto executor = co_await boost::asio::this_coro::executor;
+  auto mailbox = std::make_shared<ChunkMailbox>(executor, clock_);
+  std::vector<uint32_t> to(message->blocks().begin(), message->blocks().end());
+  *room = std::make_shared<Room>(message->room(), message->first_block(), std::move(to), request.prompt.size(), engine_,
+                                 mover_, route, mailbox, clock_);
+  engine::Handoff handoff;
+  handoff.target = *room;
+  CO_TRY(const SequenceId id, engine_->submit(std::move(request), *room, std::move(handoff)));
+  struct Guard {
+    std::shared_ptr<Room> room;
+    SequenceId id;
+    Counters* counters;
+    ~Guard() {
+      if (room->abandon(id)) counters->count_end("cancelled");
+    }
+  } guard{*room, id, counters_.get()};
+  auto end = co_await mailbox->take(until);
+  co_return end.status();
+}
+
+Task<std::string> PrefillSide::answer(wire::Prefill message) {
+  wire::PrefillReply reply;
+  std::shared_ptr<Room> room;
+  const Status status = co_await compute(&message, &room);
+  if (!status.is_ok()) reply.set_failure(wire::to_bytes(status));
+  if (room) room->report(counters_.get(), &reply);
+  counters_->count_end(status.is_ok() ? "done" : "failed");
+  LOG(debug, "prompt sent", {"request_id", message.generate().id()}, {"status", status.to_string()},
+      {"backend", reply.backend()}, {"blocks", reply.blocks()}, {"bytes", reply.bytes()},
+      {"queue_us", reply.queue_us()}, {"compute_us", reply.compute_us()}, {"transfer_us", reply.transfer_us()},
+      {"overlap_us", reply.overlap_us()});
+  co_return reply.SerializeAsString();
+}
+
+}  // namespace dynamo::handoff

@@ -1,0 +1,43 @@
+// The side of a hand-off that computes: takes a prompt from another worker and writes its KV blocks into that worker's pool, chunk by
+// chunk while the rest is computed, and with the last of them the token that follows. Protocol: docs/reference/handoff.md.
+// Threads: any.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "base/clock.h"
+#include "base/metrics.h"
+#include "base/task.h"
+#include "engine/engine.h"
+#include "handoff/block_mover.h"
+
+namespace dynamo::wire {
+class Prefill;
+}
+
+namespace dynamo::handoff {
+
+class PrefillSide {
+ public:
+  // All outlive this, and the engine is stopped before.
+  PrefillSide(uint32_t block_tokens, engine::Engine* engine, BlockMover* mover, const Clock* clock, Metrics* metrics,
+              const MetricLabels& labels);
+
+  // Answers one request. Returns when nothing more will be written: a wire::PrefillReply. Dropped before, the asker is told by a
+  // notice when nothing more will be.
+  Task<std::string> answer(wire::Prefill message);
+
+ private:
+  class Room;
+  struct Counters;
+  Task<Status> compute(const wire::Prefill* message, std::shared_ptr<Room>* room);
+
+  uint32_t block_tokens_;
+  engine::Engine* engine_;
+  BlockMover* mover_;
+  const Clock* clock_;
+  std::shared_ptr<Counters> counters_;
+};
+
+}  // namespace dynamo::handoff
