@@ -35,6 +35,8 @@ json::object to_json(const Decision& decision) {
                    {"candidates", std::move(considered)},
                    {"left_out", std::move(left_out)},
                    {"reason", decision.reason}};
+  if (!decision.pool.empty()) out["pool"] = decision.pool;
+  if (!decision.prefill.empty()) out["prefill"] = decision.prefill;
   if (decision.chosen.empty()) {
     out["chosen"] = nullptr;
   } else {

@@ -22,6 +22,7 @@ struct Decision {
     uint64_t active_requests = 0;
   };
   std::string request_id;
+  std::string pool;  // "prefill", "decode"; empty: no prefill workers
   std::chrono::system_clock::time_point at;
   std::string mode;
   double overlap_weight = 0;
@@ -34,6 +35,7 @@ struct Decision {
   std::vector<std::string> left_out;   // "worker-2: not connected"
   std::string chosen;                  // empty: nobody
   std::string reason;
+  std::string prefill;  // pool "decode": who computes the prompt, or why it is computed here
 };
 
 class DecisionLog {

@@ -32,6 +32,7 @@ Task<Status> RoutedGeneration::dispatch(Status why) {
       LOG(debug, fmt::format("Worker {} unhealthy, rerouting -> {}", last_worker_, name), {"request_id", request_.id});
     last_worker_ = name;
     GenerateRequest copy = request_;
+    copy.prefill_at = booking_->prefill_at();
     auto started = co_await booking_->generator()->generate(std::move(copy));
     if (started.is_ok()) {
       inner_ = std::move(started).value();

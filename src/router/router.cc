@@ -36,6 +36,9 @@ void Router::on_no_snapshot(uint64_t instance, const Status& why) {
 void Router::set(RouterSettings settings) {
   state_->set(settings);
 }
+size_t Router::answering_workers() const {
+  return state_->answering_workers();
+}
 RouterSettings Router::settings() const {
   return state_->settings();
 }

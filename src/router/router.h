@@ -24,9 +24,18 @@
 
 namespace dynamo::router {
 
+// What a worker does of a request.
+enum class Serves : uint8_t {
+  kBoth,     // prefill and decode
+  kPrefill,  // prompts, for workers that decode
+  kDecode    // answers; prompts too if no other worker takes them
+};
+
 struct RoutedWorker {
   uint64_t instance = 0;  // not 0
   std::string name;       // "worker-1"
+  Serves serves = Serves::kBoth;
+  std::string address;  // "host:port", where others reach it for prompts; kPrefill
   std::shared_ptr<Generator> generator;
   std::function<bool()> is_reachable;  // null: always
   uint32_t total_blocks = 0;           // of its cache; 0: not known
@@ -64,6 +73,8 @@ class Router final : public Generator {
   // Requests that it has go on until they end or break. Unknown instances are ignored.
   void remove_worker(uint64_t instance);
   size_t workers() const;
+  // Those that answer requests: all but kPrefill.
+  size_t answering_workers() const;
 
   // Messages of the event bus, as they came (wire/messages.proto). Unknown workers and broken messages are counted and ignored.
   void on_events(std::string_view message);

@@ -45,6 +45,7 @@ class SimulatedWorker final : public Generator {
   SimulatedWorker(World* world, double trouble) : world_(world), trouble_(trouble) {}
 
   Task<Result<std::unique_ptr<Generation>>> generate(GenerateRequest request) override {
+    for (const PrefillPlace& place : request.prefill_at) CHECK(!place.address.empty());
     if (is_dead_) co_return unavailable("connection lost");
     if (world_->chance(trouble_)) co_return exhausted("its queue is full");
     co_return std::unique_ptr<Generation>(
@@ -105,6 +106,7 @@ class Simulation {
  public:
   explicit Simulation(uint64_t seed) : world_(seed) {
     trouble_ = world_.chance(0.3) ? 0 : 0.3;
+    has_pools_ = world_.chance(0.5);
     RouterOptions options;
     options.mode = static_cast<Mode>(world_.draw(5));  // all but kDirect
     options.block_tokens = kBlock;
@@ -115,6 +117,8 @@ class Simulation {
     options.first_token_timeout = milliseconds(100 + world_.draw(3000));
     if (world_.chance(0.5)) options.settings.busy_threshold = 0.2 + 0.1 * static_cast<double>(world_.draw(8));
     if (world_.chance(0.3)) options.settings.temperature = 0.5;
+    if (world_.chance(0.3)) options.settings.max_local_prefill_length = std::nullopt;
+    if (world_.chance(0.3)) options.settings.max_local_prefill_length = 20;
     RouterHooks hooks;
     hooks.fetch_snapshot = [this](uint64_t instance) { spawn(answer_fetch(instance)); };
     hooks.tell_routers = [this](const std::string& notice) { notices_ += notice.size(); };
@@ -189,6 +193,10 @@ class Simulation {
     worker.generator = simulated;
     worker.total_blocks = 20 + static_cast<uint32_t>(world_.draw(100));
     worker.has_events = world_.chance(0.7);
+    if (has_pools_) {
+      worker.serves = std::array{Serves::kBoth, Serves::kPrefill, Serves::kDecode, Serves::kDecode}[world_.draw(4)];
+      worker.address = fmt::format("host:{}", worker.instance);
+    }
     CHECK(router_->add_worker(std::move(worker)).is_ok());
   }
 
@@ -269,6 +277,7 @@ class Simulation {
 
   World world_;
   double trouble_ = 0;
+  bool has_pools_ = false;  // prefill and decode workers, beside aggregated ones
   Metrics metrics_;
   std::unique_ptr<Router> router_;
   std::map<uint64_t, std::shared_ptr<SimulatedWorker>> workers_;  // alive, by instance

@@ -15,8 +15,9 @@ namespace {
 namespace asio = boost::asio;
 
 constexpr Duration kHeartbeatLife = std::chrono::seconds(5);  // an older one says nothing of how busy a worker is
-constexpr size_t kRememberedCandidates = 64;                  // of a decision
-constexpr Duration kForeignLife = std::chrono::minutes(10);   // another router's request that never ended
+constexpr double kMovedShare = 0.25;          // what a block costs that is moved, of one that is computed
+constexpr size_t kRememberedCandidates = 64;  // of a decision
+constexpr Duration kForeignLife = std::chrono::minutes(10);  // another router's request that never ended
 
 // How workers are listed: "worker-2" before "worker-10".
 std::pair<size_t, std::string_view> order_of(const Worker& worker) {
@@ -43,6 +44,7 @@ Router::State::State(RouterOptions options, RouterHooks hooks, Metrics* metrics,
       clock_(clock),
       random_(options_.seed),
       policy_(policy_of(options_, metrics, name_, random_.draw())),
+      prefill_policy_(policy_of(options_, metrics, name_, random_.draw())),
       index_(PrefixIndex::Options{.max_bytes = options_.index_bytes}),
       guessed_(&index_, options_.guess_lifetime),
       decisions_(options_.remembered_decisions),
@@ -89,6 +91,7 @@ Status Router::State::add_worker(RoutedWorker routed) {
       must_fetch = worker->feed->start();
       worker->has_blocks = worker->feed->has_blocks();
     }
+    prefill_workers_ += routed.serves == Serves::kPrefill;
     worker->routed = std::move(routed);
     update_gauges(*worker);
     by_name_.insert(
@@ -106,6 +109,7 @@ void Router::State::remove_worker(uint64_t instance) {
   const auto found = workers_.find(instance);
   if (found == workers_.end()) return;
   const Worker& worker = *found->second;
+  prefill_workers_ -= worker.routed.serves == Serves::kPrefill;
   guessed_.remove_worker(worker.slot);
   index_.remove_worker(worker.slot);
   load_.remove_worker(worker.slot);
@@ -150,6 +154,8 @@ void Router::State::on_heartbeat(std::string_view message) {
     if (worker == nullptr) return ignored_.Increment();
     worker->heartbeat_at = clock_->now();
     worker->used_blocks = heartbeat.used_blocks();
+    worker->prefill_rate = heartbeat.prefill_tokens_per_second();
+    worker->transfer_rate = heartbeat.transfer_tokens_per_second();
     if (worker->feed) {
       must_fetch = worker->feed->on_heartbeat(heartbeat);
       update_feed(worker);
@@ -262,15 +268,16 @@ void scatter(const std::vector<MatchedWorker>& matched, size_t slots, std::vecto
   for (const MatchedWorker& one : matched) (*by_slot)[one.worker.index] = one.blocks;
 }
 
-void Router::State::find_candidates(const GenerateRequest& request, const std::vector<kv::BlockHash>& chain,
-                                    const std::vector<uint64_t>& passed_over, Decision* decision, bool* is_any_busy) {
+// Requires: held_ and in_use_ are of the chain.
+void Router::State::find_candidates(Pool pool, const GenerateRequest& request, const std::vector<kv::BlockHash>& chain,
+                                    const std::vector<uint64_t>& passed_over, const Chosen* prefill, Decision* decision,
+                                    bool* is_any_busy) {
   const double weight = request.routing.overlap_weight.value_or(settings_.overlap_weight);
   const double block_tokens = options_.block_tokens;
-  index_.match(chain, &matched_);
-  scatter(matched_, index_slots_, &held_);
-  load_.match(chain, &in_use_);
   candidates_.clear();
   for (const auto& worker : by_name_) {
+    const Serves serves = worker->routed.serves;
+    if ((serves == Serves::kPrefill) != (pool == Pool::kPrefill)) continue;
     const uint64_t instance = worker->routed.instance;
     std::string why = why_not(*worker);
     if (why.empty() && std::ranges::find(passed_over, instance) != passed_over.end())
@@ -290,8 +297,10 @@ void Router::State::find_candidates(const GenerateRequest& request, const std::v
     one.active_requests = load.requests;
     one.overlap_blocks = held_[worker->slot.index];
     const uint32_t shared = in_use_[worker->slot.index];
-    const double uncached = static_cast<double>(request.prompt.size()) - one.overlap_blocks * block_tokens;
-    one.prefill_blocks = (static_cast<double>(load.prefill_tokens) + std::max(uncached, 0.0)) / block_tokens;
+    double uncached = std::max(static_cast<double>(request.prompt.size()) - one.overlap_blocks * block_tokens, 0.0);
+    if (prefill != nullptr && serves == Serves::kDecode) uncached *= kMovedShare;
+    one.prefill_blocks = (static_cast<double>(load.prefill_tokens) + uncached) / block_tokens;
+    if (prefill != nullptr && serves == Serves::kDecode) one.prefill_blocks += prefill->prefill_blocks;
     one.decode_blocks = static_cast<double>(load.blocks + chain.size() - shared);
     one.cost = weight * one.prefill_blocks + one.decode_blocks;
   }
@@ -326,36 +335,27 @@ void Router::State::remember_candidates(Decision* decision) const {
   }
 }
 
-Router::State::Tried Router::State::try_book(const GenerateRequest& request, const std::vector<kv::BlockHash>& chain,
-                                             const std::vector<uint64_t>& passed_over, uint32_t attempt) {
-  const Time started = Clock::steady().now();
-  if (!options_.uses_events) guessed_.expire(clock_->now());
-  Tried tried;
-  Decision decision;
-  find_candidates(request, chain, passed_over, &decision, &tried.is_busy);
-  const std::vector<Candidate>& candidates = candidates_;
+// Chooses among one pool's workers. Returns: none, with what stands in the way in `tried` if it is the pool that answers.
+std::optional<Router::State::Chosen> Router::State::choose(Pool pool, const GenerateRequest& request,
+                                                           const std::vector<kv::BlockHash>& chain,
+                                                           const std::vector<uint64_t>& passed_over, uint32_t attempt,
+                                                           const Chosen* prefill, Tried* tried) {
+  Chosen chosen;
+  Decision& decision = chosen.decision;
+  const bool is_answering = pool == Pool::kDecode;
+  bool is_any_busy = false;
+  find_candidates(pool, request, chain, passed_over, prefill, &decision, &is_any_busy);
   const double temperature = request.routing.temperature.value_or(settings_.temperature);
   std::optional<Choice> choice;
-  if (!candidates.empty()) {
+  if (!candidates_.empty()) {
     // A request that names its worker gets that one in every mode.
     static const std::unique_ptr<Policy> direct = make_direct_policy();
-    choice = (request.routing.instance ? direct : policy_)->choose(request, candidates, temperature);
+    Policy* const policy = !is_answering              ? prefill_policy_.get()
+                           : request.routing.instance ? direct.get()
+                                                      : policy_.get();
+    choice = policy->choose(request, candidates_, temperature);
   }
-  if (!choice && request.routing.instance) {
-    tried.is_busy = false;
-    tried.failure =
-        not_found(fmt::format("worker {:016x} is not there or takes no requests", *request.routing.instance));
-  } else if (!choice && options_.library && !candidates.empty()) {
-    tried.is_busy = true;  // the library says: not now
-  } else if (!choice && options_.mode == Mode::kDirect) {
-    tried.is_busy = false;
-    tried.failure = invalid("the router is in mode direct: the request must name a worker (nvext.backend_instance_id)");
-  } else if (!choice) {
-    tried.failure = workers_.empty() ? unavailable("no worker serves this model now")
-                                     : unavailable("no worker can take the request now: " +
-                                                   fmt::format("{}", fmt::join(decision.left_out, ", ")));
-  }
-  if (options_.remembered_decisions > 0) remember_candidates(&decision);
+  if (prefill_workers_ > 0) decision.pool = is_answering ? "decode" : "prefill";
   decision.request_id = request.id;
   decision.at = std::chrono::system_clock::now();
   decision.mode = mode_name(options_);
@@ -363,56 +363,160 @@ Router::State::Tried Router::State::try_book(const GenerateRequest& request, con
   decision.prompt_tokens = static_cast<uint32_t>(request.prompt.size());
   decision.prompt_blocks = static_cast<uint32_t>(chain.size());
   decision.attempt = attempt;
-  tried.prompt_tokens = decision.prompt_tokens;
+  if (options_.remembered_decisions > 0) remember_candidates(&decision);
   if (choice) {
-    const Candidate& chosen = candidates[choice->index];
-    const std::shared_ptr<Worker> worker = workers_.at(chosen.instance);
-    decision.chosen = chosen.name;
+    const Candidate& one = candidates_[choice->index];
+    chosen.worker = workers_.at(one.instance);
+    chosen.prefill_blocks = one.prefill_blocks;
+    chosen.overlap = one.overlap_blocks;
+    const uint64_t cached = uint64_t{one.overlap_blocks} * options_.block_tokens;
+    chosen.uncached_tokens = request.prompt.size() - std::min<uint64_t>(cached, request.prompt.size());
+    decision.chosen = one.name;
     decision.reason = choice->reason;
-    count_decision(worker.get(), choice->reason);
-    worker->prompt_blocks->Increment(static_cast<double>(chain.size()));
-    worker->overlap_blocks->Increment(chosen.overlap_blocks);
     if (log::is_enabled(log::Level::debug, "router"))
-      for (const Candidate& one : candidates) tried.overlaps.emplace_back(one.name, one.overlap_blocks);
-    tried.chosen = chosen.name;
-    tried.overlap = chosen.overlap_blocks;
-    tried.is_best_overlap = std::ranges::all_of(
-        candidates, [&](const Candidate& one) { return one.overlap_blocks <= chosen.overlap_blocks; });
-    const uint64_t cached = uint64_t{chosen.overlap_blocks} * options_.block_tokens;
-    const uint64_t prefill_tokens = request.prompt.size() - std::min<uint64_t>(cached, request.prompt.size());
-    tried.instance = chosen.instance;
-    tried.prefill_tokens = prefill_tokens;
-    const ActiveLoad::Ticket ticket = load_.add(worker->slot, prefill_tokens, chain);
-    if (!options_.uses_events) guessed_.sent(worker->slot, chain, clock_->now());
-    update_gauges(*worker);
-    tried.booking = std::make_unique<Booking>(shared_from_this(), worker, ticket, request.id,
-                                              request.prompt.size() % options_.block_tokens);
-  } else {
-    decision.reason = tried.is_busy ? "all workers are busy" : tried.failure.text();
+      for (const Candidate& other : candidates_) chosen.overlaps.emplace_back(other.name, other.overlap_blocks);
+    chosen.is_best_overlap = std::ranges::all_of(
+        candidates_, [&](const Candidate& other) { return other.overlap_blocks <= one.overlap_blocks; });
+    if (!is_answering) {
+      const Candidate* next = nullptr;
+      for (const Candidate& other : candidates_)
+        if (&other != &one && (next == nullptr || other.cost < next->cost)) next = &other;
+      for (const Candidate* place : {&one, next})
+        if (place != nullptr)
+          chosen.also_at.push_back(
+              {place->instance, std::string(place->name), workers_.at(place->instance)->routed.address});
+    }
+    return chosen;
   }
-  if (choice || !tried.is_busy) decisions_.add(std::move(decision));
+  if (!is_answering) return std::nullopt;
+  tried->is_busy = is_any_busy;
+  if (request.routing.instance) {
+    tried->is_busy = false;
+    tried->failure =
+        not_found(fmt::format("worker {:016x} is not there or takes no requests", *request.routing.instance));
+  } else if (options_.library && !candidates_.empty()) {
+    tried->is_busy = true;  // the library says: not now
+  } else if (options_.mode == Mode::kDirect) {
+    tried->is_busy = false;
+    tried->failure =
+        invalid("the router is in mode direct: the request must name a worker (nvext.backend_instance_id)");
+  } else if (workers_.size() == prefill_workers_) {
+    tried->failure =
+        unavailable(workers_.empty() ? "no worker serves this model now"
+                                     : "only prefill workers serve this model now; a decode worker is needed");
+  } else {
+    tried->failure =
+        unavailable("no worker can take the request now: " + fmt::format("{}", fmt::join(decision.left_out, ", ")));
+  }
+  if (!tried->is_busy) {
+    decision.reason = tried->failure.text();
+    decisions_.add(std::move(decision));
+  }
+  return std::nullopt;
+}
+
+// Why a prompt is computed where it is decoded; empty if it is not.
+std::string Router::State::why_local(const Chosen& decode, const std::optional<Chosen>& prefill) const {
+  if (decode.worker->routed.serves == Serves::kBoth) return "here: an aggregated worker";
+  if (!prefill) return "here: no prefill worker is ready";
+  if (settings_.max_local_prefill_length) {
+    if (decode.uncached_tokens > *settings_.max_local_prefill_length) return {};
+    return fmt::format("here: {} tokens are not cached, at most {} are computed locally", decode.uncached_tokens,
+                       *settings_.max_local_prefill_length);
+  }
+  // Rates that are not known yet are taken for equal.
+  const Worker& here = *decode.worker;
+  const Worker& there = *prefill->worker;
+  const bool are_known = here.prefill_rate > 0 && there.prefill_rate > 0;
+  const double block_tokens = options_.block_tokens;
+  const double local = (static_cast<double>(load_.of(here.slot).prefill_tokens + decode.uncached_tokens)) /
+                       (are_known ? here.prefill_rate : 1);
+  const double moved =
+      are_known && there.transfer_rate > 0 ? static_cast<double>(decode.uncached_tokens) / there.transfer_rate : 0;
+  const double remote = prefill->prefill_blocks * block_tokens / (are_known ? there.prefill_rate : 1) + moved;
+  if (remote <= local) return {};
+  return fmt::format("here: expected to take {:.3g} of the time that {} needs", local / remote, there.routed.name);
+}
+
+std::unique_ptr<Router::State::Booking> Router::State::add_load(const GenerateRequest& request,
+                                                                const std::vector<kv::BlockHash>& chain, Tried* tried) {
+  const auto add = [&](Chosen* chosen, uint64_t prefill_tokens) REQUIRES(mutex_) {
+    Worker& worker = *chosen->worker;
+    count_decision(&worker, chosen->decision.reason);
+    worker.prompt_blocks->Increment(static_cast<double>(chain.size()));
+    worker.overlap_blocks->Increment(chosen->overlap);
+    const ActiveLoad::Ticket ticket = load_.add(worker.slot, prefill_tokens, chain);
+    if (!options_.uses_events) guessed_.sent(worker.slot, chain, clock_->now());
+    update_gauges(worker);
+    decisions_.add(std::move(chosen->decision));
+    return Booking::At{chosen->worker, ticket};
+  };
+  Booking::At prefill;
+  std::vector<PrefillPlace> places;
+  if (tried->prefill) {
+    prefill = add(&*tried->prefill, tried->prefill->uncached_tokens);
+    places = tried->prefill->also_at;
+  }
+  Booking::At decode = add(&*tried->decode, tried->prefill ? 0 : tried->decode->uncached_tokens);
+  return std::make_unique<Booking>(shared_from_this(), std::move(decode), std::move(prefill), std::move(places),
+                                   request.id, request.prompt.size() % options_.block_tokens);
+}
+
+Router::State::Tried Router::State::try_book(const GenerateRequest& request, const std::vector<kv::BlockHash>& chain,
+                                             const std::vector<uint64_t>& passed_over, uint32_t attempt) {
+  const Time started = Clock::steady().now();
+  if (!options_.uses_events) guessed_.expire(clock_->now());
+  index_.match(chain, &matched_);
+  scatter(matched_, index_slots_, &held_);
+  load_.match(chain, &in_use_);
+  Tried tried;
+  if (prefill_workers_ > 0)
+    tried.prefill = choose(Pool::kPrefill, request, chain, /*passed_over=*/{}, attempt, nullptr, &tried);
+  tried.decode =
+      choose(Pool::kDecode, request, chain, passed_over, attempt, tried.prefill ? &*tried.prefill : nullptr, &tried);
+  if (tried.decode) {
+    if (prefill_workers_ > 0) {
+      std::string& where = tried.decode->decision.prefill;
+      where = why_local(*tried.decode, tried.prefill);
+      if (where.empty()) {
+        where = tried.prefill->worker->routed.name;
+      } else {
+        tried.prefill.reset();
+      }
+    }
+    tried.booking = add_load(request, chain, &tried);
+  }
   decision_seconds_.Observe(std::chrono::duration<double>(Clock::steady().now() - started).count());
   return tried;
 }
 
-void Router::State::log(const Tried& tried, const GenerateRequest& request) const {
-  if (!tried.booking || !log::is_enabled(log::Level::debug, "router")) return;
+void Router::State::log(const Chosen& chosen, const GenerateRequest& request) const {
+  const std::string& name = chosen.worker->routed.name;
   if (options_.mode != Mode::kKv || options_.library) {
-    LOG(debug, "Selected " + tried.chosen, {"request_id", request.id});
+    LOG(debug, "Selected " + name, {"request_id", request.id});
     return;
   }
   std::string scores;
-  for (const auto& [worker, blocks] : tried.overlaps) {
+  for (const auto& [worker, blocks] : chosen.overlaps) {
     if (!scores.empty()) scores += ", ";
     scores += fmt::format("{}: {} blocks", worker, blocks);
   }
   LOG(debug, fmt::format("KV overlap scores: {{{}}}", scores), {"request_id", request.id});
   LOG(debug,
-      fmt::format("Selected {} ({}: {} blocks)", tried.chosen,
-                  tried.is_best_overlap ? "best overlap" : "lowest cost, overlap", tried.overlap),
+      fmt::format("Selected {} ({}: {} blocks)", name, chosen.is_best_overlap ? "best overlap" : "lowest cost, overlap",
+                  chosen.overlap),
       {"request_id", request.id});
-  const uint64_t cached = std::min<uint64_t>(uint64_t{tried.overlap} * options_.block_tokens, tried.prompt_tokens);
-  LOG(debug, fmt::format("Cache hit rate: {}% for this request", cached * 100 / std::max(tried.prompt_tokens, 1U)),
+}
+
+void Router::State::log(const Tried& tried, const GenerateRequest& request) const {
+  if (!tried.booking || !log::is_enabled(log::Level::debug, "router")) return;
+  if (tried.prefill) log(*tried.prefill, request);
+  log(*tried.decode, request);
+  if (options_.mode != Mode::kKv || options_.library) return;
+  const uint64_t uncached = std::min(tried.decode->uncached_tokens,
+                                     tried.prefill ? tried.prefill->uncached_tokens : tried.decode->uncached_tokens);
+  const uint64_t cached = request.prompt.size() - uncached;
+  LOG(debug, fmt::format("Cache hit rate: {}% for this request", cached * 100 / request.prompt.size()),
       {"request_id", request.id});
 }
 
@@ -437,7 +541,12 @@ Task<Result<std::unique_ptr<Router::State::Booking>>> Router::State::book(const 
     }
     if (tried.booking) {
       log(tried, *request);
-      tell(wire::RouterNotice::kAdd, request->id, tried.instance, tried.prefill_tokens, chain.size());
+      const uint64_t prefill_tokens = tried.prefill ? tried.prefill->uncached_tokens : tried.decode->uncached_tokens;
+      if (tried.prefill)
+        tell(wire::RouterNotice::kAdd, prefill_key(request->id), tried.prefill->worker->routed.instance, prefill_tokens,
+             chain.size());
+      tell(wire::RouterNotice::kAdd, request->id, tried.decode->worker->routed.instance,
+           tried.prefill ? 0 : prefill_tokens, chain.size());
       co_return std::move(tried.booking);
     }
     if (!ticket)

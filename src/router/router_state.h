@@ -46,6 +46,8 @@ struct Worker {
   std::unique_ptr<KvFeed> feed;  // null: no events
   FeedMetrics feed_metrics;
   Time heartbeat_at{};
+  double prefill_rate = 0;   // tokens/s, as the last heartbeat said; 0: not known
+  double transfer_rate = 0;  // tokens/s into other workers' pools
   uint32_t used_blocks = 0;  // as the last heartbeat said
   MetricLabels labels;
   prometheus::Gauge* active = nullptr;
@@ -91,34 +93,51 @@ class Router::State : public std::enable_shared_from_this<Router::State> {
  public:
   State(RouterOptions options, RouterHooks hooks, Metrics* metrics, std::string name, const Clock* clock);
 
-  // One attempt of a request at one worker, booked until it is dropped.
+  // One attempt of a request at one worker, and where its prompt is computed if elsewhere, booked until it is dropped.
   class Booking {
    public:
-    Booking(std::shared_ptr<State> state, std::shared_ptr<Worker> worker, ActiveLoad::Ticket ticket,
-            std::string request, uint64_t partial_tokens)
+    struct At {
+      std::shared_ptr<Worker> worker;
+      ActiveLoad::Ticket ticket = 0;
+    };
+    // `prefill` without a worker: the prompt is computed where it is decoded.
+    Booking(std::shared_ptr<State> state, At at, At prefill, std::vector<PrefillPlace> prefill_at, std::string request,
+            uint64_t partial_tokens)
         : state_(std::move(state)),
-          worker_(std::move(worker)),
-          ticket_(ticket),
+          at_(std::move(at)),
+          prefill_(std::move(prefill)),
+          prefill_at_(std::move(prefill_at)),
           request_(std::move(request)),
           partial_tokens_(partial_tokens) {}
-    ~Booking() { state_->free(ticket_, request_, worker_->routed.instance); }
+    ~Booking() {
+      free_prefill();
+      state_->free(at_.ticket, request_, at_.worker->routed.instance);
+    }
     Booking(const Booking&) = delete;
     Booking& operator=(const Booking&) = delete;
 
-    const Worker& worker() const { return *worker_; }
-    Generator* generator() const { return worker_->routed.generator.get(); }
+    const Worker& worker() const { return *at_.worker; }
+    Generator* generator() const { return at_.worker->routed.generator.get(); }
+    const std::vector<PrefillPlace>& prefill_at() const { return prefill_at_; }
     void drawn(uint64_t tokens) {
       const uint64_t block_tokens = state_->options_.block_tokens;
       const uint64_t blocks = (partial_tokens_ + tokens) / block_tokens;
       partial_tokens_ = (partial_tokens_ + tokens) % block_tokens;
       const bool is_first = !std::exchange(has_drawn_, true);
-      if (is_first || blocks > 0) state_->progress(ticket_, request_, worker_->routed.instance, is_first, blocks);
+      if (is_first) free_prefill();
+      if (is_first || blocks > 0) state_->progress(at_.ticket, request_, at_.worker->routed.instance, is_first, blocks);
     }
 
    private:
+    void free_prefill() {
+      const At prefill = std::exchange(prefill_, {});
+      if (prefill.worker) state_->free(prefill.ticket, prefill_key(request_), prefill.worker->routed.instance);
+    }
+
     std::shared_ptr<State> state_;
-    std::shared_ptr<Worker> worker_;
-    ActiveLoad::Ticket ticket_;
+    At at_;
+    At prefill_;  // until the first token
+    std::vector<PrefillPlace> prefill_at_;
     std::string request_;
     uint64_t partial_tokens_;  // in the last, not yet full block
     bool has_drawn_ = false;
@@ -140,6 +159,10 @@ class Router::State : public std::enable_shared_from_this<Router::State> {
     MutexLock lock(mutex_);
     return workers_.size();
   }
+  size_t answering_workers() const {
+    MutexLock lock(mutex_);
+    return workers_.size() - prefill_workers_;
+  }
   std::vector<WorkerView> view() const;
   boost::json::array explain(size_t last, std::string_view request_id) const {
     MutexLock lock(mutex_);
@@ -159,29 +182,44 @@ class Router::State : public std::enable_shared_from_this<Router::State> {
   uint64_t draw() { return random_.draw(); }
 
  private:
+  enum class Pool { kPrefill, kDecode };
+  // A worker of one pool, chosen.
+  struct Chosen {
+    std::shared_ptr<Worker> worker;
+    double prefill_blocks = 0;  // as the candidate's
+    uint32_t overlap = 0;
+    uint64_t uncached_tokens = 0;       // of the prompt
+    std::vector<PrefillPlace> also_at;  // kPrefill: it, and the next best
+    Decision decision;
+    // For the log, written outside the lock.
+    std::vector<std::pair<std::string, uint32_t>> overlaps;
+    bool is_best_overlap = false;
+  };
   // What a try at choosing came to.
   struct Tried {
     std::unique_ptr<Booking> booking;
     Status failure;  // if there is no booking
     bool is_busy = false;
-    // For the log, written outside the lock.
-    std::vector<std::pair<std::string, uint32_t>> overlaps;
-    std::string chosen;
-    uint32_t overlap = 0;
-    bool is_best_overlap = false;
-    uint32_t prompt_tokens = 0;
-    // For the other routers.
-    uint64_t instance = 0;
-    uint64_t prefill_tokens = 0;
+    std::optional<Chosen> prefill;  // if the prompt is computed elsewhere
+    std::optional<Chosen> decode;
   };
   Tried try_book(const GenerateRequest& request, const std::vector<kv::BlockHash>& chain,
                  const std::vector<uint64_t>& passed_over, uint32_t attempt) REQUIRES(mutex_);
-  void find_candidates(const GenerateRequest& request, const std::vector<kv::BlockHash>& chain,
-                       const std::vector<uint64_t>& passed_over, Decision* decision, bool* is_busy) REQUIRES(mutex_);
+  std::optional<Chosen> choose(Pool pool, const GenerateRequest& request, const std::vector<kv::BlockHash>& chain,
+                               const std::vector<uint64_t>& passed_over, uint32_t attempt, const Chosen* prefill,
+                               Tried* tried) REQUIRES(mutex_);
+  void find_candidates(Pool pool, const GenerateRequest& request, const std::vector<kv::BlockHash>& chain,
+                       const std::vector<uint64_t>& passed_over, const Chosen* prefill, Decision* decision,
+                       bool* is_busy) REQUIRES(mutex_);
+  std::string why_local(const Chosen& decode, const std::optional<Chosen>& prefill) const REQUIRES(mutex_);
+  std::unique_ptr<Booking> add_load(const GenerateRequest& request, const std::vector<kv::BlockHash>& chain,
+                                    Tried* tried) REQUIRES(mutex_);
   void remember_candidates(Decision* decision) const REQUIRES(mutex_);
   std::string why_not(const Worker& worker) const REQUIRES(mutex_);
   bool is_busy(const Worker& worker) const REQUIRES(mutex_);
   void log(const Tried& tried, const GenerateRequest& request) const;
+  void log(const Chosen& chosen, const GenerateRequest& request) const;
+  static std::string prefill_key(const std::string& request) { return request + "#prefill"; }  // in notices
   void progress(ActiveLoad::Ticket ticket, const std::string& request, uint64_t instance, bool is_first,
                 uint64_t blocks);
   void free(ActiveLoad::Ticket ticket, const std::string& request, uint64_t instance);
@@ -205,7 +243,9 @@ class Router::State : public std::enable_shared_from_this<Router::State> {
   mutable Mutex mutex_;
   std::unordered_map<uint64_t, std::shared_ptr<Worker>> workers_ GUARDED_BY(mutex_);  // by instance
   std::vector<std::shared_ptr<Worker>> by_name_ GUARDED_BY(mutex_);                   // "worker-2" before "worker-10"
+  size_t prefill_workers_ GUARDED_BY(mutex_) = 0;
   std::unique_ptr<Policy> policy_ GUARDED_BY(mutex_);
+  std::unique_ptr<Policy> prefill_policy_ GUARDED_BY(mutex_);
   PrefixIndex index_ GUARDED_BY(mutex_);
   GuessedBlocks guessed_ GUARDED_BY(mutex_);
   ActiveLoad load_ GUARDED_BY(mutex_);

@@ -57,14 +57,20 @@ class RouterTest : public testing::Test {
     options.mode = mode;
     start(options);
   }
-  // Instance i is worker-i.
+  // Instance i is worker-i, or prefill-worker-i.
   ScriptedGenerator* add(uint64_t instance, std::function<Answer(const GenerateRequest&)> script = nullptr,
-                         bool has_events = false) {
+                         bool has_events = false, Serves serves = Serves::kBoth) {
     if (!script) script = [](const GenerateRequest& request) { return counting(request); };
     auto generator = std::make_shared<ScriptedGenerator>(std::move(script));
     RoutedWorker worker;
     worker.instance = instance;
-    worker.name = fmt::format("worker-{}", instance);
+    worker.name = fmt::format("{}worker-{}",
+                              serves == Serves::kPrefill  ? "prefill-"
+                              : serves == Serves::kDecode ? "decode-"
+                                                          : "",
+                              instance);
+    worker.serves = serves;
+    worker.address = fmt::format("host-{}:1", instance);
     worker.generator = generator;
     worker.total_blocks = 100;
     worker.has_events = has_events;
@@ -471,6 +477,110 @@ TEST_F(RouterTest, OfManyCandidatesTheCheapestAreRemembered) {
   std::vector<std::string> cheapest;
   for (int i = 1; i <= 64; ++i) cheapest.push_back(fmt::format("worker-{}", i));
   EXPECT_EQ(remembered, cheapest);
+}
+
+TEST_F(RouterTest, APromptGoesToOnePoolAndItsAnswerComesFromTheOther) {
+  start(Mode::kKv);
+  for (const uint64_t instance : {1, 2}) add(instance, nullptr, /*has_events=*/true, Serves::kPrefill);
+  auto* three = add(3, nullptr, /*has_events=*/true, Serves::kDecode);
+  auto* four = add(4, nullptr, /*has_events=*/true, Serves::kDecode);
+  const auto prompt = chain(20);
+  router_->on_snapshot(1, 1, {});
+  router_->on_snapshot(2, 1, std::span(prompt).first(4));
+  router_->on_snapshot(3, 1, {});
+  router_->on_snapshot(4, 1, std::span(prompt).first(2));
+  EXPECT_EQ(worker_for(request(20)), "decode-worker-4");
+  EXPECT_TRUE(three->requests().empty());
+  ASSERT_EQ(four->requests().size(), 1U);
+  EXPECT_THAT(four->requests()[0].prefill_at, ElementsAre(PrefillPlace{2, "prefill-worker-2", "host-2:1"},
+                                                          PrefillPlace{1, "prefill-worker-1", "host-1:1"}));
+  const auto decisions = router_->explain(2, "r1");
+  ASSERT_EQ(decisions.size(), 2U);
+  const auto& decode = decisions[0].as_object();
+  EXPECT_EQ(decode.at("pool").as_string(), "decode");
+  EXPECT_EQ(decode.at("chosen").as_string(), "decode-worker-4");
+  EXPECT_EQ(decode.at("prefill").as_string(), "prefill-worker-2");
+  const auto& prefill = decisions[1].as_object();
+  EXPECT_EQ(prefill.at("pool").as_string(), "prefill");
+  EXPECT_EQ(prefill.at("chosen").as_string(), "prefill-worker-2");
+  EXPECT_EQ(prefill.at("candidates").as_array().size(), 2U);
+  EXPECT_EQ(router_->in_flight(), 0U);
+  EXPECT_EQ(router_->workers(), 4U);
+  EXPECT_EQ(router_->answering_workers(), 2U);
+}
+
+TEST_F(RouterTest, APrefillWorkerIsBusyUntilTheFirstToken) {
+  start(Mode::kKv);
+  add(1, nullptr, /*has_events=*/false, Serves::kPrefill);
+  add(2, nullptr, /*has_events=*/false, Serves::kPrefill);
+  add(3, nullptr, /*has_events=*/false, Serves::kDecode);
+  boost::asio::io_context io(1);
+  const auto work = boost::asio::make_work_guard(io);
+  std::vector<std::unique_ptr<Generation>> held(2);
+  for (auto& one : held) hold(&io, request(20), &one);
+  for (const WorkerView& one : router_->view()) {
+    const bool is_prefill = one.name != "decode-worker-3";
+    EXPECT_EQ(one.active_requests, is_prefill ? 1U : 2U) << one.name;
+    EXPECT_EQ(one.queued_tokens, is_prefill ? 20U : 0U) << one.name;
+  }
+  boost::asio::co_spawn(
+      io, [](Generation* one) -> Task<void> { co_await one->next(); }(held[0].get()), [](std::exception_ptr) {});
+  io.poll();
+  EXPECT_EQ(router_->in_flight(), 3U);
+  held.clear();
+  EXPECT_EQ(router_->in_flight(), 0U);
+}
+
+TEST_F(RouterTest, APromptIsComputedWhereItIsDecodedWhenThatIsBetter) {
+  RouterOptions options;
+  options.mode = Mode::kKv;
+  options.settings.max_local_prefill_length = 10;
+  start(options);
+  auto* decode = add(3, nullptr, /*has_events=*/true, Serves::kDecode);
+  const auto prompt = chain(20);
+  router_->on_snapshot(3, 1, std::span(prompt).first(3));
+  const auto where = [&](GenerateRequest one) {
+    ask(std::move(one));
+    const auto latest = router_->explain(1, "").at(0).as_object();
+    const std::string said(latest.contains("prefill") ? latest.at("prefill").as_string().c_str() : "");
+    EXPECT_EQ(decode->requests().back().prefill_at.empty(), !said.starts_with("prefill-worker"));
+    return said;
+  };
+  EXPECT_EQ(where(request(20)), "");
+  add(1, nullptr, /*has_events=*/true, Serves::kPrefill);
+  EXPECT_THAT(where(request(40)), HasSubstr("no prefill worker is ready"));  // its blocks are not known
+  router_->on_snapshot(1, 1, {});
+  EXPECT_THAT(where(request(20)), HasSubstr("8 tokens are not cached, at most 10"));
+  EXPECT_EQ(where(request(23)), "prefill-worker-1");
+  RouterSettings settings = router_->settings();
+  settings.max_local_prefill_length = 0;
+  router_->set(settings);
+  EXPECT_EQ(where(request(13)), "prefill-worker-1");
+  // By expected time: 28 tokens here at 100 a second, or 40 there at 1,000 and 28 moved at 10,000.
+  settings.max_local_prefill_length.reset();
+  router_->set(settings);
+  const auto beat = [&](uint64_t instance, double prefill, double transfer) {
+    wire::Heartbeat heartbeat;
+    heartbeat.set_instance(instance);
+    heartbeat.set_prefill_tokens_per_second(prefill);
+    heartbeat.set_transfer_tokens_per_second(transfer);
+    router_->on_heartbeat(heartbeat.SerializeAsString());
+  };
+  EXPECT_THAT(where(request(40)), HasSubstr("of the time that prefill-worker-1 needs"));  // equal rates, fewer tokens
+  beat(3, 100, 0);
+  beat(1, 1000, 10'000);
+  EXPECT_EQ(where(request(40)), "prefill-worker-1");
+  beat(1, 1000, 100);
+  EXPECT_THAT(where(request(40)), HasSubstr("of the time"));
+}
+
+TEST_F(RouterTest, PrefillWorkersAloneAnswerNothingAndAggregatedOnesNeedNoOther) {
+  start(Mode::kRoundRobin);
+  add(1, nullptr, /*has_events=*/false, Serves::kPrefill);
+  EXPECT_THAT(ask(request(8)).status.to_string(), HasSubstr("only prefill workers serve this model"));
+  auto* both = add(2);
+  EXPECT_EQ(worker_for(request(8)), "worker-2");
+  EXPECT_TRUE(both->requests().back().prefill_at.empty());
 }
 
 TEST_F(RouterTest, AnotherRoutersRequestsCountUntilTheyEndOrAreOld) {
