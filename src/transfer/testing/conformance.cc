@@ -14,6 +14,7 @@
 #include <fmt/format.h>
 
 #include "base/testing/patience.h"
+#include "transfer/pool_card.h"
 #include "transfer/testing/forked_end.h"
 
 namespace dynamo::transfer {
@@ -138,6 +139,63 @@ void send_random_blocks(const Backend& backend, uint64_t count, uint64_t chunk) 
   }
 }
 
+// Sends blocks of `from_size` prefill ranks to `to_size` decode ranks, and looks for every head at its place.
+void send_heads(const Backend& backend, uint32_t from_size, uint32_t to_size) {
+  constexpr uint32_t kHeads = 4;
+  constexpr uint32_t kBlocks = 40;
+  const auto card_of = [](uint32_t size, uint32_t rank) {
+    PoolCard card;
+    card.layout = {.layers = 6, .kv_heads = kHeads / size, .head_dim = 32, .block_tokens = 16};
+    card.tp_size = size;
+    card.tp_rank = rank;
+    card.block_bytes = card.layout.block_bytes();
+    card.block_count = kBlocks;
+    return card;
+  };
+  // Calls `visit` with where each head lies, and a number that is the same on every rank.
+  const auto for_each_head = [](const PoolCard& card, uint32_t block, uint32_t name, std::byte* pool,
+                                const auto& visit) {
+    const size_t bytes = card.layout.head_elements() * kv::bytes_of(card.layout.dtype);
+    for (size_t head = 0; head < card.block_bytes / bytes; ++head) {
+      const size_t side = head / card.layout.kv_heads;
+      const size_t of_all = card.tp_rank * card.layout.kv_heads + head % card.layout.kv_heads;
+      visit(pool + block * card.block_bytes + head * bytes, bytes, (name * 100 + side) * kHeads + of_all);
+    }
+  };
+  std::mt19937_64 random(from_size * 10 + to_size);
+  const std::vector<uint64_t> to = shuffled(kBlocks, &random);
+  std::vector<BlockPair> pairs;
+  for (uint32_t block = 0; block < kBlocks; block += 2) pairs.push_back({block, static_cast<uint32_t>(to[block])});
+  std::vector<std::unique_ptr<End>> prefill, decode;
+  std::vector<End*> all;
+  for (uint32_t rank = 0; rank < to_size; ++rank) {
+    const PoolCard card = card_of(to_size, rank);
+    decode.push_back(std::make_unique<End>(backend, kBlocks * card.block_bytes, fmt::format("decode-{}", rank)));
+    all.push_back(decode.back().get());
+  }
+  for (uint32_t rank = 0; rank < from_size; ++rank) {
+    const PoolCard mine = card_of(from_size, rank);
+    prefill.push_back(std::make_unique<End>(backend, kBlocks * mine.block_bytes, fmt::format("prefill-{}", rank)));
+    End& end = *prefill.back();
+    all.push_back(&end);
+    for (uint32_t block = 0; block < kBlocks; ++block) for_each_head(mine, block, block, end.data(), fill);
+    for (uint32_t to_rank = 0; to_rank < to_size; ++to_rank)
+      end.put(end.add(*decode[to_rank]), copies_of(mine, card_of(to_size, to_rank), pairs), "heads");
+  }
+  ASSERT_TRUE(drive(all, [&] {
+    return std::ranges::all_of(decode, [&](const auto& end) { return end->notifications.size() == from_size; });
+  }));
+  for (uint32_t rank = 0; rank < to_size; ++rank) {
+    for (const BlockPair& pair : pairs) {
+      for_each_head(card_of(to_size, rank), pair.remote, pair.local, decode[rank]->data(),
+                    [&](std::byte* head, size_t bytes, uint64_t seed) {
+                      EXPECT_TRUE(holds(head, bytes, seed))
+                          << from_size << " to " << to_size << " block " << pair.local;
+                    });
+    }
+  }
+}
+
 }  // namespace
 
 TEST_P(Conformance, RandomBlocksArriveWhole) {
@@ -203,6 +261,13 @@ TEST_P(Conformance, ManySmallPiecesArrive) {
     const std::byte* expected = piece % 5 == 0 ? zeros.data() : sender.data() + piece * kPiece;
     ASSERT_EQ(std::memcmp(receiver.data() + piece * kPiece * 2, expected, kPiece), 0) << piece;
   }
+}
+
+TEST_P(Conformance, HeadsGoBetweenRanksOfEqualAndOtherSizes) {
+  send_heads(GetParam(), 1, 1);
+  send_heads(GetParam(), 2, 1);
+  send_heads(GetParam(), 1, 2);
+  send_heads(GetParam(), 4, 2);
 }
 
 TEST_P(Conformance, ACancelledPutFinishesOnceAndIsNotNotified) {
