@@ -1,0 +1,38 @@
+// Sockets as backend "tcp" wants them: not blocking, without delay, and failing when the other machine is gone.
+// Threads: one.
+#pragma once
+
+#include <sys/socket.h>
+
+#include <cstdint>
+#include <string>
+
+#include "base/clock.h"
+#include "base/status.h"
+#include "transfer/event_poll.h"
+
+namespace dynamo::transfer {
+
+struct SocketAddress {
+  sockaddr_storage storage = {};
+  socklen_t size = 0;
+
+  // Asks a name server if `host` is a name. Errors: kInvalid.
+  static Result<SocketAddress> resolve(const std::string& host);
+  // Errors: kInvalid (it is no number).
+  static Result<SocketAddress> of_number(const std::string& host, uint16_t port);
+  std::string host() const;  // as a number
+  uint16_t port() const;
+};
+
+// On any free port of `address`, or of every address if this machine does not have that one (it may be a gateway's). Fills in the port.
+// Errors: kUnavailable.
+Result<Fd> listen_on(SocketAddress* address);
+// Begins to connect; writable when that is over. Errors: kUnavailable.
+Result<Fd> begin_connect(const SocketAddress& address);
+// Returns: how a connect that is over has ended. Errors: kUnavailable.
+Status connect_result(int socket);
+// `patience`: how long what was sent may stay unacknowledged by the other kernel.
+void set_options(int socket, Duration patience);
+
+}  // namespace dynamo::transfer

@@ -1,0 +1,90 @@
+#include <sys/socket.h>
+
+#include "base/testing/patience.h"
+#include "transfer/end_metadata.h"
+#include "transfer/tcp_frame.h"
+#include "transfer/tcp_socket.h"
+#include "transfer/testing/conformance.h"
+
+namespace dynamo::transfer {
+
+INSTANTIATE_TEST_SUITE_P(Tcp, Conformance, testing::Values(Backend{"tcp", make_tcp_transport}), name_of_backend);
+
+namespace {
+
+const Backend kTcp{"tcp", make_tcp_transport};
+
+// A connection to `end` by someone who says what he wants.
+class Stranger {
+ public:
+  explicit Stranger(End* end) : end_(end) {
+    auto metadata = TcpMetadata::parse(end->transport().metadata());
+    CHECK_OK(metadata);
+    secret_ = metadata->secret;
+    auto address = SocketAddress::of_number(metadata->host, metadata->port);
+    CHECK_OK(address);
+    auto socket = begin_connect(*address);
+    CHECK_OK(socket);
+    socket_ = std::move(*socket);
+    end->poll(Clock::steady().now() + std::chrono::milliseconds(10));
+  }
+  void say(TcpFrameHeader header, std::string_view payload) {
+    const std::string bytes = std::string(bytes_of(header)) + std::string(payload);
+    CHECK(wait_until([&] { return ::send(socket_.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL) >= 0; }));
+  }
+  void say_hello() {
+    const std::string hello = hello_of(secret_);
+    say({.type = TcpFrameType::kHello, .bytes = hello.size()}, hello);
+  }
+  // Whether the end closes the connection, in time.
+  bool is_closed() {
+    char byte = 0;
+    return drive({end_}, [&] {
+      const ssize_t count = ::recv(socket_.get(), &byte, 1, MSG_DONTWAIT);
+      return count == 0 || (count < 0 && errno == ECONNRESET);
+    });
+  }
+
+ private:
+  End* end_;
+  std::string secret_;
+  Fd socket_;
+};
+
+TEST(TcpTransport, AStrangerCannotWrite) {
+  End end(kTcp, 4096, "end");
+  const TcpFrameRange range{0, 4};
+  const std::string data = std::string(reinterpret_cast<const char*>(&range), sizeof(range)) + "evil";
+  Stranger without_hello(&end);
+  without_hello.say({.type = TcpFrameType::kData, .ranges = 1, .bytes = 4}, data);
+  EXPECT_TRUE(without_hello.is_closed());
+  Stranger with_a_guess(&end);
+  const std::string hello = hello_of(std::string(kSecretBytes, 'x'));
+  with_a_guess.say({.type = TcpFrameType::kHello, .bytes = hello.size()}, hello);
+  EXPECT_TRUE(with_a_guess.is_closed());
+  EXPECT_EQ(end.data()[0], std::byte{0});
+}
+
+TEST(TcpTransport, ARangeOutsideThePoolClosesTheConnectionBeforeAByteIsWritten) {
+  End end(kTcp, 4096, "end");
+  for (const TcpFrameRange bad : {TcpFrameRange{4093, 4}, TcpFrameRange{UINT64_MAX, 4}, TcpFrameRange{0, 0}}) {
+    Stranger stranger(&end);
+    stranger.say_hello();
+    const std::array<TcpFrameRange, 2> ranges = {TcpFrameRange{0, 4}, bad};
+    const std::string table(reinterpret_cast<const char*>(ranges.data()), sizeof(ranges));
+    stranger.say({.type = TcpFrameType::kData, .ranges = 2, .bytes = 4 + bad.bytes}, table + "evilevil");
+    EXPECT_TRUE(stranger.is_closed());
+    EXPECT_EQ(end.data()[0], std::byte{0});
+  }
+}
+
+TEST(TcpTransport, AHostThatDoesNotExistIsUnavailable) {
+  TransportOptions options;
+  std::vector<std::byte> memory(64);
+  options.pool = {.data = memory.data(), .bytes = memory.size()};
+  options.host = "not an address";
+  EXPECT_EQ(make_tcp_transport(options).status().code(), Code::kUnavailable);
+}
+
+}  // namespace
+}  // namespace dynamo::transfer
