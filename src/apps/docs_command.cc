@@ -5,6 +5,7 @@
 #include "apps/planes.h"
 #include "base/metrics.h"
 #include "engine/metrics.h"
+#include "handoff/metrics.h"
 #include "http/metrics.h"
 #include "openai/metrics.h"
 #include "router/metrics.h"
@@ -27,11 +28,9 @@ void print_metrics() {
   std::puts(
       "# Metrics\n\nPrinted by `dynamo docs metrics` from where each module declares what it counts. Shown at "
       "`/metrics`.\n");
-  const std::vector<std::pair<const char*, std::vector<const MetricSpec*>>> modules = {{"openai", openai::kAllMetrics},
-                                                                                       {"router", router::kAllMetrics},
-                                                                                       {"engine", engine::kAllMetrics},
-                                                                                       {"http", http::kAllMetrics},
-                                                                                       {"planes", kPlaneMetrics}};
+  const std::vector<std::pair<const char*, std::vector<const MetricSpec*>>> modules = {
+      {"openai", openai::kAllMetrics},   {"router", router::kAllMetrics}, {"engine", engine::kAllMetrics},
+      {"handoff", handoff::kAllMetrics}, {"http", http::kAllMetrics},     {"planes", kPlaneMetrics}};
   for (const auto& [module, specs] : modules) {
     std::printf("## %s\n\n| metric | kind | meaning |\n|---|---|---|\n", module);
     for (const MetricSpec* spec : specs) {

@@ -39,6 +39,10 @@ void declare_frontend_flags(CLI::App* command, FrontendFlags* flags) {
       ->add_flag("--router-replica-sync", flags->syncs_replicas,
                  "Tell other frontends what is in flight, and count what they tell")
       ->envname("DYN_ROUTER_REPLICA_SYNC");
+  option("--max-local-prefill-length", flags->max_local_prefill,
+         "With prefill workers: a prompt of which at most so many tokens are not cached where it is decoded is "
+         "computed there; auto: "
+         "where it is expected to take less time");
   option("--busy-threshold", flags->busy_threshold,
          "Share of its blocks in use above which a worker gets nothing new; when all are, requests wait. 0: never")
       ->check(CLI::Range(0.0, 1.0));
@@ -69,6 +73,13 @@ Status complete(FrontendFlags* flags) {
   if (flags->policy_library.empty() && !flags->policy_config.empty())
     return invalid("--router-policy-config needs --router-policy-library");
   flags->router.uses_events = flags->uses_events;
+  if (flags->max_local_prefill == "auto") {
+    flags->router.settings.max_local_prefill_length.reset();
+  } else if (uint32_t tokens = 0; CLI::detail::lexical_cast(flags->max_local_prefill, tokens)) {
+    flags->router.settings.max_local_prefill_length = tokens;
+  } else {
+    return invalid(fmt::format("--max-local-prefill-length {}: a number of tokens or auto", flags->max_local_prefill));
+  }
   if (flags->busy_threshold > 0) flags->router.settings.busy_threshold = flags->busy_threshold;
   flags->router.index_bytes = uint64_t{flags->index_mib} << 20;
   flags->router.queue_timeout = std::chrono::seconds(flags->queue_timeout);
@@ -103,6 +114,7 @@ std::vector<std::string> to_arguments(const FrontendFlags& flags) {
   add("--router-policy-config", flags.policy_config, defaults.policy_config);
   add("--kv-overlap-score-weight", flags.router.settings.overlap_weight, defaults.router.settings.overlap_weight);
   add("--router-temperature", flags.router.settings.temperature, defaults.router.settings.temperature);
+  add("--max-local-prefill-length", flags.max_local_prefill, defaults.max_local_prefill);
   add("--busy-threshold", flags.busy_threshold, defaults.busy_threshold);
   add("--router-max-queue", flags.router.max_queue, defaults.router.max_queue);
   add("--router-queue-timeout", flags.queue_timeout, defaults.queue_timeout);

@@ -26,6 +26,7 @@ struct FrontendFlags {
   bool uses_events = true;
   bool syncs_replicas = false;
   double busy_threshold = 0;
+  std::string max_local_prefill = "0";
   uint32_t block_size = 0;
   uint32_t index_mib = 1024;
   uint32_t queue_timeout = 30;

@@ -8,12 +8,14 @@
 
 #include "apps/command.h"
 #include "apps/engine_flags.h"
+#include "apps/handoff_flags.h"
 #include "apps/planes.h"
 #include "apps/status_server.h"
 #include "apps/stop_signals.h"
 #include "base/log.h"
 #include "engine/local_generator.h"
 #include "mocker/simulated_runner.h"
+#include "transfer/shared_memory.h"
 #include "worker/model_files.h"
 #include "worker/worker_node.h"
 
@@ -30,12 +32,17 @@ struct MockerFlags {
   int system_port = -1;
   std::string host = "0.0.0.0";
   std::string announce_host;
+  std::string mode = "aggregated";
+  std::string transfer = "auto";
+  std::string nixl_library;
 };
 
 // One simulated worker's engine, owned by the process.
 struct Simulated {
   std::unique_ptr<engine::Engine> engine;
   std::shared_ptr<engine::LocalGenerator> generator;
+  transfer::SharedMemory pool;                    // for hand-offs
+  std::unique_ptr<worker::HandoffHost> handoffs;  // null: aggregated
 };
 
 Result<mocker::CostProfile> read_profile(const std::string& path) {
@@ -79,14 +86,40 @@ Result<Common> prepare(const MockerFlags& flags) {
   return common;
 }
 
-Result<worker::HostedEngine> make_engine(const Common& common, const std::string& name, kv::KvEventSink* events,
+Result<worker::HostedEngine> make_engine(const MockerFlags& flags, const Common& common, const std::string& name,
+                                         const std::string& host, kv::KvEventSink* events, IoThreads* io,
                                          Metrics* metrics, Simulated* out) {
   const auto sleep = [](std::chrono::nanoseconds time) { std::this_thread::sleep_for(time); };
   TRY(out->engine, engine::Engine::start(common.engine, mocker::make_simulated_runner(common.simulation, sleep),
                                          &Clock::steady(), events, metrics, {{"worker", name}}));
-  out->generator = std::make_shared<engine::LocalGenerator>(out->engine.get(), name);
   engine::Engine* engine = out->engine.get();
   worker::HostedEngine hosted;
+  engine::LocalGenerator::SourceOf source_of;
+  if (flags.mode != "aggregated") {
+    // A few bytes stand for each block's KV: what travels is real, though nobody reads it.
+    const kv::KvLayout layout{.layers = 1, .kv_heads = 1, .head_dim = 2, .block_tokens = common.engine.block_tokens};
+    TRY(out->pool, transfer::SharedMemory::create(common.engine.kv_blocks * layout.block_bytes()));
+    worker::HandoffOptions options;
+    options.backend = flags.transfer;
+    options.nixl_library = flags.nixl_library;
+    options.name = name;
+    options.host = host;
+    options.model_digest = "mock";
+    options.identity = {flags.planes.name_space, DYNAMO_VERSION, 0};
+    transfer::PoolMemory pool;
+    pool.data = out->pool.data();
+    pool.bytes = out->pool.bytes();
+    pool.fd = out->pool.fd();
+    auto started =
+        worker::HandoffHost::start(std::move(options), engine, pool, layout, common.engine.kv_blocks, io, metrics);
+    if (!started.is_ok()) return started.status().with("--disaggregation-transfer-backend");
+    out->handoffs = std::move(started).value();
+    serve_handoffs(out->handoffs.get(), &hosted);
+    source_of = [handoffs = out->handoffs.get()](const GenerateRequest& request) {
+      return handoffs->source_of(request);
+    };
+  }
+  out->generator = std::make_shared<engine::LocalGenerator>(engine, name, std::move(source_of));
   hosted.generator = out->generator;
   hosted.load = [engine] { return engine->load(); };
   hosted.clear_blocks = [engine] { engine->clear_cache(); };
@@ -115,6 +148,7 @@ Status run_mocker(MockerFlags flags) {
     TRY(options.announced_host, local_address_towards(planes.address_to_reach));
   }
   options.version = DYNAMO_VERSION;
+  options.role = role_of(flags.mode);
   std::vector<Simulated> engines(flags.workers);
   std::vector<std::unique_ptr<worker::WorkerNode>> nodes;
   const auto stop_all = [&](Time until) {
@@ -124,10 +158,10 @@ Status run_mocker(MockerFlags flags) {
   };
   const Time until = Clock::steady().now() + std::chrono::seconds(flags.planes.startup_timeout);
   for (uint32_t i = 0; i < flags.workers; ++i) {
-    auto node = worker::WorkerNode::start(options, planes.registry, planes.bus.get(), &io, until,
-                                          [&](const std::string& name, kv::KvEventSink* events) {
-                                            return make_engine(common, name, events, &metrics, &engines[i]);
-                                          });
+    auto node = worker::WorkerNode::start(
+        options, planes.registry, planes.bus.get(), &io, until, [&](const std::string& name, kv::KvEventSink* events) {
+          return make_engine(flags, common, name, options.announced_host, events, &io, &metrics, &engines[i]);
+        });
     if (!node.is_ok()) {
       stop_all(Clock::steady().now());
       return node.status();
@@ -145,6 +179,7 @@ Status run_mocker(MockerFlags flags) {
   signals.release();
   stop_all(Clock::steady().now());
   if (*status) (*status)->stop(Clock::steady().now());
+  io.stop();  // before what its coroutines use goes
   LOG(info, "stopped");
   return {};
 }
@@ -166,6 +201,12 @@ void add_mocker_command(CLI::App* app, Run* run) {
   add_flag(command, "--host", flags->host, "Address to listen on for requests from frontends");
   add_flag(command, "--announce-host", flags->announce_host,
            "Address that frontends connect to; by default this machine's on the way to discovery");
+  add_flag(command, "--disaggregation-mode", flags->mode, "aggregated, prefill or decode")
+      ->check(CLI::IsMember({"aggregated", "prefill", "decode"}));
+  add_flag(command, "--disaggregation-transfer-backend", flags->transfer,
+           "How KV blocks travel between prefill and decode workers: auto, shm, tcp or nixl")
+      ->check(CLI::IsMember({"auto", "shm", "tcp", "nixl"}));
+  add_flag(command, "--nixl-lib", flags->nixl_library, "Path of libnixl_capi.so");
   add_flag(command, "--system-port", flags->system_port, "Port for /live, /ready and /metrics; 0 any free one, -1 none")
       ->check(CLI::Range(-1, 65535));
   command->callback([=] { *run = [=] { return finish("mocker", run_mocker(*flags)); }; });

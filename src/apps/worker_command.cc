@@ -6,6 +6,7 @@
 
 #include "apps/command.h"
 #include "apps/engine_flags.h"
+#include "apps/handoff_flags.h"
 #include "apps/planes.h"
 #include "apps/progress.h"
 #include "apps/status_server.h"
@@ -27,6 +28,7 @@ struct WorkerFlags {
   uint32_t drain_timeout = 30;
   std::string mode = "aggregated";
   std::string transfer;
+  std::string nixl_library;
   uint32_t tp = 1;
   bool trusts_remote_code = false;
   bool skips_tokenizer = false;
@@ -47,8 +49,12 @@ void declare_flags(CLI::App* command, WorkerFlags* flags) {
       ->check(CLI::Range(0, 86400));
   add_flag(command, "--disaggregation-mode", flags->mode, "aggregated, prefill or decode")
       ->check(CLI::IsMember({"aggregated", "prefill", "decode"}));
-  add_flag(command, "--disaggregation-transfer-backend", flags->transfer,
-           "How KV blocks travel between prefill and decode workers");
+  add_flag(
+      command, "--disaggregation-transfer-backend", flags->transfer,
+      "How KV blocks travel between prefill and decode workers: auto (shm on one host, else tcp), shm, tcp or nixl")
+      ->check(CLI::IsMember({"auto", "shm", "tcp", "nixl"}));
+  add_flag(command, "--nixl-lib", flags->nixl_library,
+           "Path of libnixl_capi.so; by default looked for in $NIXL_PREFIX and in the active Python's packages");
   add_flag(command, "--tp", flags->tp, "Tensor-parallel size; 1 is the only one yet")->check(CLI::Range(1, 1));
   command->add_flag("--trust-remote-code", flags->trusts_remote_code,
                     "Accepted for other systems' command lines; changes nothing");
@@ -56,14 +62,21 @@ void declare_flags(CLI::App* command, WorkerFlags* flags) {
                     "Accepted for other systems' command lines; changes nothing");
 }
 
+// The engine that the process owns, and what moves its blocks.
+struct Hosted {
+  std::unique_ptr<worker::ModelWorker> engine;
+  std::unique_ptr<worker::HandoffHost> handoffs;  // null: aggregated
+};
+
 Result<worker::HostedEngine> make_engine(const WorkerFlags& flags, const std::string& name, kv::KvEventSink* events,
-                                         Metrics* metrics, const StopSignals& signals,
-                                         std::unique_ptr<worker::ModelWorker>* out) {
+                                         Metrics* metrics, IoThreads* io, const std::string& host,
+                                         const StopSignals& signals, Hosted* out) {
   TRY(worker::ModelFiles files, worker::open_model_files(flags.engine.model_path, flags.engine.served_model_name));
   TRY(std::string bundle, worker::bundle_of(files, flags.engine.worker.block_tokens));
   Progress progress("loading " + files.card.name);
   worker::WorkerOptions options = flags.engine.worker;
   options.name = name;
+  options.shares_pool = flags.mode != "aggregated";
   const auto show = [&](double done) {
     if (signals.is_pending()) {
       LOG(info, "stopped while loading");
@@ -71,11 +84,28 @@ Result<worker::HostedEngine> make_engine(const WorkerFlags& flags, const std::st
     }
     progress.update(done);
   };
-  TRY(*out, worker::ModelWorker::start(files, options, metrics, events, show));
-  LOG(info, "engine ready", {"worker", name}, {"with", (*out)->description()});
-  worker::ModelWorker* engine = out->get();
+  TRY(out->engine, worker::ModelWorker::start(files, options, metrics, events, show));
+  worker::ModelWorker* engine = out->engine.get();
+  LOG(info, "engine ready", {"worker", name}, {"with", engine->description()});
   worker::HostedEngine hosted;
-  hosted.generator = engine->generator();
+  if (flags.mode == "aggregated") {
+    hosted.generator = engine->generator();
+  } else {
+    worker::HandoffOptions handoff;
+    handoff.backend = flags.transfer.empty() ? "auto" : flags.transfer;
+    handoff.nixl_library = flags.nixl_library;
+    handoff.name = name;
+    handoff.host = host;
+    handoff.model_digest = worker::weights_digest(files);
+    handoff.identity = {flags.planes.name_space, DYNAMO_VERSION, 0};
+    auto started = worker::HandoffHost::start(std::move(handoff), engine->engine(), engine->pool(), engine->kv_layout(),
+                                              engine->load().total_blocks, io, metrics);
+    if (!started.is_ok()) return started.status().with("--disaggregation-transfer-backend");
+    out->handoffs = std::move(started).value();
+    serve_handoffs(out->handoffs.get(), &hosted);
+    hosted.generator = engine->generator(
+        [handoffs = out->handoffs.get()](const GenerateRequest& request) { return handoffs->source_of(request); });
+  }
   hosted.load = [engine] { return engine->load(); };
   hosted.clear_blocks = [engine] { engine->clear_cache(); };
   hosted.stop = [engine](Time until) { engine->stop(until); };
@@ -88,13 +118,9 @@ Result<worker::HostedEngine> make_engine(const WorkerFlags& flags, const std::st
 }
 
 Status check(const WorkerFlags& flags) {
-  if (flags.mode != "aggregated")
-    return unsupported(fmt::format(
-        "--disaggregation-mode {}: this version serves prefill and decode in one worker only; leave the flag out",
-        flags.mode));
   if (flags.trusts_remote_code) LOG(info, "--trust-remote-code changes nothing here: no code comes with a model");
   if (flags.skips_tokenizer) LOG(info, "--skip-tokenizer-init changes nothing here: workers never tokenize");
-  if (!flags.transfer.empty())
+  if (!flags.transfer.empty() && flags.mode == "aggregated")
     LOG(info, "--disaggregation-transfer-backend changes nothing for a worker that does both",
         {"backend", flags.transfer});
   return {};
@@ -117,14 +143,15 @@ Status run_worker(WorkerFlags flags) {
     TRY(options.announced_host, local_address_towards(planes.address_to_reach));
   }
   options.version = DYNAMO_VERSION;
-  std::unique_ptr<worker::ModelWorker> engine;
+  options.role = role_of(flags.mode);
+  Hosted hosted;
   const Time until = Clock::steady().now() + std::chrono::hours(1);  // loading a large model takes its time
-  auto node = worker::WorkerNode::start(options, planes.registry, planes.bus.get(), &io, until,
-                                        [&](const std::string& name, kv::KvEventSink* events) {
-                                          return make_engine(flags, name, events, &metrics, signals, &engine);
-                                        });
+  auto node = worker::WorkerNode::start(
+      options, planes.registry, planes.bus.get(), &io, until, [&](const std::string& name, kv::KvEventSink* events) {
+        return make_engine(flags, name, events, &metrics, &io, options.announced_host, signals, &hosted);
+      });
   if (!node.is_ok()) {
-    if (engine) engine->stop(Clock::steady().now());
+    if (hosted.engine) hosted.engine->stop(Clock::steady().now());
     io.stop();
     return node.status();
   }
@@ -135,7 +162,8 @@ Status run_worker(WorkerFlags flags) {
   }
   const discovery::WorkerInstance& instance = (*node)->instance();
   LOG(info, "worker ready", {"worker", instance.name}, {"instance", discovery::instance_text(instance.instance)},
-      {"model", instance.model}, {"address", instance.address},
+      {"role", discovery::role_name(instance.role)}, {"model", instance.model}, {"address", instance.address},
+      {"transfer", instance.transfer.empty() ? "none" : instance.transfer},
       {"system_port", *status ? std::to_string((*status)->port()) : "none"});
   const int signal = signals.wait();
   signals.release();
@@ -143,6 +171,7 @@ Status run_worker(WorkerFlags flags) {
       {"within", fmt::format("{} s", flags.drain_timeout)});
   (*node)->stop(Clock::steady().now() + std::chrono::seconds(flags.drain_timeout));
   if (*status) (*status)->stop(Clock::steady().now());
+  io.stop();  // before what its coroutines use goes
   LOG(info, "stopped");
   return {};
 }

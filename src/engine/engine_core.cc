@@ -178,6 +178,15 @@ void EngineCore::tell_target(Sequence* sequence) {
                                         std::move(blocks));
 }
 
+// Steps that are mostly prompts tell how fast those are computed.
+void EngineCore::measure(size_t rows, size_t drawn, double step_seconds) {
+  constexpr double kLatest = 0.1;  // share of the last step
+  step_seconds_.Observe(step_seconds);
+  if (rows < 32 || rows < 4 * drawn || step_seconds <= 0) return;
+  const double rate = static_cast<double>(rows) / step_seconds;
+  prefill_rate_ = prefill_rate_ == 0 ? rate : (1 - kLatest) * prefill_rate_ + kLatest * rate;
+}
+
 Sequence* EngineCore::receiving(SequenceId id, uint32_t attempt) const {
   Sequence* sequence = scheduler_.find(id);
   return sequence != nullptr && sequence->is_receiving && sequence->attempt == attempt ? sequence : nullptr;
@@ -246,7 +255,7 @@ bool EngineCore::step() {
   }
   CHECK(drawn->size() == drawing.size());
   step_rows_.Observe(static_cast<double>(input.tokens.size()));
-  step_seconds_.Observe(seconds(clock_->now() - started));
+  measure(input.tokens.size(), drawing.size(), seconds(clock_->now() - started));
   scheduler_.complete(step);
   for (Sequence* sequence : step)
     if (sequence->handoff.target) tell_target(sequence);
@@ -260,7 +269,8 @@ EngineLoad EngineCore::load() const {
           .used_blocks = pool_.held(),
           .cached_blocks = pool_.cached(),
           .total_blocks = pool_.total(),
-          .queued_tokens = scheduler_.queued_tokens()};
+          .queued_tokens = scheduler_.queued_tokens(),
+          .prefill_tokens_per_second = prefill_rate_};
 }
 
 }  // namespace dynamo::engine

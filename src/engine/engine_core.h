@@ -49,6 +49,7 @@ class EngineCore {
   void reserve(Sequence* sequence);
   void tell_target(Sequence* sequence);
   void count_prompt(const Sequence& sequence);
+  void measure(size_t rows, size_t drawn, double step_seconds);
   Sequence* receiving(SequenceId id, uint32_t attempt) const;
   void fail(SequenceId id, const Status& status);
 
@@ -65,6 +66,7 @@ class EngineCore {
   prometheus::Histogram& step_seconds_;
   prometheus::Histogram& queue_seconds_;
   uint64_t counted_preemptions_ = 0;
+  double prefill_rate_ = 0;  // tokens/s
   uint64_t next_seed_;
 };
 

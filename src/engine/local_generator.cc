@@ -53,7 +53,9 @@ Task<Result<std::unique_ptr<Generation>>> LocalGenerator::generate(GenerateReque
   auto mailbox = std::make_shared<ChunkMailbox>(executor);
   const Time until = request.deadline;
   auto sink = std::make_shared<MailboxSink>(mailbox, worker_);
-  CO_TRY(const SequenceId id, engine_->submit(std::move(request), std::move(sink), Handoff()));
+  Handoff handoff;
+  if (source_of_) handoff.source = source_of_(request);
+  CO_TRY(const SequenceId id, engine_->submit(std::move(request), std::move(sink), std::move(handoff)));
   std::unique_ptr<Generation> generation = std::make_unique<LocalGeneration>(engine_, id, std::move(mailbox), until);
   co_return generation;
 }

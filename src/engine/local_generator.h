@@ -2,6 +2,7 @@
 // engine/local_generator.h Threads: as Generator.
 #pragma once
 
+#include <functional>
 #include <string>
 
 #include "engine/engine.h"
@@ -11,13 +12,17 @@ namespace dynamo::engine {
 
 class LocalGenerator final : public Generator {
  public:
-  // `worker` is put into the first chunk of every answer. The engine must outlive this and every Generation.
-  LocalGenerator(Engine* engine, std::string worker) : engine_(engine), worker_(std::move(worker)) {}
+  using SourceOf = std::function<std::shared_ptr<PrefillSource>(const GenerateRequest& request)>;
+  // `worker` is put into the first chunk of every answer. `source_of` says where a request's prompt comes from; null: always from
+  // here. The engine must outlive this and every Generation.
+  LocalGenerator(Engine* engine, std::string worker, SourceOf source_of = nullptr)
+      : engine_(engine), worker_(std::move(worker)), source_of_(std::move(source_of)) {}
   Task<Result<std::unique_ptr<Generation>>> generate(GenerateRequest request) override;
 
  private:
   Engine* engine_;
   std::string worker_;
+  SourceOf source_of_;
 };
 
 }  // namespace dynamo::engine

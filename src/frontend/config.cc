@@ -28,13 +28,19 @@ Result<router::RouterSettings> settings_from_json(std::string_view text, router:
       TRY(base.overlap_weight, number_in(value, name, 0, 100));
     } else if (name == "router_temperature") {
       TRY(base.temperature, number_in(value, name, 0, 100));
+    } else if (name == "max_local_prefill_length" && value.is_string() && value.get_string() == "auto") {
+      base.max_local_prefill_length.reset();
+    } else if (name == "max_local_prefill_length") {
+      TRY(const double tokens, number_in(value, name, 0, 1e9));
+      base.max_local_prefill_length = static_cast<uint32_t>(tokens);
     } else if (name == "busy_threshold" && value.is_null()) {
       base.busy_threshold.reset();
     } else if (name == "busy_threshold") {
       TRY(base.busy_threshold, number_in(value, name, 0.01, 1));
     } else {
       return invalid(
-          fmt::format("'{}' is no setting; there are overlap_score_weight, router_temperature and busy_threshold",
+          fmt::format("'{}' is no setting; there are overlap_score_weight, router_temperature, busy_threshold and "
+                      "max_local_prefill_length",
                       std::string_view(name)));
     }
   }

@@ -15,6 +15,9 @@ TEST(Settings, WhatIsNotSaidStays) {
   EXPECT_EQ(read->temperature, 0.7);
   EXPECT_EQ(read->busy_threshold, 0.5);
   EXPECT_FALSE(settings_from_json(R"({"busy_threshold": null})", base)->busy_threshold);
+  EXPECT_EQ(read->max_local_prefill_length, 0U);
+  EXPECT_EQ(settings_from_json(R"({"max_local_prefill_length": 64})", base)->max_local_prefill_length, 64U);
+  EXPECT_FALSE(settings_from_json(R"({"max_local_prefill_length": "auto"})", base)->max_local_prefill_length);
 }
 
 TEST(Settings, WhatIsWrongIsNamed) {
@@ -24,6 +27,8 @@ TEST(Settings, WhatIsWrongIsNamed) {
                                                         {R"({"weight": 1})", "weight"},
                                                         {R"({"overlap_score_weight": -1})", "overlap_score_weight"},
                                                         {R"({"router_temperature": "hot"})", "hot"},
+                                                        {R"({"max_local_prefill_length": "many"})", "many"},
+                                                        {R"({"max_local_prefill_length": -1})", "-1"},
                                                         {R"({"busy_threshold": 2})", "busy_threshold"}}) {
     const auto read = settings_from_json(text, {});
     EXPECT_EQ(read.status().code(), Code::kInvalid) << text;

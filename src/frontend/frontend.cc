@@ -218,8 +218,6 @@ void WatchingFrontend::add(const std::string& key, const std::string& value) {
     member.instance = std::move(read).value();
     if (discovery::key_of(options_.name_space, member.instance) != key) {
       member.refusal = "the key is not that of its value";
-    } else if (member.instance.role != discovery::Role::kAggregated) {
-      member.refusal = fmt::format("role {} is not served by this version", discovery::role_name(member.instance.role));
     } else {
       member.model = model_for(member.instance);
       member.refusal = why_refused(*member.model, member.instance);
@@ -309,10 +307,24 @@ std::string WatchingFrontend::why_refused(const Model& model, const WorkerInstan
   return {};
 }
 
+router::Serves serves_of(discovery::Role role) {
+  switch (role) {
+    case discovery::Role::kAggregated:
+      return router::Serves::kBoth;
+    case discovery::Role::kPrefill:
+      return router::Serves::kPrefill;
+    case discovery::Role::kDecode:
+      return router::Serves::kDecode;
+  }
+  return router::Serves::kBoth;
+}
+
 void WatchingFrontend::route(const Member& member) {
   router::RoutedWorker routed;
   routed.instance = member.instance.instance;
   routed.name = member.instance.name;
+  routed.serves = serves_of(member.instance.role);
+  routed.address = member.instance.address;
   routed.generator = member.remote;
   routed.is_reachable = [remote = member.remote] { return remote->is_connected(); };
   routed.total_blocks = member.instance.total_blocks;

@@ -30,6 +30,8 @@ class BlockMover {
  public:
   virtual ~BlockMover() = default;
 
+  // By which ways peers may write into our pool: "shm,tcp".
+  virtual std::string backends() const = 0;
   // What a peer needs to write into our pool (transfer/pool_card.h).
   virtual const std::string& card() const = 0;
   // Checks that both pools agree and chooses a backend. Errors: kUnsupported (they do not agree, or have no backend in common: both

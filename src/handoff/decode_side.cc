@@ -169,7 +169,8 @@ class DecodeSide::Source final : public engine::PrefillSource, public std::enabl
 };
 
 std::string DecodeSide::Rooms::message_of(const Room& room) const {
-  wire::Prefill message;
+  wire::Request whole;
+  wire::Prefill& message = *whole.mutable_prefill();
   GenerateRequest request = room.source->request();
   request.prefill_at.clear();
   rpc::to_message(request, clock_->now(), message.mutable_generate());
@@ -177,7 +178,7 @@ std::string DecodeSide::Rooms::message_of(const Room& room) const {
   message.set_first_block(room.first_block);
   for (size_t i = room.first_block; i < room.blocks.size(); ++i) message.add_blocks(room.blocks[i].value);
   message.set_card(mover_->card());
-  return message.SerializeAsString();
+  return whole.SerializeAsString();
 }
 
 // Returns when the hand-off is not wanted any more, or nothing has come for too long.

@@ -165,6 +165,7 @@ class FakeMover final : public BlockMover {
   FakeMover(World* world, Network* network, std::string card, std::span<std::byte> pool)
       : world_(world), network_(network), card_(std::move(card)), pool_(pool) {}
 
+  std::string backends() const override { return "fake"; }
   const std::string& card() const override { return card_; }
   Result<std::shared_ptr<const Route>> route(std::string_view card) override {
     if (card.starts_with("odd")) return unsupported("block size 16 here, 32 there");
@@ -302,9 +303,9 @@ Task<Result<std::string>> FakePeers::ask(PrefillPlace place, std::string prefill
         co_await world->sleep(way);
         const auto found = network->nodes.find(to);
         if (found == network->nodes.end()) co_return;
-        wire::Prefill message;
-        CHECK(message.ParseFromString(bytes));
-        auto reply = co_await found->second->prefill->answer(std::move(message));
+        wire::Request message;
+        CHECK(message.ParseFromString(bytes) && message.has_prefill());
+        auto reply = co_await found->second->prefill->answer(std::move(*message.mutable_prefill()));
         const Duration back = world->draw(milliseconds(2));
         co_await world->sleep(back);
         call->reply = std::move(reply);

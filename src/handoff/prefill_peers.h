@@ -16,9 +16,9 @@ namespace dynamo::handoff {
 class PrefillPeers {
  public:
   virtual ~PrefillPeers() = default;
-  // Sends `prefill` (wire::Prefill) and waits for the reply (wire::PrefillReply). Dropped, it cancels. Sets `was_sent` before the
+  // Sends `request` (a wire::Request with a Prefill) and waits for the reply (wire::PrefillReply). Dropped, it cancels. Sets `was_sent` before the
   // peer can have heard of it. Errors: kUnavailable (not connected, the connection broke), kDeadline, what the peer says.
-  virtual Task<Result<std::string>> ask(PrefillPlace place, std::string prefill, Time until, bool* was_sent) = 0;
+  virtual Task<Result<std::string>> ask(PrefillPlace place, std::string request, Time until, bool* was_sent) = 0;
 };
 
 // Connects on `executor` (a single I/O thread) to those asked, and keeps connections for as long as they are used; one that nobody

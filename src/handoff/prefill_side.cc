@@ -1,5 +1,6 @@
 #include "handoff/prefill_side.h"
 
+#include <atomic>
 #include <optional>
 
 #include <fmt/format.h>
@@ -42,8 +43,14 @@ struct PrefillSide::Counters {
     metrics->counter(kSent, with_end).Increment();
   }
 
+  void see_rate(double tokens_per_second) {
+    const double before = tokens_rate.load();
+    tokens_rate = before == 0 ? tokens_per_second : 0.8 * before + 0.2 * tokens_per_second;
+  }
+
   Metrics* metrics;
   const MetricLabels labels;
+  std::atomic<double> tokens_rate{0};
   prometheus::Counter& blocks;
   prometheus::Counter& queue;
   prometheus::Counter& compute;
@@ -119,7 +126,7 @@ class PrefillSide::Room final : public engine::PrefillTarget,
   }
 
   // When it is over.
-  void report(Counters* counters, wire::PrefillReply* reply) const {
+  void report(uint32_t block_tokens, Counters* counters, wire::PrefillReply* reply) const {
     MutexLock lock(mutex_);
     const Time started = started_.value_or(arrived_);
     const Time computed = computed_.value_or(started);
@@ -142,7 +149,9 @@ class PrefillSide::Room final : public engine::PrefillTarget,
     counters->compute.Increment(seconds(computed - started));
     counters->transfer.Increment(seconds(transfer));
     counters->overlap.Increment(seconds(overlap));
-    if (busy_ > Duration(0)) counters->rate.Observe(static_cast<double>(bytes_) / seconds(busy_) / 1e9);
+    if (busy_ <= Duration(0) || moved_blocks_ == 0) return;
+    counters->rate.Observe(static_cast<double>(bytes_) / seconds(busy_) / 1e9);
+    counters->see_rate(static_cast<double>(moved_blocks_) * block_tokens / seconds(busy_));
   }
 
  private:
@@ -284,12 +293,16 @@ Task<Status> PrefillSide::compute(const wire::Prefill* message, std::shared_ptr<
   co_return end.status();
 }
 
+double PrefillSide::transfer_tokens_per_second() const {
+  return counters_->tokens_rate;
+}
+
 Task<std::string> PrefillSide::answer(wire::Prefill message) {
   wire::PrefillReply reply;
   std::shared_ptr<Room> room;
   const Status status = co_await compute(&message, &room);
   if (!status.is_ok()) reply.set_failure(wire::to_bytes(status));
-  if (room) room->report(counters_.get(), &reply);
+  if (room) room->report(block_tokens_, counters_.get(), &reply);
   counters_->count_end(status.is_ok() ? "done" : "failed");
   LOG(debug, "prompt sent", {"request_id", message.generate().id()}, {"status", status.to_string()},
       {"backend", reply.backend()}, {"blocks", reply.blocks()}, {"bytes", reply.bytes()},

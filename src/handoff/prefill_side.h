@@ -27,6 +27,8 @@ class PrefillSide {
   // Answers one request. Returns when nothing more will be written: a wire::PrefillReply. Dropped before, the asker is told by a
   // notice when nothing more will be.
   Task<std::string> answer(wire::Prefill message);
+  // How fast prompts travel, lately; 0: none has yet.
+  double transfer_tokens_per_second() const;
 
  private:
   class Room;

@@ -75,7 +75,8 @@ struct Decoder::State {
   kernels::Backend* backend = nullptr;
   DecoderWeights weights;
   kv::KvLayout layout;
-  std::unique_ptr<kernels::Buffer> kv_pool;
+  std::unique_ptr<kernels::Buffer> kv_buffer;  // unless the memory was given
+  std::span<std::byte> kv_pool;
   Activations activations;
 
   void check(const StepBatch& batch, size_t logits) const;
@@ -109,7 +110,13 @@ Result<std::unique_ptr<Decoder>> Decoder::create(const ModelSource& source, kern
     return exhausted("the KV pool would be larger than any memory");
   }
   TRY(state->weights, load_weights(source, backend, options.context_length, progress));
-  TRY(state->kv_pool, backend->allocate(options.kv_blocks * state->layout.block_bytes()));
+  const size_t pool_bytes = options.kv_blocks * state->layout.block_bytes();
+  state->kv_pool = options.kv_memory;
+  if (options.kv_memory.empty()) {
+    TRY(state->kv_buffer, backend->allocate(pool_bytes));
+    state->kv_pool = {state->kv_buffer->data(), pool_bytes};
+  }
+  CHECK(state->kv_pool.size() >= pool_bytes);
   TRY(state->activations, allocate_activations(state->config, options, backend));
   return std::unique_ptr<Decoder>(new Decoder(std::move(state)));
 }
@@ -141,7 +148,7 @@ void Decoder::State::check(const StepBatch& batch, size_t logits) const {
 
 kernels::KvView Decoder::State::kv_of(uint32_t layer) const {
   const size_t element = kv::bytes_of(layout.dtype);
-  return {.base = kv_pool->data() + layout.offset(/*block=*/0, layer, /*side=*/0) * element,
+  return {.base = kv_pool.data() + layout.offset(/*block=*/0, layer, /*side=*/0) * element,
           .dtype = layout.dtype,
           .block_stride = layout.block_elements(),
           .value_offset = layout.side_elements(),
@@ -229,7 +236,7 @@ const kv::KvLayout& Decoder::kv_layout() const {
   return state_->layout;
 }
 std::span<std::byte> Decoder::kv_pool() const {
-  return {state_->kv_pool->data(), state_->kv_pool->bytes()};
+  return state_->kv_pool;
 }
 size_t Decoder::weight_bytes() const {
   return state_->weights.bytes();

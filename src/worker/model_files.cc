@@ -2,6 +2,8 @@
 
 #include <filesystem>
 
+#include <fmt/format.h>
+
 #include "model_bundle/model_bundle.h"
 
 namespace dynamo::worker {
@@ -58,6 +60,17 @@ Result<ModelFiles> open_model_files(const std::string& path, std::string served_
   auto files = open(path, std::move(served_name), weights);
   if (!files.is_ok()) return files.status().with("model " + path);
   return files;
+}
+
+std::string weights_digest(const ModelFiles& files) {
+  const model::ModelConfig& config = files.source->config();
+  const model::StoredModel& stored = files.source->stored();
+  std::string text =
+      fmt::format("{} {} {} {} {} {} {} {}", model::architecture_name(config.architecture), config.layers, config.heads,
+                  config.kv_heads, config.head_dim, config.vocab_size, stored.format, stored.file_bytes);
+  for (const model::StoredType& type : stored.types)
+    text += fmt::format(" {} {} {}", type.name, type.tensors, type.bytes);
+  return model_bundle::digest_of(text);
 }
 
 Result<std::string> bundle_of(const ModelFiles& files, uint32_t block_tokens) {

@@ -4,9 +4,9 @@
 
 #include <fmt/format.h>
 
-#include "engine/local_generator.h"
 #include "engine/model_runner.h"
 #include "model/decoder.h"
+#include "transfer/shared_memory.h"
 
 namespace dynamo::worker {
 namespace {
@@ -59,9 +59,10 @@ Result<uint32_t> served_context(const model::ModelConfig& config, const WorkerOp
 // In order of construction: each uses those above it.
 struct ModelWorker::State {
   std::unique_ptr<kernels::Backend> backend;
+  transfer::SharedMemory pool;  // if it is shared
   std::unique_ptr<model::Decoder> decoder;
   std::unique_ptr<engine::Engine> engine;
-  std::shared_ptr<engine::LocalGenerator> generator;
+  std::string name;
   uint32_t context_length = 0;
   uint32_t blocks = 0;
 };
@@ -80,13 +81,18 @@ Result<std::unique_ptr<ModelWorker>> ModelWorker::start(const ModelFiles& files,
   TRY(state->blocks, pool_blocks(config, options));
   TRY(state->context_length, served_context(config, options, state->blocks));
   TRY(state->backend, kernels::make_cpu_backend(options.cpu));
-  const model::DecoderOptions decoder_options{
-      .block_tokens = options.block_tokens,
-      .kv_blocks = state->blocks,
-      .max_rows = options.max_batch_tokens,
-      .max_logits_rows = std::min(options.max_sequences, options.max_batch_tokens),
-      .context_length = state->context_length,
-      .kv_dtype = kv::KvDtype::kF16};
+  state->name = options.name;
+  model::DecoderOptions decoder_options{.block_tokens = options.block_tokens,
+                                        .kv_blocks = state->blocks,
+                                        .max_rows = options.max_batch_tokens,
+                                        .max_logits_rows = std::min(options.max_sequences, options.max_batch_tokens),
+                                        .context_length = state->context_length,
+                                        .kv_dtype = kv::KvDtype::kF16,
+                                        .kv_memory = {}};
+  if (options.shares_pool) {
+    TRY(state->pool, transfer::SharedMemory::create(state->blocks * layout_of(config, options).block_bytes()));
+    decoder_options.kv_memory = {state->pool.data(), state->pool.bytes()};
+  }
   TRY(state->decoder, model::Decoder::create(*files.source, state->backend.get(), decoder_options, progress));
   const engine::EngineOptions engine_options{.block_tokens = options.block_tokens,
                                              .kv_blocks = state->blocks,
@@ -97,12 +103,24 @@ Result<std::unique_ptr<ModelWorker>> ModelWorker::start(const ModelFiles& files,
                                              .max_waiting = options.max_waiting};
   TRY(state->engine, engine::Engine::start(engine_options, engine::make_model_runner(state->decoder.get()),
                                            &Clock::steady(), events, metrics, {{"worker", options.name}}));
-  state->generator = std::make_shared<engine::LocalGenerator>(state->engine.get(), options.name);
   return std::unique_ptr<ModelWorker>(new ModelWorker(std::move(state)));
 }
 
-std::shared_ptr<Generator> ModelWorker::generator() const {
-  return state_->generator;
+std::shared_ptr<Generator> ModelWorker::generator(engine::LocalGenerator::SourceOf source_of) const {
+  return std::make_shared<engine::LocalGenerator>(state_->engine.get(), state_->name, std::move(source_of));
+}
+engine::Engine* ModelWorker::engine() const {
+  return state_->engine.get();
+}
+const kv::KvLayout& ModelWorker::kv_layout() const {
+  return state_->decoder->kv_layout();
+}
+transfer::PoolMemory ModelWorker::pool() const {
+  transfer::PoolMemory pool;
+  pool.data = state_->pool.data();
+  pool.bytes = state_->pool.bytes();
+  pool.fd = state_->pool.fd();
+  return pool;
 }
 uint32_t ModelWorker::context_length() const {
   return state_->context_length;

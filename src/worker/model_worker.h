@@ -12,9 +12,12 @@
 #include "base/metrics.h"
 #include "base/status.h"
 #include "engine/engine.h"
+#include "engine/local_generator.h"
 #include "generate/generator.h"
 #include "generate/model_card.h"
 #include "kernels/cpu/cpu_backend.h"
+#include "kv/kv_layout.h"
+#include "transfer/kv_transport.h"
 #include "worker/model_files.h"
 
 namespace dynamo::worker {
@@ -29,6 +32,7 @@ struct WorkerOptions {
   uint32_t max_batch_tokens = 512;  // as EngineOptions.  --max-batch-tokens
   uint32_t max_sequences = 64;      // as EngineOptions.  --max-sequences
   uint32_t max_waiting = 1024;      // as EngineOptions.  --max-queue
+  bool shares_pool = false;         // other workers write into its KV pool: it is in memory that they can map
 };
 
 class ModelWorker {
@@ -40,7 +44,12 @@ class ModelWorker {
                                                     const std::function<void(double)>& progress);
   ~ModelWorker();  // Requires: stop() has returned.
 
-  std::shared_ptr<Generator> generator() const;
+  // With `source_of`: where each request's prompt comes from.
+  std::shared_ptr<Generator> generator(engine::LocalGenerator::SourceOf source_of = nullptr) const;
+  engine::Engine* engine() const;
+  const kv::KvLayout& kv_layout() const;
+  // Requires: shares_pool.
+  transfer::PoolMemory pool() const;
   uint32_t context_length() const;  // prompt and answer together, in tokens, as this worker serves it
   engine::EngineLoad load() const;
   void clear_cache();

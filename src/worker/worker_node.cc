@@ -125,12 +125,14 @@ class AnnouncedNode final : public WorkerNode {
     instance_.total_blocks = load.total_blocks;
     instance_.max_batch_tokens = engine_.max_batch_tokens;
     instance_.context_length = engine_.context_length;
+    instance_.transfer = engine_.transfer;
     instance_.model_digest = model_bundle::digest_of(engine_.model_bundle);
     service_ = std::make_unique<WorkerService>(WorkerServiceParts{.generator = engine_.generator,
                                                                   .model_bundle = std::move(engine_.model_bundle),
                                                                   .model_digest = instance_.model_digest,
                                                                   .blocks = publisher_.get(),
-                                                                  .clear_blocks = engine_.clear_blocks});
+                                                                  .clear_blocks = engine_.clear_blocks,
+                                                                  .prefill = engine_.prefill});
     server_->start([service = service_.get()](std::string request, rpc::ReplyStream* reply) {
       return service->handle(std::move(request), reply);
     });
@@ -154,6 +156,9 @@ class AnnouncedNode final : public WorkerNode {
     message.set_cached_blocks(load.cached_blocks);
     message.set_total_blocks(load.total_blocks);
     message.set_queued_tokens(load.queued_tokens);
+    message.set_prefill_tokens_per_second(load.prefill_tokens_per_second);
+    if (engine_.transfer_tokens_per_second)
+      message.set_transfer_tokens_per_second(engine_.transfer_tokens_per_second());
     bus_->publish(subject("load"), message.SerializeAsString());
   }
 

@@ -20,6 +20,10 @@
 #include "generate/generator.h"
 #include "kv/kv_event.h"
 
+namespace dynamo::wire {
+class Prefill;
+}
+
 namespace dynamo::worker {
 
 struct NodeOptions {
@@ -38,6 +42,9 @@ struct HostedEngine {
   std::shared_ptr<Generator> generator;
   std::function<engine::EngineLoad()> load;
   std::function<void()> clear_blocks;
+  std::function<Task<std::string>(wire::Prefill)> prefill;  // null: it computes no prompts for others
+  std::function<double()> transfer_tokens_per_second;       // null: it moves none
+  std::string transfer;                                     // KV transfer backends, comma-separated
   std::function<void(Time until)> stop;
   std::string model;         // served name
   std::string model_bundle;  // model_bundle::to_bytes

@@ -77,6 +77,12 @@ Task<Status> WorkerService::handle(std::string request, rpc::ReplyStream* reply)
     case wire::Request::kClear:
       parts_.clear_blocks();
       co_return Status();
+    case wire::Request::kPrefill: {
+      if (!parts_.prefill) co_return unsupported("this worker has no way to move KV blocks to another");
+      std::string reply_bytes = co_await parts_.prefill(std::move(*message.mutable_prefill()));
+      reply->send_last(std::move(reply_bytes));
+      co_return Status();
+    }
     case wire::Request::KIND_NOT_SET:
       break;
   }

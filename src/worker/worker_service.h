@@ -10,6 +10,10 @@
 #include "rpc/server.h"
 #include "worker/kv_publisher.h"
 
+namespace dynamo::wire {
+class Prefill;
+}
+
 namespace dynamo::worker {
 
 struct WorkerServiceParts {
@@ -18,6 +22,7 @@ struct WorkerServiceParts {
   std::string model_digest;  // of them
   const KvPublisher* blocks = nullptr;
   std::function<void()> clear_blocks;
+  std::function<Task<std::string>(wire::Prefill)> prefill;  // null: it computes no prompts for others
 };
 
 class WorkerService {

@@ -1,0 +1,262 @@
+#include "handoff/transfer_mover.h"
+
+#include <atomic>
+#include <map>
+#include <thread>
+#include <unordered_map>
+#include <utility>
+#include <variant>
+
+#include <fmt/format.h>
+
+#include "base/log.h"
+#include "base/mutex.h"
+#include "transfer/host.h"
+
+namespace dynamo::handoff {
+namespace {
+
+using transfer::KvTransport;
+using transfer::PoolCard;
+
+// A peer's pool, by one backend.
+struct PoolRoute final : Route {
+  std::string_view backend() const override { return name; }
+  uint32_t blocks() const override { return static_cast<uint32_t>(card.block_count); }
+  std::string name;
+  PoolCard card;
+};
+
+struct PutOrder {
+  uint64_t number = 0;
+  std::shared_ptr<const PoolRoute> route;
+  std::vector<transfer::Copy> copies;
+  std::string notice;
+  BlockMover::Done done;
+};
+struct CancelOrder {
+  uint64_t number = 0;
+};
+using Order = std::variant<PutOrder, CancelOrder>;
+
+// One backend and its thread.
+class Carrier {
+ public:
+  Carrier(std::unique_ptr<KvTransport> transport, std::function<void(std::string)> on_notice)
+      : transport_(std::move(transport)), on_notice_(std::move(on_notice)), thread_([this] { run(); }) {}
+  ~Carrier() {
+    must_end_ = true;
+    transport_->wake();
+    thread_.join();
+  }
+
+  std::string_view backend() const { return transport_->backend(); }
+  const std::string& metadata() const { return transport_->metadata(); }
+  void give(Order order) {
+    {
+      MutexLock lock(mutex_);
+      orders_.push_back(std::move(order));
+    }
+    transport_->wake();
+  }
+
+ private:
+  struct Running {
+    uint64_t number = 0;
+    std::string peer;  // its metadata
+    uint64_t bytes = 0;
+    BlockMover::Done done;
+  };
+
+  void run() {
+    while (!must_end_) {
+      std::vector<Order> orders;
+      {
+        MutexLock lock(mutex_);
+        orders.swap(orders_);
+      }
+      for (Order& order : orders) std::visit([this](auto& one) { carry_out(std::move(one)); }, order);
+      handle(transport_->poll(Clock::steady().now() + std::chrono::seconds(1)));
+    }
+    for (auto& [put, one] : running_) one.done(cancelled("the worker stops"), 0);
+    MutexLock lock(mutex_);
+    for (Order& order : orders_)
+      if (auto* put = std::get_if<PutOrder>(&order)) put->done(cancelled("the worker stops"), 0);
+  }
+
+  void carry_out(PutOrder order) {
+    const std::string& metadata = order.route->card.backends.at(order.route->name);
+    auto put = start(metadata, order.copies, std::move(order.notice));
+    if (!put.is_ok()) return order.done(put.status(), 0);
+    Running& one = running_[*put];
+    one = {order.number, metadata, 0, std::move(order.done)};
+    for (const transfer::Copy& copy : order.copies) one.bytes += copy.bytes;
+    by_number_[order.number] = *put;
+  }
+  void carry_out(CancelOrder order) {
+    if (const auto found = by_number_.find(order.number); found != by_number_.end()) transport_->cancel(found->second);
+  }
+
+  Result<transfer::PutId> start(const std::string& metadata, std::span<const transfer::Copy> copies,
+                                std::string notice) {
+    auto peer = peers_.find(metadata);
+    if (peer == peers_.end()) {
+      TRY(const transfer::PeerId id, transport_->add_peer(metadata));
+      peer = peers_.emplace(metadata, id).first;
+    }
+    auto put = transport_->put(peer->second, copies, std::move(notice));
+    if (!put.is_ok() && put.status().code() == Code::kUnavailable) forget(metadata);
+    return put;
+  }
+
+  // The next put begins anew: a peer that comes back is another one to the transport.
+  void forget(const std::string& metadata) {
+    const auto peer = peers_.find(metadata);
+    if (peer == peers_.end()) return;
+    transport_->drop_peer(peer->second);
+    peers_.erase(peer);
+  }
+
+  void handle(transfer::Progress progress) {
+    for (std::string& notice : progress.notifications) on_notice_(std::move(notice));
+    for (const transfer::FinishedPut& finished : progress.finished) {
+      auto node = running_.extract(finished.put);
+      if (node.empty()) continue;
+      const Running one = std::move(node.mapped());
+      by_number_.erase(one.number);
+      if (finished.status.code() == Code::kUnavailable) forget(one.peer);
+      one.done(finished.status, finished.status.is_ok() ? one.bytes : 0);
+    }
+  }
+
+  std::unique_ptr<KvTransport> transport_;
+  const std::function<void(std::string)> on_notice_;
+  Mutex mutex_;
+  std::vector<Order> orders_ GUARDED_BY(mutex_);
+  std::atomic<bool> must_end_{false};
+  // The thread's.
+  std::unordered_map<std::string, transfer::PeerId> peers_;  // by metadata
+  std::unordered_map<transfer::PutId, Running> running_;
+  std::unordered_map<uint64_t, transfer::PutId> by_number_;
+  std::thread thread_;
+};
+
+Result<std::unique_ptr<KvTransport>> make_transport(std::string_view backend,
+                                                    const transfer::TransportOptions& options) {
+  if (backend == "shm") return transfer::make_shm_transport(options);
+  if (backend == "tcp") return transfer::make_tcp_transport(options);
+  return transfer::make_nixl_transport(options);
+}
+
+class TransferMover final : public BlockMover {
+ public:
+  TransferMover(MoverOptions options) : wanted_(std::move(options.backend)), card_(std::move(options.card)) {
+    card_.host = transfer::this_host();
+  }
+
+  Status open(const MoverOptions& options) {
+    transfer::TransportOptions transport;
+    transport.pool = options.pool;
+    transport.name = options.name;
+    transport.host = options.host;
+    transport.nixl_library = options.nixl_library;
+    std::vector<std::string> backends{wanted_};
+    if (wanted_ == "auto") {
+      backends = {"tcp"};
+      if (options.pool.fd >= 0) backends.emplace_back("shm");
+    }
+    for (const std::string& backend : backends) {
+      TRY(auto opened, make_transport(backend, transport));
+      card_.backends[backend] = opened->metadata();
+      carriers_[backend] =
+          std::make_unique<Carrier>(std::move(opened), [this](std::string notice) { tell(std::move(notice)); });
+    }
+    card_bytes_ = card_.to_bytes();
+    return {};
+  }
+
+  std::string backends() const override { return names_of(card_); }
+  const std::string& card() const override { return card_bytes_; }
+
+  Result<std::shared_ptr<const Route>> route(std::string_view bytes) override {
+    MutexLock lock(mutex_);
+    if (const auto known = routes_.find(std::string(bytes)); known != routes_.end())
+      return std::shared_ptr<const Route>(known->second);
+    auto route = std::make_shared<PoolRoute>();
+    TRY(route->card, PoolCard::parse(bytes));
+    const Status compatible = transfer::check_compatible(card_, route->card);
+    if (!compatible.is_ok()) return unsupported(std::string(compatible.text()));
+    route->name = transfer::choose_backend(card_, route->card, wanted_);
+    if (route->name.empty())
+      return unsupported(
+          fmt::format("no transfer backend in common: {} here, {} there", names_of(card_), names_of(route->card)));
+    LOG(info, "transfer backend chosen", {"backend", route->name}, {"here", names_of(card_)},
+        {"there", names_of(route->card)}, {"block_bytes", card_.block_bytes});
+    if (routes_.size() >= kMostRoutes) routes_.clear();
+    routes_[std::string(bytes)] = route;
+    return std::shared_ptr<const Route>(route);
+  }
+
+  uint64_t put(std::shared_ptr<const Route> route, std::vector<BlockPair> blocks, std::string notice,
+               Done done) override {
+    PutOrder order;
+    order.number = ++last_;
+    order.route = std::static_pointer_cast<const PoolRoute>(std::move(route));
+    std::vector<transfer::BlockPair> pairs;
+    pairs.reserve(blocks.size());
+    for (const BlockPair& block : blocks) pairs.push_back({block.from, block.to});
+    order.copies = transfer::copies_of(card_, order.route->card, pairs);
+    order.notice = std::move(notice);
+    order.done = std::move(done);
+    const uint64_t number = order.number;
+    carriers_.at(order.route->name)->give(std::move(order));
+    return number;
+  }
+  void cancel(uint64_t put) override {
+    for (const auto& [name, carrier] : carriers_) carrier->give(CancelOrder{put});
+  }
+
+  void on_notice(std::function<void(std::string)> handler) override {
+    MutexLock lock(mutex_);
+    handler_ = std::move(handler);
+  }
+
+ private:
+  static constexpr size_t kMostRoutes = 4096;
+
+  static std::string names_of(const PoolCard& card) {
+    std::string names;
+    for (const auto& [name, metadata] : card.backends) names += (names.empty() ? "" : ",") + name;
+    return names;
+  }
+  void tell(std::string notice) {
+    std::function<void(std::string)> handler;
+    {
+      MutexLock lock(mutex_);
+      handler = handler_;
+    }
+    if (handler) handler(std::move(notice));
+  }
+
+  const std::string wanted_;
+  PoolCard card_;  // fixed once open() has returned
+  std::string card_bytes_;
+  Mutex mutex_;
+  std::function<void(std::string)> handler_ GUARDED_BY(mutex_);
+  std::unordered_map<std::string, std::shared_ptr<const PoolRoute>> routes_ GUARDED_BY(mutex_);  // by card
+  std::atomic<uint64_t> last_{0};
+  std::map<std::string, std::unique_ptr<Carrier>> carriers_;  // by backend; their threads end first
+};
+
+}  // namespace
+
+Result<std::unique_ptr<BlockMover>> make_transfer_mover(MoverOptions options) {
+  if (options.backend != "auto" && options.backend != "shm" && options.backend != "tcp" && options.backend != "nixl")
+    return invalid(
+        fmt::format("--disaggregation-transfer-backend {}: auto, shm, tcp and nixl are there", options.backend));
+  auto mover = std::make_unique<TransferMover>(options);
+  TRY_STATUS(mover->open(options));
+  return std::unique_ptr<BlockMover>(std::move(mover));
+}
+
+}  // namespace dynamo::handoff

@@ -1,0 +1,28 @@
+// The BlockMover over KvTransports: one thread for each backend that this worker offers.
+// Threads: as BlockMover; callbacks come on the backends' threads.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "base/status.h"
+#include "handoff/block_mover.h"
+#include "transfer/kv_transport.h"
+#include "transfer/pool_card.h"
+
+namespace dynamo::handoff {
+
+struct MoverOptions {
+  transfer::PoolMemory pool;     // outlives the mover
+  transfer::PoolCard card;       // of the pool; host and backends are filled in
+  std::string name;              // of this worker
+  std::string host;              // address that peers reach this machine by
+  std::string backend = "auto";  // "auto", "shm", "tcp" or "nixl".  --disaggregation-transfer-backend
+  std::string nixl_library;      // --nixl-lib
+};
+
+// With "auto" this worker offers shm, if its pool can be mapped, and tcp; each pair takes the best that both have.
+// Errors: kInvalid (no such backend), those of the transports.
+Result<std::unique_ptr<BlockMover>> make_transfer_mover(MoverOptions options);
+
+}  // namespace dynamo::handoff
