@@ -254,6 +254,7 @@ bool EngineCore::step() {
     return true;
   }
   CHECK(drawn->size() == drawing.size());
+  ++steps_;
   step_rows_.Observe(static_cast<double>(input.tokens.size()));
   measure(input.tokens.size(), drawing.size(), seconds(clock_->now() - started));
   scheduler_.complete(step);
@@ -270,6 +271,7 @@ EngineLoad EngineCore::load() const {
           .cached_blocks = pool_.cached(),
           .total_blocks = pool_.total(),
           .queued_tokens = scheduler_.queued_tokens(),
+          .steps = steps_,
           .prefill_tokens_per_second = prefill_rate_};
 }
 

@@ -66,6 +66,7 @@ class EngineCore {
   prometheus::Histogram& step_seconds_;
   prometheus::Histogram& queue_seconds_;
   uint64_t counted_preemptions_ = 0;
+  uint64_t steps_ = 0;
   double prefill_rate_ = 0;  // tokens/s
   uint64_t next_seed_;
 };

@@ -21,6 +21,8 @@ double seconds(Duration time) {
   return std::chrono::duration<double>(time).count();
 }
 
+constexpr Duration kSignOfLife = std::chrono::seconds(5);
+
 uint64_t microseconds(Duration time) {
   return static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::microseconds>(time).count());
 }
@@ -107,6 +109,14 @@ class PrefillSide::Room final : public engine::PrefillTarget,
     MutexLock lock(mutex_);
     fail(std::move(status));
     end_if_quiet();
+  }
+
+  // From any thread.
+  void tell_waiting() {
+    wire::HandoffNotice notice;
+    notice.set_room(number_);
+    notice.set_is_waiting(true);
+    mover_->put(route_, {}, notice.SerializeAsString(), [](const Status&, uint64_t) {});
   }
 
   // The asker is gone: stops, and then tells it that nothing more comes. Returns: false if it is over already.
@@ -289,8 +299,12 @@ Task<Status> PrefillSide::compute(const wire::Prefill* message, std::shared_ptr<
       if (room->abandon(id)) counters->count_end("cancelled");
     }
   } guard{*room, id, counters_.get()};
-  auto end = co_await mailbox->take(until);
-  co_return end.status();
+  for (uint64_t steps = 0;;) {
+    const Time look = std::min(until, clock_->now() + kSignOfLife);
+    auto end = co_await mailbox->take(look);
+    if (end.is_ok() || end.status().code() != Code::kDeadline || clock_->now() >= until) co_return end.status();
+    if (const uint64_t now = engine_->load().steps; now != std::exchange(steps, now)) (*room)->tell_waiting();
+  }
 }
 
 double PrefillSide::transfer_tokens_per_second() const {

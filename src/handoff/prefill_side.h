@@ -24,7 +24,8 @@ class PrefillSide {
   PrefillSide(uint32_t block_tokens, engine::Engine* engine, BlockMover* mover, const Clock* clock, Metrics* metrics,
               const MetricLabels& labels);
 
-  // Answers one request. Returns when nothing more will be written: a wire::PrefillReply. Dropped before, the asker is told by a
+  // Answers one request. While the prompt waits or is computed, the asker is told now and then that the engine gets on.
+  // Returns when nothing more will be written: a wire::PrefillReply. Dropped before, the asker is told by a
   // notice when nothing more will be.
   Task<std::string> answer(wire::Prefill message);
   // How fast prompts travel, lately; 0: none has yet.
