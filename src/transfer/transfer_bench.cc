@@ -175,16 +175,25 @@ void BM_Memcpy(benchmark::State& state) {
   state.SetBytesProcessed(static_cast<int64_t>(state.iterations() * kBlocks * kBlockBytes));
 }
 
-void read_exactly(int socket, std::byte* to, size_t bytes) {
-  while (bytes > 0) {
-    const ssize_t count = ::recv(socket, to, bytes, 0);
-    if (count <= 0) ::_exit(0);
-    to += count;
-    bytes -= static_cast<size_t>(count);
+// All of `parts` by one of sendmsg and recvmsg. Returns: false if the other end is gone.
+template <class Call>
+bool pass(Call call, int socket, std::span<iovec> parts) {
+  while (!parts.empty()) {
+    msghdr message = {};
+    message.msg_iov = parts.data();
+    message.msg_iovlen = parts.size();
+    ssize_t count = call(socket, &message, MSG_NOSIGNAL);
+    if (count <= 0) return false;
+    for (; !parts.empty() && count >= static_cast<ssize_t>(parts.front().iov_len); parts = parts.subspan(1))
+      count -= static_cast<ssize_t>(parts.front().iov_len);
+    if (parts.empty()) break;
+    parts.front().iov_base = static_cast<std::byte*>(parts.front().iov_base) + count;
+    parts.front().iov_len -= static_cast<size_t>(count);
   }
+  return true;
 }
 
-// Blocking sockets that both know the blocks beforehand: write each, read each into its place, one byte back.
+// Blocking sockets that both know the blocks beforehand: each from its place into its place, one byte back.
 void BM_PlainSocket(benchmark::State& state) {
   const int listener = ::socket(AF_INET, SOCK_STREAM, 0);
   sockaddr_in address = {};
@@ -193,13 +202,18 @@ void BM_PlainSocket(benchmark::State& state) {
   socklen_t size = sizeof(address);
   CHECK(::bind(listener, reinterpret_cast<sockaddr*>(&address), size) == 0 && ::listen(listener, 1) == 0);
   CHECK(::getsockname(listener, reinterpret_cast<sockaddr*>(&address), &size) == 0);
-  const Child child([listener](int) {
+  const auto parts_of = [](const std::vector<Copy>& copies, std::byte* pool, uint64_t Copy::* offset) {
+    std::vector<iovec> parts;
+    for (const Copy& copy : copies) parts.push_back({pool + copy.*offset, copy.bytes});
+    return parts;
+  };
+  const Child child([&](int) {
     const int socket = ::accept(listener, nullptr, nullptr);
     const SharedMemory memory = pool();
     BlockList list;
     for (;;) {
-      for (const Copy& copy : list.next()) read_exactly(socket, memory.data() + copy.to, copy.bytes);
-      CHECK(::send(socket, "k", 1, MSG_NOSIGNAL) == 1);
+      std::vector<iovec> parts = parts_of(list.next(), memory.data(), &Copy::to);
+      if (!pass(::recvmsg, socket, parts) || ::send(socket, "k", 1, MSG_NOSIGNAL) != 1) return;
     }
   });
   ::close(listener);
@@ -210,15 +224,9 @@ void BM_PlainSocket(benchmark::State& state) {
   CHECK(::connect(socket, reinterpret_cast<sockaddr*>(&address), size) == 0);
   BlockList list;
   const auto round = [&] {
-    for (const Copy& copy : list.next()) {
-      for (uint64_t at = 0; at < copy.bytes;) {
-        const ssize_t count = ::send(socket, memory.data() + copy.from + at, copy.bytes - at, MSG_NOSIGNAL);
-        CHECK(count > 0);
-        at += static_cast<uint64_t>(count);
-      }
-    }
-    std::byte done;
-    read_exactly(socket, &done, 1);
+    std::vector<iovec> parts = parts_of(list.next(), memory.data(), &Copy::from);
+    char done = 0;
+    CHECK(pass(::sendmsg, socket, parts) && ::recv(socket, &done, 1, 0) == 1);
   };
   for (uint64_t warm = 0; warm < 2 * kPoolBlocks / kBlocks; ++warm) round();
   for (auto _ : state) round();
