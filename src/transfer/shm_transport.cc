@@ -77,7 +77,7 @@ std::string hello_of(const ShmMetadata& metadata) {
 
 class ShmTransport final : public KvTransport {
  public:
-  ShmTransport(TransportOptions options, std::unique_ptr<EventPoll> events, Fd listener, ShmMetadata own)
+  ShmTransport(TransportOptions options, std::unique_ptr<EventPoll> events, Fd listener, const ShmMetadata& own)
       : options_(std::move(options)),
         events_(std::move(events)),
         listener_(std::move(listener)),
@@ -416,7 +416,7 @@ Result<std::unique_ptr<KvTransport>> make_shm_transport(TransportOptions options
   own.name = options.name;
   TRY(Fd listener, listen_at(own.address));
   return std::unique_ptr<KvTransport>(
-      std::make_unique<ShmTransport>(std::move(options), std::move(events), std::move(listener), std::move(own)));
+      std::make_unique<ShmTransport>(std::move(options), std::move(events), std::move(listener), own));
 }
 
 }  // namespace dynamo::transfer
