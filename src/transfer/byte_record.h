@@ -40,7 +40,7 @@ class ByteReader {
   T number() {
     T value = 0;
     const std::string_view bytes = take(sizeof(T));
-    if (!bytes.empty()) std::memcpy(&value, bytes.data(), sizeof(T));
+    bytes.copy(reinterpret_cast<char*>(&value), bytes.size());
     return value;
   }
   // Into the bytes that are read.

@@ -1,4 +1,4 @@
-// What a backend of ours keeps of a put, and the checks that come first.
+// The bytes of a put that are still to be copied, and the checks that come before it is taken.
 // Threads: values.
 #pragma once
 

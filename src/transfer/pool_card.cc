@@ -31,7 +31,8 @@ std::string_view name_of(kv::KvDtype dtype) {
 bool is_possible(const PoolCard& card) {
   const kv::KvLayout& layout = card.layout;
   const std::array<uint64_t, 4> sizes = {layout.layers, layout.kv_heads, layout.head_dim, layout.block_tokens};
-  unsigned __int128 block_bytes = 2 * kv::bytes_of(layout.dtype);
+  unsigned __int128 block_bytes = kv::bytes_of(layout.dtype);
+  block_bytes *= 2;  // K and V
   for (const uint64_t size : sizes) {
     if (size == 0 || size > kMostDimension) return false;
     block_bytes *= size;

@@ -5,6 +5,7 @@
 //   sender -> receiver  hello: version, secret            receiver -> sender  welcome: version; fds of pool, ring and bell
 //
 // A put is through when its notification is in the ring.
+#include <sched.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 
@@ -32,10 +33,11 @@
 namespace dynamo::transfer {
 namespace {
 
-constexpr uint64_t kListener = 1;               // token of the listening socket; peers and senders follow
-constexpr uint64_t kSliceBytes = 1U << 20;      // of one peer in one poll
-constexpr size_t kSlicePuts = 64;               // the same
-constexpr std::chrono::microseconds kSpin(30);  // before a poll sleeps: waking costs about as much
+constexpr uint64_t kListener = 1;                   // token of the listening socket; peers and senders follow
+constexpr uint64_t kSliceBytes = 1U << 20;          // of one peer in one poll
+constexpr size_t kSlicePuts = 64;                   // the same
+constexpr std::chrono::microseconds kSpin(30);      // before a poll sleeps: waking costs about as much
+constexpr std::chrono::microseconds kQuietSpin(2);  // the first of it without leaving the core
 constexpr std::chrono::milliseconds kConnectPause(1);
 
 struct Put {
@@ -77,7 +79,7 @@ std::string hello_of(const ShmMetadata& metadata) {
 
 class ShmTransport final : public KvTransport {
  public:
-  ShmTransport(TransportOptions options, std::unique_ptr<EventPoll> events, Fd listener, ShmMetadata own)
+  ShmTransport(TransportOptions options, std::unique_ptr<EventPoll> events, Fd listener, const ShmMetadata& own)
       : options_(std::move(options)),
         events_(std::move(events)),
         listener_(std::move(listener)),
@@ -302,12 +304,13 @@ Time ShmTransport::check_patience(Time now) {
 }
 
 void ShmTransport::spin(Time until) {
-  const Time end = std::min(until, Clock::steady().now() + kSpin);
-  while (Clock::steady().now() < end) {
+  const Time start = Clock::steady().now();
+  const Time end = std::min(until, start + kSpin);
+  for (Time now = start; now < end; now = Clock::steady().now()) {
     for (const auto& [id, sender] : senders_) {
       if (sender.ring && !sender.ring->is_empty()) return;
     }
-    __builtin_ia32_pause();
+    if (now > start + kQuietSpin) ::sched_yield();  // the sender may be waiting for this core
   }
 }
 
@@ -416,7 +419,7 @@ Result<std::unique_ptr<KvTransport>> make_shm_transport(TransportOptions options
   own.name = options.name;
   TRY(Fd listener, listen_at(own.address));
   return std::unique_ptr<KvTransport>(
-      std::make_unique<ShmTransport>(std::move(options), std::move(events), std::move(listener), std::move(own)));
+      std::make_unique<ShmTransport>(std::move(options), std::move(events), std::move(listener), own));
 }
 
 }  // namespace dynamo::transfer

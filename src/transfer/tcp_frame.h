@@ -6,7 +6,7 @@
 //                    notify: the put's last; its notification   ping
 //   to the sender    welcome: the hello was right             ack: the put's notification was given out           pong
 //
-// A connection belongs to the end that opened it; only that one puts. Format of the whole: docs/reference/transfer.md.
+// A connection belongs to the end that opened it; only that one puts.
 #pragma once
 
 #include <cstddef>

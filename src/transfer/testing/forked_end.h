@@ -10,7 +10,7 @@
 
 #include <string>
 
-#include "transfer/testing/conformance.h"
+#include "transfer/testing/end.h"
 
 namespace dynamo::transfer {
 
