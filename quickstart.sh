@@ -2,8 +2,8 @@
 # From a fresh Debian machine to a streamed answer: installs what is missing, builds, fetches the default model, starts the
 # server, asks it one question and prints the answer as it comes.
 #
-#   ./quickstart.sh                      asks "What is the capital of France?", and then of Italy: the second turn finds the first
-#                                        in the cache of the worker that had it
+#   ./quickstart.sh                      two prefill and two decode workers; asks "What is the capital of France?", and then of Italy:
+#                                        the second turn finds the first in the caches of the workers that had it
 #   ./quickstart.sh "another question"   asks that
 #   ./quickstart.sh --keep               leaves the server running and prints its URL
 set -euo pipefail
@@ -15,7 +15,7 @@ for argument in "$@"; do
   case "$argument" in
     --keep) keep=true ;;
     -h | --help)
-      sed -n '2,8s/^# \{0,1\}//p' "$0"
+      sed -n '2,9s/^# \{0,1\}//p' "$0"
       exit 0
       ;;
     -*)
@@ -36,10 +36,10 @@ ninja -C build/release dynamo >build/release/build.log 2>&1 || {
   exit 1
 }
 model=$(scripts/fetch_model.sh)
-step "starting the server: hub, frontend and two workers"
+step "starting the server: hub, frontend, two prefill and two decode workers"
 log=build/quickstart.log
 build/release/dynamo serve --model-path "$model" --served-model-name SmolLM2-135M-Instruct \
-  --workers 2 --router-mode kv --http-host 127.0.0.1 --http-port "${DYN_HTTP_PORT:-0}" >"$log" 2>&1 </dev/null &
+  --prefill-workers 2 --decode-workers 2 --router-mode kv --http-host 127.0.0.1 --http-port "${DYN_HTTP_PORT:-0}" >"$log" 2>&1 </dev/null &
 server=$!
 trap 'kill "$server" 2>/dev/null; wait "$server" 2>/dev/null || true' EXIT
 url=
@@ -64,6 +64,19 @@ read -r _ _ first <<<"${turns[0]:-}"
 read -r cached prompt second <<<"${turns[1]:-}"
 if [ -n "$second" ] && [ "$first" = "$second" ] && [ "$cached" -gt 0 ]; then
   step "the second turn ($then) went to $second too, which had $cached of its $prompt prompt tokens in its cache"
+fi
+# What the prefill workers wrote into the decode workers' memory.
+for port in $(sed -n 's/.*worker ready .*role=prefill .*system_port=\([0-9]*\).*/\1/p' "$log"); do
+  curl -sf "http://127.0.0.1:$port/metrics"
+done >build/quickstart.metrics
+moved=$(awk '
+  /^dynamo_handoff_sent_blocks_total/ { blocks += $2 }
+  /^dynamo_handoff_sent_bytes_total/ { bytes += $2 }
+  /^dynamo_handoff_transfer_seconds_total/ { seconds += $2 }
+  END { if (blocks > 0 && seconds > 0) printf "%d KV blocks, %.1f MB, moved over shared memory at %.1f GB/s", blocks, bytes / 1e6, bytes / seconds / 1e9 }
+' build/quickstart.metrics)
+if [ -n "$moved" ]; then
+  step "prefill to decode: $moved"
 fi
 if $keep; then
   trap - EXIT

@@ -19,7 +19,12 @@ constexpr Duration kStartLimit = std::chrono::hours(1);  // loading a large mode
 struct ServeFlags {
   FrontendFlags frontend;
   EngineFlags engine;
-  uint32_t workers = 1;
+  std::optional<uint32_t> workers;
+  uint32_t prefill_workers = 0;
+  uint32_t decode_workers = 0;
+
+  uint32_t aggregated() const { return workers.value_or(prefill_workers + decode_workers == 0 ? 1 : 0); }
+  uint32_t all() const { return aggregated() + prefill_workers + decode_workers; }
 };
 
 std::vector<std::string> joined(std::vector<std::string> first, std::vector<std::string> second) {
@@ -46,15 +51,25 @@ Status start_all(const ServeFlags& flags, Supervisor* supervisor) {
   // Ended and started again it must be found where it was.
   supervisor->set_arguments("hub", {"hub", "--port", hub.substr(hub.rfind(':') + 1)});
   EngineFlags engine = flags.engine;
-  if (engine.worker.cpu.threads == 0) engine.worker.cpu.threads = std::max(1U, kernels::usable_cores() / flags.workers);
+  if (engine.worker.cpu.threads == 0) engine.worker.cpu.threads = std::max(1U, kernels::usable_cores() / flags.all());
   const auto drain = std::to_string(flags.frontend.drain_timeout);
-  for (uint32_t i = 1; i <= flags.workers; ++i) {
-    const std::vector<std::string> arguments = {
-        "worker", "--hub", hub, "--host", "127.0.0.1", "--system-port", "0", "--drain-timeout", drain};
-    TRY_STATUS(supervisor->start({.name = fmt::format("worker {}", i),
-                                  .arguments = joined(arguments, to_arguments(engine)),
-                                  .ready_text = "worker ready"}));
-  }
+  const auto start_workers = [&](uint32_t count, const std::string& name, const std::string& mode) -> Status {
+    for (uint32_t i = 1; i <= count; ++i) {
+      const std::vector<std::string> arguments = {"worker",    "--hub",
+                                                  hub,         "--host",
+                                                  "127.0.0.1", "--system-port",
+                                                  "0",         "--drain-timeout",
+                                                  drain,       "--disaggregation-mode",
+                                                  mode};
+      TRY_STATUS(supervisor->start({.name = fmt::format("{} {}", name, i),
+                                    .arguments = joined(arguments, to_arguments(engine)),
+                                    .ready_text = "worker ready"}));
+    }
+    return {};
+  };
+  TRY_STATUS(start_workers(flags.aggregated(), "worker", "aggregated"));
+  TRY_STATUS(start_workers(flags.decode_workers, "decode-worker", "decode"));
+  TRY_STATUS(start_workers(flags.prefill_workers, "prefill-worker", "prefill"));
   TRY_STATUS(
       supervisor->start({.name = "frontend",
                          .arguments = joined({"frontend", "--hub", hub}, to_arguments(flags.frontend)),
@@ -65,12 +80,14 @@ Status start_all(const ServeFlags& flags, Supervisor* supervisor) {
 
 int serve(ServeFlags flags) {
   Status status = complete(&flags.engine);
+  if (status.is_ok() && flags.aggregated() + flags.decode_workers == 0)
+    status = invalid("--prefill-workers compute prompts only: --decode-workers (or --workers) are needed to answer");
   const StopSignals signals;
   Supervisor supervisor(&signals);
   if (status.is_ok()) status = start_all(flags, &supervisor);
   int signal = 0;
   if (status.is_ok()) {
-    LOG(info, "all processes are ready", {"workers", flags.workers});
+    LOG(info, "all processes are ready", {"workers", flags.all()});
     signal = supervisor.run();
   }
   if (status.is_ok() || status.code() == Code::kCancelled) {
@@ -92,8 +109,16 @@ void add_serve_command(CLI::App* app, Run* run) {
   auto flags = std::make_shared<ServeFlags>();
   declare_frontend_flags(command, &flags->frontend);
   declare_engine_flags(command, &flags->engine);
-  add_flag(command, "--workers", flags->workers, "Workers to run, each with its own copy of the weights")
-      ->check(CLI::Range(1, 64));
+  add_flag(
+      command, "--workers", flags->workers,
+      "Workers to run that do both prefill and decode, each with its own copy of the weights; 1 if no others are run")
+      ->check(CLI::Range(0, 64));
+  add_flag(command, "--prefill-workers", flags->prefill_workers,
+           "Workers to run that compute prompts for decode workers")
+      ->check(CLI::Range(0, 64));
+  add_flag(command, "--decode-workers", flags->decode_workers,
+           "Workers to run that answer, with the prompts' KV blocks from prefill workers over shared memory")
+      ->check(CLI::Range(0, 64));
   command->callback([=] { *run = [=] { return serve(*flags); }; });
 }
 

@@ -38,7 +38,7 @@ inline const MetricSpec kQueueSeconds{MetricSpec::Kind::kCounter, "dynamo_handof
 inline const MetricSpec kComputeSeconds{MetricSpec::Kind::kCounter, "dynamo_handoff_compute_seconds_total",
                                         "Seconds from their first step to the end of their last."};
 inline const MetricSpec kTransferSeconds{MetricSpec::Kind::kCounter, "dynamo_handoff_transfer_seconds_total",
-                                         "Seconds from the first write of a prompt to the end of the last."};
+                                         "Seconds with a write of a prompt in flight."};
 inline const MetricSpec kOverlapSeconds{MetricSpec::Kind::kCounter, "dynamo_handoff_overlap_seconds_total",
                                         "Seconds of those in which the prompt was still being computed."};
 inline const MetricSpec kGigabytesPerSecond{

@@ -98,6 +98,7 @@ class PrefillSide::Room final : public engine::PrefillTarget,
   void on_chunk(TokenChunk chunk) override {
     MutexLock lock(mutex_);
     computed_ = clock_->now();
+    busy_when_computed_ = busy_ + (outstanding_ > 0 ? *computed_ - busy_since_ : Duration(0));
     if (!last_) return;  // ending
     if (is_ending()) return engine_->release(std::exchange(last_, std::nullopt)->blocks);
     chunk.finish.reset();  // that is for the other worker to say
@@ -140,16 +141,13 @@ class PrefillSide::Room final : public engine::PrefillTarget,
     MutexLock lock(mutex_);
     const Time started = started_.value_or(arrived_);
     const Time computed = computed_.value_or(started);
-    const Duration overlap =
-        first_put_ && computed > *first_put_ ? std::min(computed, last_done_) - *first_put_ : Duration(0);
-    const Duration transfer = first_put_ ? last_done_ - *first_put_ : Duration(0);
     reply->set_cached_tokens(cached_tokens_);
     reply->set_blocks(static_cast<uint32_t>(moved_blocks_));
     reply->set_bytes(bytes_);
     reply->set_queue_us(microseconds(started - arrived_));
     reply->set_compute_us(microseconds(computed - started));
-    reply->set_transfer_us(microseconds(transfer));
-    reply->set_overlap_us(microseconds(overlap));
+    reply->set_transfer_us(microseconds(busy_));
+    reply->set_overlap_us(microseconds(busy_when_computed_));
     reply->set_backend(std::string(route_->backend()));
     counters->blocks.Increment(static_cast<double>(moved_blocks_));
     MetricLabels labels = counters->labels;
@@ -157,8 +155,8 @@ class PrefillSide::Room final : public engine::PrefillTarget,
     counters->metrics->counter(kSentBytes, labels).Increment(static_cast<double>(bytes_));
     counters->queue.Increment(seconds(started - arrived_));
     counters->compute.Increment(seconds(computed - started));
-    counters->transfer.Increment(seconds(transfer));
-    counters->overlap.Increment(seconds(overlap));
+    counters->transfer.Increment(seconds(busy_));
+    counters->overlap.Increment(seconds(busy_when_computed_));
     if (busy_ <= Duration(0) || moved_blocks_ == 0) return;
     counters->rate.Observe(static_cast<double>(bytes_) / seconds(busy_) / 1e9);
     counters->see_rate(static_cast<double>(moved_blocks_) * block_tokens / seconds(busy_));
@@ -185,7 +183,6 @@ class PrefillSide::Room final : public engine::PrefillTarget,
       pairs.push_back({part.blocks[i].value, to_[i - first_block_]});
     const uint64_t count = pairs.size();
     const Time now = clock_->now();
-    if (!first_put_) first_put_ = now;
     if (outstanding_++ == 0) busy_since_ = now;
     puts_.push_back(
         mover_->put(route_, std::move(pairs), notice.SerializeAsString(),
@@ -197,8 +194,7 @@ class PrefillSide::Room final : public engine::PrefillTarget,
   void on_put(const Status& status, uint64_t bytes, uint64_t blocks, const std::vector<BlockId>& held) {
     engine_->release(held);
     MutexLock lock(mutex_);
-    last_done_ = clock_->now();
-    if (--outstanding_ == 0) busy_ += last_done_ - busy_since_;
+    if (--outstanding_ == 0) busy_ += clock_->now() - busy_since_;
     if (status.is_ok()) {
       bytes_ += bytes;
       moved_blocks_ += blocks;
@@ -255,10 +251,9 @@ class PrefillSide::Room final : public engine::PrefillTarget,
   uint64_t moved_blocks_ GUARDED_BY(mutex_) = 0;
   std::optional<Time> started_ GUARDED_BY(mutex_);
   std::optional<Time> computed_ GUARDED_BY(mutex_);
-  std::optional<Time> first_put_ GUARDED_BY(mutex_);
   Time busy_since_ GUARDED_BY(mutex_);
-  Time last_done_ GUARDED_BY(mutex_);
-  Duration busy_ GUARDED_BY(mutex_){};
+  Duration busy_ GUARDED_BY(mutex_){};  // time with a write in flight
+  Duration busy_when_computed_ GUARDED_BY(mutex_){};
 };
 
 PrefillSide::PrefillSide(uint32_t block_tokens, engine::Engine* engine, BlockMover* mover, const Clock* clock,

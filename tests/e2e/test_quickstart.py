@@ -17,8 +17,9 @@ def test_quickstart_prints_the_answer_and_how_long_it_took():
     assert done.returncode == 0, done.stderr
     assert "The capital of France is Paris." in done.stdout
     assert re.search(r"first token after \d+ ms, [\d.]+ tokens/s", done.stdout)
-    hit = re.search(r"the second turn .* went to (worker-[12]) too, which had (\d+) of its (\d+) prompt tokens", done.stdout)
+    hit = re.search(r"the second turn .* went to (decode-worker-[12]) too, which had (\d+) of its (\d+) prompt tokens", done.stdout)
     assert hit and int(hit.group(2)) >= 32, done.stdout
+    assert re.search(r"prefill to decode: \d+ KV blocks, [\d.]+ MB, moved over shared memory at [\d.]+ GB/s", done.stdout), done.stdout
 
 
 def test_quickstart_asks_another_question_and_keeps_the_server():
