@@ -17,6 +17,7 @@ void add_hub_command(CLI::App* app, Run* run);
 void add_frontend_command(CLI::App* app, Run* run);
 void add_worker_commands(CLI::App* app, Run* run);  // worker and decode-worker
 void add_mocker_command(CLI::App* app, Run* run);
+void add_ctl_command(CLI::App* app, Run* run);
 void add_bench_command(CLI::App* app, Run* run);
 void add_chat_command(CLI::App* app, Run* run);
 void add_model_command(CLI::App* app, Run* run);

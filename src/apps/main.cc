@@ -43,6 +43,7 @@ int main(int argc, char** argv) {
   dynamo::apps::add_worker_commands(&app, &run);
   dynamo::apps::add_hub_command(&app, &run);
   dynamo::apps::add_mocker_command(&app, &run);
+  dynamo::apps::add_ctl_command(&app, &run);
   dynamo::apps::add_bench_command(&app, &run);
   dynamo::apps::add_chat_command(&app, &run);
   dynamo::apps::add_model_command(&app, &run);

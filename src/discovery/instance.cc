@@ -48,12 +48,6 @@ class Members {
   Status status_;
 };
 
-std::optional<Role> parse_role(std::string_view name) {
-  for (const Role role : {Role::kAggregated, Role::kPrefill, Role::kDecode})
-    if (role_name(role) == name) return role;
-  return std::nullopt;
-}
-
 std::optional<uint64_t> parse_hex(std::string_view text) {
   if (text.empty() || text.size() > 16 || text.find_first_not_of("0123456789abcdef") != std::string_view::npos)
     return std::nullopt;
@@ -61,6 +55,12 @@ std::optional<uint64_t> parse_hex(std::string_view text) {
 }
 
 }  // namespace
+
+std::optional<Role> parse_role(std::string_view name) {
+  for (const Role role : {Role::kAggregated, Role::kPrefill, Role::kDecode})
+    if (role_name(role) == name) return role;
+  return std::nullopt;
+}
 
 std::string_view role_name(Role role) {
   switch (role) {

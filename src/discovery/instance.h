@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -15,6 +16,7 @@ namespace dynamo::discovery {
 
 enum class Role : uint8_t { kAggregated, kPrefill, kDecode };
 std::string_view role_name(Role role);  // "aggregated", "prefill", "decode"
+std::optional<Role> parse_role(std::string_view name);
 
 struct WorkerInstance {
   uint64_t instance = 0;  // random, never 0; the same for the life of the process

@@ -67,8 +67,7 @@ Task<Result<TokenChunk>> RoutedGeneration::next_of_worker() {
 
 void RoutedGeneration::take(TokenChunk* chunk) {
   has_answered_ = true;
-  if (chunk->worker.empty() && !has_told_worker_) chunk->worker = last_worker_;
-  has_told_worker_ = true;
+  chunk->worker = std::exchange(has_told_worker_, true) ? std::string() : last_worker_;
   if (!cached_tokens_) cached_tokens_ = chunk->cached_tokens;
   chunk->cached_tokens = *cached_tokens_;  // of the first worker: the others' is of its prompt and its own answer
   if (!chunk->tokens.empty() && booking_) booking_->drawn(chunk->tokens.size());

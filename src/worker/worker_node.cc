@@ -1,16 +1,21 @@
 #include "worker/worker_node.h"
 
+#include <atomic>
 #include <random>
+#include <thread>
 
 #include <fmt/format.h>
 
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/steady_timer.hpp>
+#include <boost/asio/thread_pool.hpp>
+#include <boost/asio/use_awaitable.hpp>
 
 #include "base/log.h"
 #include "model_bundle/model_bundle.h"
 #include "rpc/server.h"
 #include "wire/messages.pb.h"
+#include "wire/status.h"
 #include "worker/kv_publisher.h"
 #include "worker/worker_service.h"
 
@@ -41,6 +46,11 @@ std::string name_of(Role role, uint32_t number) {
   return {};
 }
 
+std::string name_key(const std::string& name_space, Role role, std::string_view name) {
+  return fmt::format("/dynamo/names/{}/{}/{}", name_space, discovery::role_name(role),
+                     name.substr(name.rfind('-') + 1));
+}
+
 class AnnouncedNode final : public WorkerNode {
  public:
   AnnouncedNode(NodeOptions options, events::EventBus* bus, IoThreads* io)
@@ -57,6 +67,7 @@ class AnnouncedNode final : public WorkerNode {
   Status start(discovery::Registry* registry, Time until,
                const std::function<Result<HostedEngine>(const std::string&, kv::KvEventSink*)>& make_engine) {
     lease_ = registry->lease(options_.lease_time);
+    registry_ = registry;
     TRY(instance_.name,
         claim_name(registry, lease_.get(), options_.name_space, options_.role, instance_.instance, until));
     publisher_ = std::make_unique<KvPublisher>(io_->at(0).get_executor(), bus_, subject("kv"), instance_.instance);
@@ -69,6 +80,8 @@ class AnnouncedNode final : public WorkerNode {
   const discovery::WorkerInstance& instance() const override { return instance_; }
 
   void stop(Time until) override {
+    is_stopping_ = true;
+    role_changes_.join();
     lease_.reset();  // routers see it go before it refuses
     if (heartbeat_) heartbeat_->stop();
     if (server_) server_->stop(until);
@@ -127,12 +140,14 @@ class AnnouncedNode final : public WorkerNode {
     instance_.context_length = engine_.context_length;
     instance_.transfer = engine_.transfer;
     instance_.model_digest = model_bundle::digest_of(engine_.model_bundle);
-    service_ = std::make_unique<WorkerService>(WorkerServiceParts{.generator = engine_.generator,
-                                                                  .model_bundle = std::move(engine_.model_bundle),
-                                                                  .model_digest = instance_.model_digest,
-                                                                  .blocks = publisher_.get(),
-                                                                  .clear_blocks = engine_.clear_blocks,
-                                                                  .prefill = engine_.prefill});
+    service_ = std::make_unique<WorkerService>(
+        WorkerServiceParts{.generator = engine_.generator,
+                           .model_bundle = std::move(engine_.model_bundle),
+                           .model_digest = instance_.model_digest,
+                           .blocks = publisher_.get(),
+                           .clear_blocks = engine_.clear_blocks,
+                           .prefill = engine_.prefill,
+                           .set_role = [this](wire::SetRole wanted) { return answer_set_role(std::move(wanted)); }});
     server_->start([service = service_.get()](std::string request, rpc::ReplyStream* reply) {
       return service->handle(std::move(request), reply);
     });
@@ -140,6 +155,68 @@ class AnnouncedNode final : public WorkerNode {
     heartbeat_->start();
     lease_->put(discovery::key_of(options_.name_space, instance_), discovery::to_json(instance_));
     return lease_->sync(until).with("announcing the worker");
+  }
+
+  Task<std::string> answer_set_role(wire::SetRole wanted) {
+    wire::RoleReply reply;
+    // Waits for the registry and for requests to end, which an I/O thread must not.
+    auto change = [](AnnouncedNode* self, wire::SetRole to) -> Task<Status> { co_return self->set_role(to); };
+    const Status status =
+        co_await boost::asio::co_spawn(role_changes_, change(this, std::move(wanted)), boost::asio::use_awaitable);
+    if (status.is_ok()) {
+      MutexLock lock(mutex_);
+      reply.set_name(instance_.name);
+    } else {
+      reply.set_failure(wire::to_bytes(status));
+    }
+    co_return reply.SerializeAsString();
+  }
+
+  // On the one thread of role_changes_.
+  Status set_role(const wire::SetRole& wanted) {
+    const auto role = discovery::parse_role(wanted.role());
+    if (!role) return invalid(fmt::format("role '{}': aggregated, prefill and decode are there", wanted.role()));
+    if (*role == instance_.role) return {};
+    if (engine_.transfer.empty())
+      return unsupported(
+          "this worker moves no KV blocks; start it with --disaggregation-mode prefill or decode to change roles "
+          "later");
+    const discovery::WorkerInstance before = instance_;
+    lease_->remove(discovery::key_of(options_.name_space, before));
+    LOG(info, "changing roles: no new requests until those it has are over", {"worker", before.name},
+        {"to", wanted.role()});
+    Status status = drain(Clock::steady().now() + std::chrono::seconds(wanted.drain_seconds()));
+    if (status.is_ok()) status = take_role(*role);
+    lease_->put(discovery::key_of(options_.name_space, instance_), discovery::to_json(instance_));
+    TRY_STATUS(status);
+    TRY_STATUS(lease_->sync(Clock::steady().now() + kAnnounceLimit).with("announcing the worker in its new role"));
+    LOG(info, "worker ready", {"worker", instance_.name}, {"before", before.name},
+        {"role", discovery::role_name(instance_.role)});
+    return {};
+  }
+
+  Status drain(Time until) {
+    TRY_STATUS(lease_->sync(std::min(until, Clock::steady().now() + kAnnounceLimit)).with("leaving the old role"));
+    // Frontends that have not heard of it yet may still send something.
+    std::this_thread::sleep_for(kUntilHeard);
+    for (;;) {
+      const engine::EngineLoad load = engine_.load();
+      if (load.running + load.waiting == 0) return {};
+      if (Clock::steady().now() >= until || is_stopping_)
+        return deadline(fmt::format("{} requests are not over; it stays what it was", load.running + load.waiting));
+      std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    }
+  }
+
+  Status take_role(Role role) {
+    auto name = claim_name(registry_, lease_.get(), options_.name_space, role, instance_.instance,
+                           Clock::steady().now() + kAnnounceLimit);
+    if (!name.is_ok()) return name.status();
+    lease_->remove(name_key(options_.name_space, instance_.role, instance_.name));
+    MutexLock lock(mutex_);
+    instance_.role = role;
+    instance_.name = std::move(name).value();
+    return {};
   }
 
   void beat() {
@@ -162,7 +239,14 @@ class AnnouncedNode final : public WorkerNode {
     bus_->publish(subject("load"), message.SerializeAsString());
   }
 
+  static constexpr Duration kAnnounceLimit = std::chrono::seconds(10);
+  static constexpr Duration kUntilHeard = std::chrono::milliseconds(500);
+
   NodeOptions options_;
+  discovery::Registry* registry_ = nullptr;
+  std::atomic<bool> is_stopping_{false};
+  boost::asio::thread_pool role_changes_{1};
+  Mutex mutex_;  // for name and role of instance_, once it is announced
   events::EventBus* bus_;
   IoThreads* io_;
   discovery::WorkerInstance instance_;

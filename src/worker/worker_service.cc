@@ -83,6 +83,11 @@ Task<Status> WorkerService::handle(std::string request, rpc::ReplyStream* reply)
       reply->send_last(std::move(reply_bytes));
       co_return Status();
     }
+    case wire::Request::kRole: {
+      std::string reply_bytes = co_await parts_.set_role(std::move(*message.mutable_role()));
+      reply->send_last(std::move(reply_bytes));
+      co_return Status();
+    }
     case wire::Request::KIND_NOT_SET:
       break;
   }

@@ -12,7 +12,8 @@
 
 namespace dynamo::wire {
 class Prefill;
-}
+class SetRole;
+}  // namespace dynamo::wire
 
 namespace dynamo::worker {
 
@@ -22,7 +23,8 @@ struct WorkerServiceParts {
   std::string model_digest;  // of them
   const KvPublisher* blocks = nullptr;
   std::function<void()> clear_blocks;
-  std::function<Task<std::string>(wire::Prefill)> prefill;  // null: it computes no prompts for others
+  std::function<Task<std::string>(wire::Prefill)> prefill;   // null: it computes no prompts for others
+  std::function<Task<std::string>(wire::SetRole)> set_role;  // gives a wire::RoleReply
 };
 
 class WorkerService {

@@ -93,8 +93,8 @@ def test_etcd_credentials_are_checked(etcd):
 
 
 def test_what_is_not_there_yet_is_refused_by_name():
-    done, _ = run("decode-worker", "--model-path", MODEL_FILE)
-    assert done.returncode == 1 and "--disaggregation-mode decode" in done.stderr
+    done, _ = run("decode-worker", "--model-path", MODEL_FILE, "--disaggregation-transfer-backend", "mooncake")
+    assert done.returncode == 2 and "mooncake" in done.stderr
     done, _ = run("worker", "--tp", 2)
     assert done.returncode == 2 and "--tp" in done.stderr
     done, _ = run("worker", "--namespace", "a.b")

@@ -1,0 +1,123 @@
+// dynamo ctl: changes to what runs.
+#include <algorithm>
+#include <cstdio>
+#include <vector>
+
+#include <fmt/format.h>
+
+#include <boost/asio/co_spawn.hpp>
+
+#include "apps/command.h"
+#include "apps/planes.h"
+#include "discovery/instance.h"
+#include "rpc/channel.h"
+#include "wire/messages.pb.h"
+#include "wire/status.h"
+
+namespace dynamo::apps {
+namespace {
+
+struct RoleFlags {
+  PlaneFlags planes;
+  std::string worker;
+  std::string role;
+  uint32_t drain_timeout = 60;  // seconds
+};
+
+// By name ("decode-worker-1") or instance.
+Result<discovery::WorkerInstance> find_worker(const std::vector<discovery::WorkerInstance>& workers,
+                                              const std::string& wanted) {
+  std::string names;
+  for (const discovery::WorkerInstance& worker : workers) {
+    if (worker.name == wanted || discovery::instance_text(worker.instance) == wanted) return worker;
+    names += (names.empty() ? "" : ", ") + worker.name;
+  }
+  return not_found(fmt::format("there is no worker '{}'; there are: {}", wanted, names.empty() ? "none" : names));
+}
+
+Result<std::vector<discovery::WorkerInstance>> list_workers(discovery::Registry* registry,
+                                                            const std::string& name_space, Time until) {
+  TRY(const auto keys, registry->list(discovery::workers_prefix(name_space), until));
+  std::vector<discovery::WorkerInstance> workers;
+  for (const auto& [key, value] : keys) {
+    auto worker = discovery::worker_from_json(value);
+    if (worker.is_ok()) workers.push_back(std::move(worker).value());
+  }
+  return workers;
+}
+
+// A model whose workers all compute prompts for others answers nothing.
+Status check_answers(const std::vector<discovery::WorkerInstance>& workers, const discovery::WorkerInstance& changing) {
+  const bool is_other = std::ranges::any_of(workers, [&](const discovery::WorkerInstance& one) {
+    return one.model == changing.model && one.instance != changing.instance && one.role != discovery::Role::kPrefill;
+  });
+  if (is_other) return {};
+  return invalid(fmt::format("{} is the last worker that answers for '{}'; let another one decode first", changing.name,
+                             changing.model));
+}
+
+Task<Result<std::string>> ask(std::shared_ptr<rpc::Channel> channel, std::string request, Time until) {
+  const Status connected = co_await channel->wait_connected(until);
+  if (!connected.is_ok()) co_return connected;
+  CO_TRY(auto stream, channel->open(std::move(request)));
+  auto reply = co_await stream->next(until);
+  if (!reply.is_ok()) co_return reply.status();
+  if (!reply->has_value()) co_return corrupt("an answer without a reply");
+  co_return std::move(**reply);
+}
+
+Status set_role(const RoleFlags& flags) {
+  TRY(Planes planes, open_planes(flags.planes));
+  const Time until = Clock::steady().now() + std::chrono::seconds(flags.planes.startup_timeout);
+  TRY(const auto workers, list_workers(planes.registry, flags.planes.name_space, until));
+  TRY(const discovery::WorkerInstance worker, find_worker(workers, flags.worker));
+  if (flags.role == "prefill") TRY_STATUS(check_answers(workers, worker));
+  wire::Request request;
+  request.mutable_role()->set_role(flags.role);
+  request.mutable_role()->set_drain_seconds(flags.drain_timeout);
+  boost::asio::io_context io(1);
+  rpc::ChannelOptions options;
+  options.address = worker.address;
+  options.expected_instance = worker.instance;
+  options.identity = {flags.planes.name_space, DYNAMO_VERSION, 0};
+  const auto channel = rpc::Channel::create(io.get_executor(), std::move(options));
+  channel->start();
+  Result<std::string> bytes = unavailable("no answer");
+  const Time answer_by = Clock::steady().now() + std::chrono::seconds(flags.drain_timeout) + std::chrono::seconds(30);
+  boost::asio::co_spawn(io, ask(channel, request.SerializeAsString(), answer_by),
+                        [&](std::exception_ptr failure, Result<std::string> reply) {
+                          CHECK(failure == nullptr);
+                          bytes = std::move(reply);
+                          channel->stop();
+                        });
+  io.run();
+  if (!bytes.is_ok()) return bytes.status().with(worker.name);
+  wire::RoleReply reply;
+  if (!reply.ParseFromString(*bytes)) return corrupt("a reply that cannot be read");
+  if (!reply.failure().empty()) return wire::failure_from_bytes(reply.failure()).with(worker.name);
+  std::printf("%s\n", reply.name() == worker.name ? fmt::format("{} is that already", worker.name).c_str()
+                                                  : fmt::format("{} is {} now", worker.name, reply.name()).c_str());
+  return {};
+}
+
+}  // namespace
+
+void add_ctl_command(CLI::App* app, Run* run) {
+  CLI::App* ctl = app->add_subcommand("ctl", "Change what runs");
+  ctl->require_subcommand(1);
+  CLI::App* command = ctl->add_subcommand(
+      "role", "Let a worker serve in another role from now on; requests that it has end first, and none is lost");
+  auto flags = std::make_shared<RoleFlags>();
+  command->add_option("worker", flags->worker, "Its name (decode-worker-1) or instance, as /health shows them")
+      ->required();
+  command->add_option("role", flags->role, "aggregated, prefill or decode")
+      ->required()
+      ->check(CLI::IsMember({"aggregated", "prefill", "decode"}));
+  declare_plane_flags(command, &flags->planes);
+  add_flag(command, "--drain-timeout", flags->drain_timeout,
+           "Seconds that requests may take to end; if they do not, the worker stays what it was")
+      ->check(CLI::Range(0, 86400));
+  command->callback([=] { *run = [=] { return finish("ctl", set_role(*flags)); }; });
+}
+
+}  // namespace dynamo::apps
