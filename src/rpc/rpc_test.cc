@@ -53,7 +53,7 @@ class RpcTest : public testing::Test {
     server_.reset();
   }
 
-  // "echo X": X, twice. "hang": for ever. "flood": 64 KiB pieces for ever. "fail": kExhausted. "end X": X with the end.
+  // "last moment": an end that comes at the same moment as the cancel. "echo X": X, twice. "hang": for ever. "flood": 64 KiB pieces for ever. "fail": kExhausted. "end X": X with the end.
   static Task<Status> answer(RpcTest* test, std::string request, ReplyStream* reply) {
     struct Running {
       std::atomic<int>* count;
@@ -68,6 +68,19 @@ class RpcTest : public testing::Test {
     if (request == "hang") {
       Notice never(co_await boost::asio::this_coro::executor);
       co_await never.wait(Time::max());
+    }
+    if (request == "last moment") {
+      const auto executor = co_await boost::asio::this_coro::executor;
+      Notice moment(executor);
+      boost::asio::post(executor, [&] {
+        test->is_blocked_ = true;
+        while (!test->is_cancelled_) std::this_thread::yield();
+        std::this_thread::sleep_for(std::chrono::milliseconds(50));  // the cancel arrives
+        boost::asio::post(executor, [&] { moment.notify(); });       // and is read after this, before what this wakes
+      });
+      co_await moment.wait(Time::max());
+      reply->send_last("too late");
+      co_return Status();
     }
     while (request == "flood") {
       std::string piece(64U << 10, 'x');
@@ -139,6 +152,8 @@ class RpcTest : public testing::Test {
     }
   }
 
+  std::atomic<bool> is_blocked_{false};
+  std::atomic<bool> is_cancelled_{false};
   std::atomic<int> running_{0};
   std::atomic<int> flooded_{0};
   IoThreads server_io_{2};
@@ -201,6 +216,26 @@ TEST_F(RpcTest, AnAskerThatDoesNotReadHoldsBackTheAnswerAndNothingElse) {
   });
   wait_for([&] { return running_ == 0; });
   EXPECT_GE(flooded_, 20);
+}
+
+TEST_F(RpcTest, AnEndThatComesAtTheMomentOfACancelIsNotSent) {
+  connect(options());
+  ASSERT_TRUE(wait_connected().is_ok());
+  std::unique_ptr<Stream> stream;
+  on_io([&]() -> Task<void> {
+    stream = channel_->open("last moment").value();
+    co_return;
+  });
+  wait_for([&] { return is_blocked_.load(); });
+  on_io([&]() -> Task<void> {
+    stream.reset();
+    co_return;
+  });
+  is_cancelled_ = true;
+  const auto after = ask("echo still there.");
+  ASSERT_TRUE(after.is_ok()) << after.status().to_string();
+  EXPECT_EQ(*after, "still there.still there.");
+  wait_for([&] { return running_ == 0 && server_->streams() == 0; });
 }
 
 TEST_F(RpcTest, ABrokenConnectionEndsItsRequestsAndIsMadeAgain) {

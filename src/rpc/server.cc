@@ -43,6 +43,7 @@ class Reply final : public ReplyStream {
 
   Task<Status> send(std::string piece) override {
     CHECK(!piece.empty() && piece.size() <= kLargestPiece && !has_ended_);
+    if (is_abandoned_) co_return cancelled("the peer does not want it any more");
     while (link_->is_open() && credit_ < static_cast<int64_t>(piece.size())) co_await credited_.wait(Time::max());
     co_await link_->drain();
     if (!link_->is_open()) co_return unavailable("the peer is gone");
@@ -53,10 +54,10 @@ class Reply final : public ReplyStream {
   void send_last(std::string piece) override {
     CHECK(!has_ended_);
     has_ended_ = true;
-    link_->send(FrameType::kEnd, id_, piece);
+    if (!is_abandoned_) link_->send(FrameType::kEnd, id_, piece);
   }
   void finish(const Status& status) {
-    if (has_ended_) return;
+    if (has_ended_ || is_abandoned_) return;
     has_ended_ = true;
     if (status.is_ok()) {
       link_->send(FrameType::kEnd, id_, {});
@@ -64,7 +65,8 @@ class Reply final : public ReplyStream {
       link_->send(FrameType::kError, id_, wire::to_bytes(status));
     }
   }
-  void abandon() { has_ended_ = true; }
+  // Nothing is sent from now on. The handler may not know yet: what it waited for may have come at the same moment.
+  void abandon() { is_abandoned_ = true; }
   void add_credit(uint32_t bytes) {
     credit_ += bytes;
     credited_.notify();
@@ -75,7 +77,8 @@ class Reply final : public ReplyStream {
   std::shared_ptr<Link> link_;
   uint32_t id_;
   int64_t credit_ = kStreamWindow;
-  bool has_ended_ = false;
+  bool has_ended_ = false;     // the handler has said its last
+  bool is_abandoned_ = false;  // cancelled, or the peer is gone
   Notice credited_;
   asio::cancellation_signal signal_;
 };
