@@ -28,7 +28,8 @@ struct DecoderOptions {
   uint32_t max_logits_rows = 64;  // rows of a step whose logits may be asked for; more than max_rows is max_rows
   uint32_t context_length = 0;    // 0: the model's; never more than the pool holds
   kv::KvDtype kv_dtype = kv::KvDtype::kF16;  // kF32 or kF16
-  std::span<std::byte> kv_memory;  // the KV pool's, zeroed, aligned to 64 bytes; outlives the decoder. Empty: allocated
+  std::span<std::byte> kv_memory =
+      {};  // the KV pool's, zeroed, aligned to 64 bytes; outlives the decoder. Empty: allocated
 };
 
 // What one step computes.
