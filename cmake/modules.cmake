@@ -2,7 +2,7 @@
 #
 # Makes from the folder src/NAME: the library dynamo_NAME; from testing/, if present, dynamo_NAME_testing; one test program
 # NAME_tests registered with ctest; NAME_bench; one fuzzer per *_fuzz.cc; one program per *_tool.cc, built when asked for
-# by its name.
+# by its name. A *_library.cc under testing/ is left to src/CMakeLists.txt: a library that tests load while they run.
 # A *.proto becomes "NAME/x.pb.h" (lite runtime; with gRPC's "x.grpc.pb.h" if it has a service); its C++ is compiled without warnings.
 # TEST_LINK names libraries that only tests, fakes and benchmarks use, such as another module's fakes (dynamo_generate_testing).
 # ASYNC modules see Boost.Asio in their public headers and share a precompiled header that holds it.
@@ -71,12 +71,15 @@ function(dynamo_module name)
   set(fakes ${all})
   list(FILTER fakes INCLUDE REGEX "/testing/[^/]*\\.cc$")
   list(FILTER fakes EXCLUDE REGEX "_test\\.cc$")
+  set(loaded ${all})
+  list(FILTER loaded INCLUDE REGEX "/testing/[^/]*_library\\.cc$")
+  list(REMOVE_ITEM fakes ${loaded} "")
   set(mains ${all})
   list(FILTER mains INCLUDE REGEX "/main\\.cc$")
   set(tools ${all})
   list(FILTER tools INCLUDE REGEX "_tool\\.cc$")
   set(sources ${all})
-  list(REMOVE_ITEM sources ${tests} ${benches} ${fuzzers} ${tools} ${fakes} ${mains} "")
+  list(REMOVE_ITEM sources ${tests} ${benches} ${fuzzers} ${tools} ${fakes} ${loaded} ${mains} "")
 
   # Kernels for one instruction set are compiled for it and for nothing else; they see no shared header.
   # (g++ 12 warns of its own AVX-512 intrinsics.)
