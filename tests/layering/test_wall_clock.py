@@ -11,7 +11,7 @@ SHOWN = {
     "openai/preparation.h": "the same",
     "openai/service.cc": "the same, read here",
     "router/decision_log.h": "when a decision was made, for who asks later",
-    "router/router.cc": "the same, read here",
+    "router/router_state.cc": "the same, read here",
     "text/chat_template.cc": "strftime_now of templates",
     "text/chat_template.h": "the same",
     "text/jinja/builtins.cc": "the same",
