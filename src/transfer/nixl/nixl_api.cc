@@ -19,6 +19,14 @@ namespace fs = std::filesystem;
 
 constexpr const char* kFile = "libnixl_capi.so";
 
+// The library brings a gRPC and a protobuf of its own, of other versions than this program's. Without this its calls to them would
+// find ours, which ends the process while it is being loaded.
+#if defined(__SANITIZE_ADDRESS__)
+constexpr int kOwnSymbolsFirst = 0;  // ASan does without: it has to take malloc's place
+#else
+constexpr int kOwnSymbolsFirst = RTLD_DEEPBIND;
+#endif
+
 std::optional<std::string> variable(const char* name) {
   const char* value = std::getenv(name);
   if (value == nullptr || *value == 0) return std::nullopt;
@@ -171,7 +179,7 @@ Result<Api> load(const std::string& named) {
     if (!is_bare && !fs::exists(file, ignored)) continue;
     // Absolute, for dlopen() looks for a bare name in the system's folders instead.
     const std::string path = is_bare ? file : fs::absolute(file, ignored).string();
-    void* library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
+    void* library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL | kOwnSymbolsFirst);
     if (library == nullptr) {
       if (is_bare) continue;
       return unavailable(fmt::format("{} cannot be loaded: {}", path, dlerror()));
