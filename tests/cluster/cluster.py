@@ -3,6 +3,8 @@
 Needs root, iproute2, etcd and nats-server; what is missing is named and the tests are skipped.
 """
 import contextlib
+import fcntl
+import json
 import os
 import pathlib
 import re
@@ -10,6 +12,8 @@ import shutil
 import signal
 import subprocess
 import sys
+import termios
+import threading
 import time
 
 import pytest
@@ -121,11 +125,52 @@ class Process:
             raise
 
 
+class Terminal:
+    """An interactive shell on a host, as a user has one open. What it shows is in self.log()."""
+
+    def __init__(self, network, host, folder, name, env):
+        self.name = name
+        self.log_path = folder / f"{name}.log"
+        self.keyboard, screen = os.openpty()
+        self.process = subprocess.Popen(
+            ["ip", "netns", "exec", network.space(host), "bash", "--norc", "--noediting", "-i"], stdin=screen, stdout=screen, stderr=screen,
+            start_new_session=True, preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0), env={**env, "PS1": "$ "}, cwd=folder)
+        os.close(screen)
+        threading.Thread(target=self._read, args=[self.keyboard], daemon=True).start()
+
+    def _read(self, screen):
+        with open(self.log_path, "wb", buffering=0) as log, contextlib.suppress(OSError):  # of a terminal that was closed
+            while data := os.read(screen, 65536):
+                log.write(data)
+
+    def type(self, text):
+        os.write(self.keyboard, text.encode())
+
+    def press_ctrl_c(self):
+        self.type("\x03")
+
+    def close(self):
+        """The window is closed: the shell gets SIGHUP, and sends it on to its jobs."""
+        if self.keyboard is not None:
+            os.killpg(self.process.pid, signal.SIGHUP)
+            self.process.wait(30)
+            os.close(self.keyboard)
+            self.keyboard = None
+
+    def log(self):
+        return self.log_path.read_text(errors="replace")
+
+    def wait_for(self, pattern, limit=60):
+        wait_until(lambda: re.search(pattern, self.log()), limit, f"{self.name}: '{pattern}' in {self.log_path}")
+        return re.search(pattern, self.log())
+
+
 class Cluster:
     def __init__(self, folder):
         self.folder = folder
         self.network = Network()
         self.processes = []
+        self.terminals = []
         self.env = {
             **os.environ,
             "PYTHONPATH": str(ROOT / "compat/python"),
@@ -145,6 +190,19 @@ class Cluster:
         process = Process(self.network, host, command, self.folder, name, {**self.env, **(env or {})})
         self.processes.append(process)
         return process
+
+    def open_terminal(self, host, name, **env):
+        self.terminals.append(Terminal(self.network, host, self.folder, name, {**self.env, **env}))
+        return self.terminals[-1]
+
+    def pids(self, host):
+        """Processes on a host, with their command lines."""
+        out = subprocess.run(["ip", "netns", "pids", self.network.space(host)], capture_output=True, text=True, check=True).stdout
+        found = {}
+        for pid in out.split():
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                found[int(pid)] = pathlib.Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode().strip()
+        return {pid: command for pid, command in found.items() if command}
 
     def ask(self, host, *command, check=True, limit=120):
         """Runs a command on a host to its end. Returns: what it printed."""
@@ -174,12 +232,37 @@ class Cluster:
     def curl(self, path, *flags, host="front"):
         return self.ask("node1", "curl", "-s", "--max-time", "60", *flags, self.url(path, host))
 
+    def chat(self, content, host="front", **more):
+        """Returns: the worker that answered (None: no answer), and the answer."""
+        body = {"model": SERVED, "messages": [{"role": "user", "content": content}], "temperature": 0, "max_tokens": 20, **more}
+        reply = self.curl("/v1/chat/completions", "-H", "content-type: application/json", "-i", "-d", json.dumps(body), host=host)
+        head, answer = reply.split("\n\n", 1)
+        worker = re.search(r"x-dynamo-worker: (\S+)", head)
+        return worker.group(1) if worker else None, json.loads(answer)
+
+    def instances(self, host="front"):
+        try:
+            return json.loads(self.curl("/health", host=host))["instances"]
+        except (ValueError, AssertionError):
+            return []
+
+    def ready(self, host="front"):
+        return [one["state"] for one in self.instances(host)].count("ready")
+
     def keys(self, prefix="/dynamo/"):
         out = self.ask("infra", "env", "ETCDCTL_API=3", "etcdctl", f"--endpoints={self.env['ETCD_ENDPOINTS']}", "get", "--prefix", prefix)
         lines = out.splitlines()
         return dict(zip(lines[::2], lines[1::2]))
 
     def remove(self):
+        for terminal in self.terminals:
+            with contextlib.suppress(Exception):
+                terminal.close()
+        for host in HOSTS:
+            for pid, command in self.pids(host).items():
+                if "dynamo" in command:
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGKILL)
         for process in reversed(self.processes):
             with contextlib.suppress(Exception):
                 process.send(signal.SIGCONT)

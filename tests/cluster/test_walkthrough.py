@@ -19,29 +19,10 @@ def cluster(tmp_path_factory):
         for worker in running.workers:
             worker.wait_for("worker ready")
         running.frontend.wait_for("serving url=")
-        wait_until(lambda: ready(running) == 4, what="four ready workers")
+        wait_until(lambda: running.ready() == 4, what="four ready workers")
         yield running
     finally:
         running.remove()
-
-
-def instances(cluster, host="front"):
-    try:
-        return json.loads(cluster.curl("/health", host=host))["instances"]
-    except (ValueError, AssertionError):
-        return []
-
-
-def ready(cluster, host="front"):
-    return [one["state"] for one in instances(cluster, host)].count("ready")
-
-
-def chat(cluster, content, host="front", **more):
-    body = {"model": SERVED, "messages": [{"role": "user", "content": content}], "temperature": 0, "max_tokens": 20, **more}
-    reply = cluster.curl("/v1/chat/completions", "-H", "content-type: application/json", "-i", "-d", json.dumps(body), host=host)
-    head, answer = reply.split("\n\n", 1)
-    worker = re.search(r"x-dynamo-worker: (\S+)", head)
-    return worker.group(1) if worker else None, json.loads(answer)
 
 
 def test_every_worker_is_registered_as_readable_json(cluster):
@@ -75,8 +56,8 @@ def test_multi_turn_lands_on_the_worker_of_the_first_turn(cluster):
 
 def test_usage_reports_the_cached_tokens(cluster):
     question = "Tell me about the history of the city of Rome in one sentence."
-    first, _ = chat(cluster, question)
-    again, answer = chat(cluster, question)
+    first, _ = cluster.chat(question)
+    again, answer = cluster.chat(question)
     assert first == again
     assert answer["usage"]["prompt_tokens_details"]["cached_tokens"] >= 32
 
@@ -91,7 +72,7 @@ def test_ten_parallel_requests_reach_every_worker(cluster):
 
 
 def test_explain_says_why(cluster):
-    worker, answer = chat(cluster, "Why?")
+    worker, answer = cluster.chat("Why?")
     request_id = answer["id"].removeprefix("chatcmpl-")
     decisions = json.loads(cluster.curl(f"/router/explain?request_id={request_id}"))["decisions"]
     assert [one["chosen"] for one in decisions] == [worker]
@@ -104,10 +85,10 @@ def test_a_second_frontend_names_the_workers_alike_and_spreads_round_robin(clust
     second = cluster.start_frontend("frontend2", "--router-mode", "round-robin", host="infra")
     try:
         second.wait_for("serving url=")
-        wait_until(lambda: ready(cluster, "infra") == 4)
-        names = lambda host: {one["instance"]: one["worker"] for one in instances(cluster, host)}
+        wait_until(lambda: cluster.ready("infra") == 4)
+        names = lambda host: {one["instance"]: one["worker"] for one in cluster.instances(host)}
         assert names("front") == names("infra")
-        seen = [chat(cluster, f"Number {i}", host="infra", max_tokens=1)[0] for i in range(8)]
+        seen = [cluster.chat(f"Number {i}", host="infra", max_tokens=1)[0] for i in range(8)]
         assert sorted(seen) == sorted([f"worker-{i}" for i in (1, 2, 3, 4)] * 2)
         assert len(cluster.keys("/dynamo/frontends/")) == 2
     finally:
@@ -116,10 +97,10 @@ def test_a_second_frontend_names_the_workers_alike_and_spreads_round_robin(clust
 
 def test_a_temperature_spreads_what_would_stick_to_one_worker(cluster):
     question = "The same question again and again, so that one worker has all of it in its cache."
-    sticky = {chat(cluster, question, max_tokens=1)[0] for _ in range(5)}
+    sticky = {cluster.chat(question, max_tokens=1)[0] for _ in range(5)}
     assert len(sticky) == 1
     spread = {"nvext": {"router_config_override": {"router_temperature": 5.0}}}
-    assert len({chat(cluster, question, max_tokens=1, **spread)[0] for _ in range(30)}) == 4
+    assert len({cluster.chat(question, max_tokens=1, **spread)[0] for _ in range(30)}) == 4
 
 
 def test_settings_in_the_store_change_live(cluster):
@@ -128,7 +109,7 @@ def test_settings_in_the_store_change_live(cluster):
     try:
         put('{"overlap_score_weight": 7.5}')
         cluster.frontend.wait_for("settings changed")
-        _, answer = chat(cluster, "Hello", max_tokens=1)
+        _, answer = cluster.chat("Hello", max_tokens=1)
         decision = json.loads(cluster.curl(f"/router/explain?request_id={answer['id'].removeprefix('chatcmpl-')}"))["decisions"][0]
         assert decision["overlap_weight"] == 7.5
         put("nonsense")
@@ -142,8 +123,8 @@ def test_garbage_in_the_store_is_named_and_harmless(cluster):
     etcdctl = ("env", "ETCDCTL_API=3", "etcdctl", f"--endpoints={cluster.env['ETCD_ENDPOINTS']}")
     cluster.ask("infra", *etcdctl, "put", key, "garbage")
     try:
-        wait_until(lambda: any(one["state"] == "refused" and "JSON" in one["why"] for one in instances(cluster)))
-        assert chat(cluster, "Still there?", max_tokens=1)[0]
+        wait_until(lambda: any(one["state"] == "refused" and "JSON" in one["why"] for one in cluster.instances()))
+        assert cluster.chat("Still there?", max_tokens=1)[0]
     finally:
         cluster.ask("infra", *etcdctl, "del", key)
 
@@ -152,52 +133,49 @@ def test_a_worker_with_another_block_size_is_refused_with_both(cluster):
     odd = cluster.start_worker("node1", "odd", "--page-size", "32")
     try:
         odd.wait_for("worker ready")
-        wait_until(lambda: any(one["state"] == "refused" and "32" in one["why"] and "16" in one["why"] for one in instances(cluster)))
-        assert ready(cluster) == 4
+        wait_until(lambda: any(one["state"] == "refused" and "32" in one["why"] and "16" in one["why"] for one in cluster.instances()))
+        assert cluster.ready() == 4
     finally:
         odd.stop()
-    wait_until(lambda: len(instances(cluster)) == 4)
+    wait_until(lambda: len(cluster.instances()) == 4)
 
 
 def test_etcd_away_for_longer_than_the_leases_changes_nothing_for_clients(cluster):
     cluster.etcd.stop(signal.SIGKILL)
     until = time.monotonic() + 30  # leases live 10 s
     while time.monotonic() < until:
-        assert chat(cluster, f"Is anybody there at {time.monotonic()}?", max_tokens=1)[0]
+        assert cluster.chat(f"Is anybody there at {time.monotonic()}?", max_tokens=1)[0]
         time.sleep(1)
     cluster.start_etcd("etcd-again")
     cluster.etcd.wait_for("ready to serve client requests")
     wait_until(lambda: len(cluster.keys("/dynamo/workers/")) == 4, what="every worker announced again")
-    wait_until(lambda: ready(cluster) == 4)
-    assert chat(cluster, "And now?", max_tokens=1)[0]
+    wait_until(lambda: cluster.ready() == 4)
+    assert cluster.chat("And now?", max_tokens=1)[0]
 
 
 def test_a_restarted_nats_loses_events_and_the_index_repairs_itself(cluster):
     cluster.nats.stop(signal.SIGKILL)
     for i in range(4):
-        assert chat(cluster, f"Question number {i} without an event bus, long enough to fill a block or two of the cache.")[0]
+        assert cluster.chat(f"Question number {i} without an event bus, long enough to fill a block or two of the cache.")[0]
     cluster.start_nats("nats-again")
     cluster.nats.wait_for("Server is ready")
-    wait_until(lambda: [one.get("index") for one in instances(cluster)] == ["proven"] * 4, what="proven indexes")
-    assert chat(cluster, "And now?", max_tokens=1)[0]
+    wait_until(lambda: [one.get("index") for one in cluster.instances()] == ["proven"] * 4, what="proven indexes")
+    assert cluster.chat("And now?", max_tokens=1)[0]
 
 
 def test_a_host_cut_off_and_back_serves_again(cluster):
     cluster.network.cut("node2")
     try:
         for i in range(4):
-            worker, _ = chat(cluster, f"Question {i} with half of the cluster cut off.", max_tokens=1)
+            worker, _ = cluster.chat(f"Question {i} with half of the cluster cut off.", max_tokens=1)
             assert worker
-        wait_until(lambda: ready(cluster) == 2)
+        wait_until(lambda: cluster.ready() == 2)
     finally:
         cluster.network.cut("node2", False)
-    wait_until(lambda: ready(cluster) == 4, limit=90)
+    wait_until(lambda: cluster.ready() == 4, limit=90)
 
 
 def test_streams_survive_a_killed_worker_with_the_same_text(cluster):
-    import httpx  # noqa: PLC0415: the body is built as its client would
-
-    assert httpx
     body = {"model": SERVED, "prompt": "Once upon a time, in a small village,", "max_tokens": 150, "temperature": 0, "ignore_eos": True}
 
     def complete(stream):
