@@ -1,0 +1,138 @@
+#include "handoff/transfer_mover.h"
+
+#include <gtest/gtest.h>
+
+#include <cstring>
+
+#include "base/check.h"
+#include "base/testing/patience.h"
+#include "transfer/shared_memory.h"
+
+namespace dynamo::handoff {
+namespace {
+
+constexpr uint32_t kBlocks = 40;
+
+struct Done {
+  Status status;
+  uint64_t bytes = 0;
+};
+
+// A worker's mover, with its pool.
+class Worker {
+ public:
+  explicit Worker(const std::string& name, const std::string& backend, auto change) {
+    MoverOptions options;
+    options.card.model_digest = "sha256:abc";
+    options.card.layout = {.layers = 3, .kv_heads = 2, .head_dim = 8, .block_tokens = 4, .dtype = kv::KvDtype::kBF16};
+    options.card.block_count = kBlocks;
+    change(&options.card);
+    options.card.block_bytes = block_bytes_ = options.card.layout.block_bytes();
+    auto memory = transfer::SharedMemory::create(kBlocks * block_bytes_);
+    CHECK_OK(memory);
+    memory_ = std::move(*memory);
+    options.pool = {.data = memory_.data(), .bytes = memory_.bytes(), .fd = memory_.fd()};
+    options.name = name;
+    options.host = "127.0.0.1";
+    options.backend = backend;
+    auto mover = make_transfer_mover(std::move(options));
+    CHECK_OK(mover);
+    mover_ = std::move(*mover);
+    mover_->on_notice([this](std::string notice) { notices.add(std::move(notice)); });
+  }
+  explicit Worker(const std::string& name, const std::string& backend = "auto")
+      : Worker(name, backend, [](transfer::PoolCard*) {}) {}
+
+  BlockMover& mover() { return *mover_; }
+  std::byte* block(uint32_t number) { return memory_.data() + number * block_bytes_; }
+  size_t block_bytes() const { return block_bytes_; }
+
+  Seen<std::string> notices;
+  Seen<Done> done;
+
+ private:
+  size_t block_bytes_ = 0;
+  transfer::SharedMemory memory_;
+  std::unique_ptr<BlockMover> mover_;
+};
+
+Status refusal(Worker* from, Worker* to) {
+  const auto route = from->mover().route(to->mover().card());
+  return route.is_ok() ? Status() : route.status();
+}
+
+TEST(TransferMover, PutsBlocksAndThenTheNotice) {
+  for (const std::string backend : {"auto", "shm", "tcp"}) {
+    Worker prefill("prefill-worker-1", backend);
+    Worker decode("decode-worker-1", backend);
+    auto route = prefill.mover().route(decode.mover().card());
+    ASSERT_TRUE(route.is_ok()) << route.status().to_string();
+    EXPECT_EQ((*route)->backend(), backend == "auto" ? "shm" : backend);
+    EXPECT_EQ((*route)->blocks(), kBlocks);
+    std::memset(prefill.block(3), 3, prefill.block_bytes());
+    std::memset(prefill.block(9), 9, prefill.block_bytes());
+    prefill.mover().put(*route, {{3, 30}, {9, 0}}, "both",
+                        [&](const Status& status, uint64_t bytes) { prefill.done.add({status, bytes}); });
+    ASSERT_TRUE(decode.notices.wait_for_count(1) && prefill.done.wait_for_count(1)) << backend;
+    EXPECT_EQ(decode.notices.all()[0], "both");
+    EXPECT_TRUE(prefill.done.all()[0].status.is_ok());
+    EXPECT_EQ(prefill.done.all()[0].bytes, 2 * prefill.block_bytes());
+    EXPECT_EQ(std::memcmp(decode.block(30), prefill.block(3), decode.block_bytes()), 0);
+    EXPECT_EQ(std::memcmp(decode.block(0), prefill.block(9), decode.block_bytes()), 0);
+  }
+}
+
+TEST(TransferMover, PoolsThatDifferAreRefusedWithBothValuesBeforeAByteMoves) {
+  Worker prefill("prefill-worker-1");
+  const auto text_of = [&](auto change) {
+    Worker decode("decode-worker-1", "auto", change);
+    const Status status = refusal(&prefill, &decode);
+    EXPECT_EQ(status.code(), Code::kUnsupported);
+    return std::string(status.text());
+  };
+  EXPECT_EQ(text_of([](transfer::PoolCard* card) { card->layout.layers = 5; }), "layers: 3 here, 5 there");
+  EXPECT_EQ(text_of([](transfer::PoolCard* card) { card->layout.block_tokens = 16; }),
+            "tokens of a block: 4 here, 16 there");
+  EXPECT_EQ(text_of([](transfer::PoolCard* card) { card->layout.dtype = kv::KvDtype::kF16; }),
+            "dtype: bf16 here, f16 there");
+  EXPECT_EQ(text_of([](transfer::PoolCard* card) { card->model_digest = "sha256:def"; }),
+            "model: sha256:abc here, sha256:def there");
+}
+
+TEST(TransferMover, WithoutABackendInCommonBothListsAreNamed) {
+  Worker prefill("prefill-worker-1", "shm");
+  Worker decode("decode-worker-1", "tcp");
+  EXPECT_EQ(refusal(&prefill, &decode).to_string(),
+            unsupported("no transfer backend in common: shm here, tcp there").to_string());
+}
+
+TEST(TransferMover, AnUnknownBackendIsNamedWithThoseThatAreThere) {
+  MoverOptions options;
+  options.backend = "smoke-signals";
+  const Status status = make_transfer_mover(std::move(options)).status();
+  EXPECT_EQ(status.code(), Code::kInvalid);
+  for (const char* word : {"smoke-signals", "auto", "shm", "tcp", "nixl"})
+    EXPECT_NE(status.text().find(word), std::string_view::npos) << word;
+}
+
+TEST(TransferMover, WhoLeavesIsToldOfAndOneThatComesBackIsReachedAgain) {
+  Worker prefill("prefill-worker-1", "tcp");
+  auto decode = std::make_unique<Worker>("decode-worker-1", "tcp");
+  auto route = prefill.mover().route(decode->mover().card());
+  ASSERT_TRUE(route.is_ok());
+  const auto tell = [&](const Status& status, uint64_t bytes) { prefill.done.add({status, bytes}); };
+  decode.reset();
+  prefill.mover().put(*route, {{0, 0}}, "to nobody", tell);
+  ASSERT_TRUE(prefill.done.wait_for_count(1));
+  EXPECT_EQ(prefill.done.all()[0].status.code(), Code::kUnavailable);
+  EXPECT_EQ(prefill.done.all()[0].bytes, 0);
+  decode = std::make_unique<Worker>("decode-worker-1", "tcp");
+  route = prefill.mover().route(decode->mover().card());
+  ASSERT_TRUE(route.is_ok());
+  prefill.mover().put(*route, {{0, 0}}, "again", tell);
+  ASSERT_TRUE(decode->notices.wait_for_count(1));
+  EXPECT_EQ(decode->notices.all()[0], "again");
+}
+
+}  // namespace
+}  // namespace dynamo::handoff
