@@ -157,7 +157,9 @@ class DecodeSide::Source final : public engine::PrefillSource, public std::enabl
     if (attempt > 1) rooms_->count_retry();
     rooms_->begin(std::move(room));
   }
-  void on_given_up(SequenceId) override { rooms_->give_up(current_); }
+  void on_given_up(SequenceId) override {
+    if (const auto room = current_.lock()) rooms_->give_up(room);
+  }
 
   const GenerateRequest& request() const { return request_; }
   bool has_place_after(uint32_t attempt) const { return attempt < request_.prefill_at.size(); }
@@ -165,7 +167,7 @@ class DecodeSide::Source final : public engine::PrefillSource, public std::enabl
  private:
   std::shared_ptr<Rooms> rooms_;
   const GenerateRequest request_;
-  std::shared_ptr<Room> current_;  // the engine thread's
+  std::weak_ptr<Room> current_;  // the engine thread's; a room holds its source
 };
 
 std::string DecodeSide::Rooms::message_of(const Room& room) const {

@@ -359,6 +359,7 @@ struct Asked {
   SequenceId id;
   Node* at = nullptr;
   bool is_cancelled = false;
+  std::weak_ptr<engine::PrefillSource> source;
 };
 
 std::vector<TokenId> alone(const GenerateRequest& request) {
@@ -405,6 +406,7 @@ class Simulation {
       ASSERT_TRUE(tokens.size() <= expected.size() && std::equal(tokens.begin(), tokens.end(), expected.begin()));
       if (one.is_cancelled || one.at->is_dead) continue;
       ASSERT_TRUE(one.sink->is_over());
+      EXPECT_TRUE(one.source.expired()) << "kept after the request's end";
       if (one.sink->finish) {
         ASSERT_EQ(tokens.size(), expected.size());
         ++(*counts)["answered"];
@@ -463,7 +465,9 @@ class Simulation {
     if (asked.at == nullptr) asked.at = pick("decode");
     if (asked.at == nullptr) co_return;
     asked.sink = std::make_shared<Collected>();
-    auto id = asked.at->engine->submit(request, asked.sink, {asked.at->decode->source_of(request), nullptr});
+    auto source = asked.at->decode->source_of(request);
+    asked.source = source;
+    auto id = asked.at->engine->submit(request, asked.sink, {std::move(source), nullptr});
     CHECK_OK(id);
     asked.id = *id;
     const size_t place = asked_.size();

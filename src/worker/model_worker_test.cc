@@ -40,11 +40,11 @@ class ModelWorkerTest : public testing::Test {
   }
   // Answers to all prompts, asked for together.
   std::vector<Answer> ask(const ModelWorker& worker, const std::vector<std::vector<TokenId>>& prompts) {
-    boost::asio::io_context io(1);
     std::vector<Answer> answers(prompts.size());
     for (size_t i = 0; i < prompts.size(); ++i)
-      boost::asio::co_spawn(io, read(worker.generator(), prompts[i], &answers[i]), [](std::exception_ptr) {});
-    io.run();
+      boost::asio::co_spawn(io_, read(worker.generator(), prompts[i], &answers[i]), [](std::exception_ptr) {});
+    io_.restart();
+    io_.run();
     return answers;
   }
   static Task<void> read(std::shared_ptr<Generator> generator, std::vector<TokenId> prompt, Answer* answer) {
@@ -72,6 +72,7 @@ class ModelWorkerTest : public testing::Test {
   ModelFiles files_;
   std::vector<std::vector<TokenId>> prompts_;
   Metrics metrics_;
+  boost::asio::io_context io_{1};  // outlives the workers: their threads drop what was read last
 };
 
 TEST_F(ModelWorkerTest, GreedyTokensAreTheSameHoweverTheyAreComputed) {
