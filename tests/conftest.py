@@ -4,6 +4,7 @@ import pathlib
 import re
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 
@@ -17,6 +18,13 @@ CACHE = pathlib.Path(os.environ.get("DYNAMO_CACHE", pathlib.Path.home() / ".cach
 MODEL_FILE = CACHE / "SmolLM2-135M-Instruct.Q4_1.gguf"
 MODEL = "SmolLM2-135M-Instruct"
 START_LIMIT = 60  # seconds
+
+
+def why_no_nixl():
+    """Why NIXL cannot be tested here; None if it can. Workers find the wheel by VIRTUAL_ENV=sys.prefix."""
+    if not list(pathlib.Path(sys.prefix).glob("lib*/python*/site-packages/.nixl_cu*")):
+        return f"the wheel nixl-cu13 is not installed in {sys.prefix}"
+    return None
 
 
 def children_of(parent):

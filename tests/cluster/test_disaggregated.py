@@ -1,5 +1,4 @@
 """The multi-node walk-through with prefill and decode workers, typed as it is written into a terminal on each host."""
-import glob
 import json
 import os
 import re
@@ -10,7 +9,7 @@ import time
 
 import pytest
 from cluster import SCRIPTS, SERVED, make_cluster, wait_until
-from conftest import MODEL_FILE
+from conftest import MODEL_FILE, why_no_nixl
 
 REPLICA = (SCRIPTS / "replica.sh").read_text()
 FRONTEND = "python -m dynamo.frontend \\\n    --http-port 8000 \\\n    --router-mode kv\n"
@@ -27,8 +26,8 @@ def backend_between(backend, prefill_host, decode_host):
 def cluster(request, tmp_path_factory):
     env = {}
     if request.param == "nixl":
-        if not glob.glob(f"{sys.prefix}/lib*/python*/site-packages/*nixl*"):
-            pytest.skip("the wheel nixl-cu13 is not installed for this Python")
+        if reason := why_no_nixl():
+            pytest.skip(reason)
         # On hosts that share a kernel UCX would find shared memory; what crosses the bridge is the point here.
         env = {"VIRTUAL_ENV": sys.prefix, "UCX_TLS": "tcp,self"}
     running = make_cluster(tmp_path_factory)

@@ -4,12 +4,13 @@ import json
 import os
 import random
 import signal
+import sys
 import threading
 import time
 
 import httpx
 import pytest
-from conftest import MODEL, Server
+from conftest import MODEL, MODEL_FILE, Server, why_no_nixl
 
 CONTEXT = 1024
 
@@ -21,10 +22,12 @@ def reference():
     running.stop()
 
 
-@pytest.fixture(scope="module", params=["shm", "tcp"])
+@pytest.fixture(scope="module", params=["shm", "tcp", "nixl"])
 def split(request):
+    if request.param == "nixl" and (reason := why_no_nixl()):
+        pytest.skip(reason)
     running = Server("--context-length", str(CONTEXT), "--prefill-workers", "2", "--decode-workers", "2", "--router-mode", "kv",
-                     env={"DYN_DISAGGREGATION_TRANSFER_BACKEND": request.param})
+                     env={"DYN_DISAGGREGATION_TRANSFER_BACKEND": request.param, "VIRTUAL_ENV": sys.prefix})
     running.seed = len(request.param) + ord(request.param[0])  # the reference has seen the other backends' prompts
     yield running
     running.stop()
@@ -191,3 +194,24 @@ def test_short_prompts_stay_where_they_are_decoded_when_told(start_server):
         before = total(server, "dynamo_handoff_received_blocks_total")
         ask(server, {"prompt": prompt_of(size, seed=9)})
         assert total(server, "dynamo_handoff_received_blocks_total") - before == moved
+
+
+def test_workers_without_a_backend_in_common_are_named_and_the_prompt_is_computed_where_it_is_answered(reference, cluster):
+    _, hub = cluster("hub", "hub", "--port", 0)
+    address = hub(r"hub ready address=(\S+)")
+    model = ["--model-path", MODEL_FILE, "--served-model-name", MODEL, "--hub", address, "--context-length", CONTEXT]
+    _, front = cluster("frontend", "frontend", "--http-host", "127.0.0.1", "--http-port", 0, "--hub", address)
+    _, prefill = cluster("prefill", "worker", *model, "--disaggregation-mode", "prefill", "--disaggregation-transfer-backend", "shm")
+    _, decode = cluster("decode", "decode-worker", *model, "--disaggregation-mode", "decode", "--disaggregation-transfer-backend", "tcp")
+    url = front(r"serving url=(\S+)")
+    prefill("worker ready")
+    decode("worker ready")
+    until = time.monotonic() + 20
+    while len([one for one in httpx.get(f"{url}/health").json()["instances"] if one["state"] == "ready"]) < 2:
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    body = {"model": MODEL, "prompt": prompt_of(100, seed=10), "max_tokens": 12, "temperature": 0, "ignore_eos": True}
+    reply = httpx.post(f"{url}/v1/completions", json=body, timeout=60)
+    assert reply.status_code == 200 and said(reply.json()) == said(ask(reference, body))
+    why = decode("a hand-off failed; the rest of the prompt is computed here .*")
+    assert "how=refused" in why and "shm here, tcp there" in why
