@@ -39,7 +39,7 @@ class Frontend : public openai::ModelDirectory {
   virtual void stop() = 0;
 
   // The first view of the registry has come, and every worker in it that can be reached is routable.
-  virtual bool is_warm() const = 0;
+  bool is_warm() const override = 0;
   // Every announced worker with its state, those that are refused and why among them.
   virtual boost::json::array instances() const = 0;
   // Decisions of all models, newest first.

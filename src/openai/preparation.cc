@@ -165,13 +165,18 @@ std::optional<ApiError> prepare_completion(CompletionRequest request, PreparedRe
 
 std::optional<ApiError> find_model(const ModelDirectory& models, PreparedRequest* out) {
   out->model = models.find(out->options.model);
-  if (!out->model) return unknown_model(out->options.model);
+  if (!out->model) return unknown_model(out->options.model, models);
   return check_token_ids(out->options, out->model->card.vocab_size);
 }
 
 }  // namespace
 
-ApiError unknown_model(std::string_view name) {
+ApiError unknown_model(std::string_view name, const ModelDirectory& models) {
+  if (!models.is_warm())
+    return ApiError{Code::kUnavailable,
+                    fmt::format("The model {} is not known yet: this frontend is still finding its workers. Ask again.",
+                                quote(name)),
+                    "", ""};
   return ApiError{Code::kNotFound, fmt::format("The model {} does not exist.", quote(name)), "model",
                   "model_not_found"};
 }

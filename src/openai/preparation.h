@@ -44,6 +44,7 @@ std::optional<ApiError> prepare(Endpoint endpoint, std::string_view body, const 
 GenerateRequest generate_request(const PreparedRequest& prepared, uint32_t choice, const std::string& id,
                                  Time deadline);
 
-ApiError unknown_model(std::string_view name);
+// Why `models` does not have it: there is no such model, or it is too early to say.
+ApiError unknown_model(std::string_view name, const ModelDirectory& models);
 
 }  // namespace dynamo::openai

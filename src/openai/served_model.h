@@ -28,6 +28,8 @@ class ModelDirectory {
   // Null if no model of that name is served.
   virtual std::shared_ptr<const ServedModel> find(std::string_view name) const = 0;
   virtual std::vector<std::shared_ptr<const ServedModel>> list() const = 0;  // by name
+  // False while models may be missing for no other reason than that this process has just started.
+  virtual bool is_warm() const = 0;
 };
 
 }  // namespace dynamo::openai

@@ -134,7 +134,7 @@ http::Response Service::list_models() const {
 
 http::Response Service::show_model(const std::string& id) const {
   const auto model = state_->models->find(id);
-  return model ? json_response(200, describe(*model)) : to_response(unknown_model(id));
+  return model ? json_response(200, describe(*model)) : to_response(unknown_model(id, *state_->models));
 }
 
 http::Response Service::show_health() const {

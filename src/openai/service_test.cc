@@ -439,6 +439,15 @@ TEST(Models, AreListedAndShown) {
   EXPECT_EQ(service.get().show_model("test").status, 404);
 }
 
+TEST(Requests, AModelThatMayStillBeFoundIsAskedForAgain) {
+  TestService service;
+  service.directory.set_warm(false);
+  const auto out = service.post(Endpoint::kChat, R"({"model":"late","messages":[{"role":"user","content":"Hi"}]})");
+  EXPECT_EQ(out.head.status, 503);
+  EXPECT_EQ(out.header("retry-after"), "1");
+  EXPECT_NE(out.head.body.find("'late' is not known yet"), std::string::npos) << out.head.body;
+}
+
 TEST(Health, FollowsTheProcess) {
   TestService service;
   EXPECT_EQ(service.get().show_health().body, R"({"status":"healthy","instances":[]})");

@@ -92,7 +92,9 @@ class TestDirectory final : public ModelDirectory {
     return name == model_->card.name ? model_ : nullptr;
   }
   std::vector<std::shared_ptr<const ServedModel>> list() const override { return {model_}; }
+  bool is_warm() const override { return is_warm_; }
 
+  void set_warm(bool is_warm) { is_warm_ = is_warm; }
   // Before the directory is used.
   ServedModel& model() { return *model_; }
   ScriptedGenerator& generator() { return *generator_; }
@@ -100,6 +102,7 @@ class TestDirectory final : public ModelDirectory {
  private:
   std::shared_ptr<ServedModel> model_ = std::make_shared<ServedModel>();
   std::shared_ptr<ScriptedGenerator> generator_;
+  bool is_warm_ = true;
 };
 
 }  // namespace dynamo::openai::testing
