@@ -23,12 +23,17 @@ def reference():
 
 
 @pytest.fixture(scope="module", params=["shm", "tcp", "nixl"])
-def split(request):
+def backend(request):
+    """The environment that makes workers use this backend."""
     if request.param == "nixl" and (reason := why_no_nixl()):
         pytest.skip(reason)
-    running = Server("--context-length", str(CONTEXT), "--prefill-workers", "2", "--decode-workers", "2", "--router-mode", "kv",
-                     env={"DYN_DISAGGREGATION_TRANSFER_BACKEND": request.param, "VIRTUAL_ENV": sys.prefix})
-    running.seed = len(request.param) + ord(request.param[0])  # the reference has seen the other backends' prompts
+    return {"DYN_DISAGGREGATION_TRANSFER_BACKEND": request.param, "VIRTUAL_ENV": sys.prefix}
+
+
+@pytest.fixture(scope="module")
+def split(backend):
+    running = Server("--context-length", str(CONTEXT), "--prefill-workers", "2", "--decode-workers", "2", "--router-mode", "kv", env=backend)
+    running.seed = sum(map(ord, backend["DYN_DISAGGREGATION_TRANSFER_BACKEND"]))  # the reference has seen the other backends' prompts
     yield running
     running.stop()
 
@@ -130,8 +135,8 @@ def test_a_second_turn_finds_the_first_at_both_workers_and_metrics_count(split):
     assert decisions[0]["prefill"] == decisions[1]["chosen"]
 
 
-def test_under_preemption_at_both_ends_answers_stay_the_same(reference, start_server):
-    tight = start_server("--context-length", str(CONTEXT), "--prefill-workers", "1", "--decode-workers", "1", "--kv-cache-mib", "24")
+def test_under_preemption_at_both_ends_answers_stay_the_same(reference, start_server, backend):
+    tight = start_server("--context-length", str(CONTEXT), "--prefill-workers", "1", "--decode-workers", "1", "--kv-cache-mib", "24", env=backend)
     bodies = [{"prompt": prompt_of(200 + 20 * i, seed=2), "max_tokens": 100} for i in range(8)]
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
         ours = list(pool.map(lambda body: said(ask(tight, body))[0], bodies))
