@@ -2,7 +2,7 @@
 //
 //   INSTANTIATE_TEST_SUITE_P(Shm, Conformance, testing::Values(Backend{"shm", make_shm_transport}), name_of_backend);
 //
-// Ends are in this process, one thread driving all of them, or in children that are stopped and killed (testing/forked_end.h).
+// Ends are in this process, one thread driving all of them, or in children that are stopped and killed (testing/child_end.h).
 #pragma once
 
 #include <gtest/gtest.h>
