@@ -17,6 +17,12 @@ inline std::string name_of_backend(const testing::TestParamInfo<Backend>& info) 
   return info.param.name;
 }
 
-class Conformance : public testing::TestWithParam<Backend> {};
+class Conformance : public testing::TestWithParam<Backend> {
+ protected:
+  void SetUp() override {
+    if (const Status status = GetParam().is_there(); !status.is_ok())
+      GTEST_SKIP() << GetParam().name << " is not tested: " << status.to_string();
+  }
+};
 
 }  // namespace dynamo::transfer
