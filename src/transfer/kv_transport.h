@@ -81,7 +81,7 @@ class KvTransport {
 
   // Makes a peer of another end's metadata; that it cannot be reached is told by the puts. Not blocking.
   // Errors: kCorrupt (not metadata of this backend, or of another version: both are named), kUnsupported (it cannot be reached by
-  // this backend, as shm from another host), kUnavailable.
+  // this backend, as shm from another host; it is this end itself), kUnavailable.
   virtual Result<PeerId> add_peer(std::string_view metadata) = 0;
   // Puts to it that have not finished finish with kCancelled at the next poll. Unknown peers are ignored.
   virtual void drop_peer(PeerId peer) = 0;

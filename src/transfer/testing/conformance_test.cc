@@ -339,6 +339,12 @@ TEST_P(Conformance, MetadataThatIsCutOrMadeUpIsCorrupt) {
   EXPECT_TRUE(end.transport().add_peer(good).is_ok());
 }
 
+TEST_P(Conformance, AnEndIsNoPeerOfItself) {
+  End end(GetParam(), kBlock, "end");
+  const Status status = end.transport().add_peer(end.transport().metadata()).status();
+  EXPECT_EQ(status.code(), Code::kUnsupported) << status.to_string();
+}
+
 TEST_P(Conformance, APutOutsideAPoolIsRefusedWithTheNumbers) {
   End small(GetParam(), 10 * kBlock, "small");
   End large(GetParam(), 20 * kBlock, "large");
