@@ -90,6 +90,7 @@ std::string fill(void* library, Api* api) {
   DYNAMO_NIXL_FIND(destroy_agent);
   DYNAMO_NIXL_FIND(get_plugin_params);
   DYNAMO_NIXL_FIND(destroy_mem_list);
+  DYNAMO_NIXL_FIND(params_add);
   DYNAMO_NIXL_FIND(destroy_params);
   DYNAMO_NIXL_FIND(create_backend);
   DYNAMO_NIXL_FIND(destroy_backend);

@@ -53,6 +53,7 @@ struct Api {
   int (*destroy_agent)(Agent* agent);
   int (*get_plugin_params)(Agent* agent, const char* plugin, MemoryList** memories, Params** params);
   int (*destroy_mem_list)(MemoryList* memories);
+  int (*params_add)(Params* params, const char* key, const char* value);
   int (*destroy_params)(Params* params);
   int (*create_backend)(Agent* agent, const char* plugin, Params* params, Backend** backend);
   int (*destroy_backend)(Backend* backend);  // frees the handle only

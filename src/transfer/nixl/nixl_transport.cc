@@ -45,7 +45,8 @@ int memory_type(MemoryKind kind) {
   return kind == MemoryKind::kHost ? nixl::kDram : nixl::kVram;
 }
 
-bool is_loopback(const std::string& host) {
+bool is_loopback(std::string host) {
+  if (host.starts_with('[') && host.ends_with(']')) host = host.substr(1, host.size() - 2);
   in_addr four{};
   in6_addr six{};
   if (inet_pton(AF_INET, host.c_str(), &four) == 1) return (ntohl(four.s_addr) >> 24) == 127;
@@ -200,7 +201,9 @@ Status NixlTransport::create_agent() {
   nixl::Params* params = nullptr;
   if (const int code = api_.get_plugin_params(agent_, "UCX", &memories, &params); code != nixl::kSuccess)
     return unavailable(fmt::format("{} finds no plugin UCX: {}", api_.path, say_code(code)));
-  const int code = api_.create_backend(agent_, "UCX", params, &backend_);
+  // UCX would otherwise take the device that it finds best, and its peers with it. $UCX_NET_DEVICES has the last word.
+  int code = is_loopback(options_.host) ? api_.params_add(params, "engine_config", "NET_DEVICES=lo") : nixl::kSuccess;
+  if (code == nixl::kSuccess) code = api_.create_backend(agent_, "UCX", params, &backend_);
   api_.destroy_mem_list(memories);
   api_.destroy_params(params);
   if (code != nixl::kSuccess)
@@ -505,8 +508,6 @@ void NixlTransport::release(Put* put) {
 Result<std::unique_ptr<KvTransport>> make_nixl_transport(TransportOptions options) {
   if (options.pool.kind != MemoryKind::kHost)
     return unsupported("the pool is GPU memory; the backend nixl does host memory only");
-  // UCX would otherwise take the first device of the host, and its peers with it. NIXL reads the environment when it is loaded.
-  if (is_loopback(options.host)) ::setenv("UCX_NET_DEVICES", "lo", /*overwrite=*/0);
   TRY(nixl::Api api, nixl::load(options.nixl_library));
   auto transport = std::make_unique<NixlTransport>(std::move(options), std::move(api));
   TRY_STATUS(transport->open());

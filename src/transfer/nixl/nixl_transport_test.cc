@@ -505,6 +505,20 @@ TEST_F(NixlFaults, MemoryOfAGpuIsUnsupported) {
   EXPECT_EQ(make_nixl_transport(std::move(options)).status().code(), Code::kUnsupported);
 }
 
+TEST_F(NixlFaults, AnEndOnLoopbackKeepsUcxToLoopback) {
+  std::vector<std::byte> pool(4096);
+  for (const std::string host : {"127.0.0.1", "127.8.8.8", "::1", "[::1]", "localhost", "192.0.2.1", "2001:db8::1"}) {
+    TransportOptions options;
+    options.pool = {.data = pool.data(), .bytes = pool.size()};
+    options.host = host;
+    options.nixl_library = kFake;
+    const int64_t before = fake_.ask("fake_nixl_loopback_backends");
+    ASSERT_TRUE(make_nixl_transport(std::move(options)).is_ok());
+    const bool is_far = host == "192.0.2.1" || host == "2001:db8::1";
+    EXPECT_EQ(fake_.ask("fake_nixl_loopback_backends"), before + (is_far ? 0 : 1)) << host;
+  }
+}
+
 TEST_F(NixlFaults, MetadataThatNixlRefusesIsNoPeer) {
   End end(kFake), other(kFake);
   fake_.fail("load", 1);
