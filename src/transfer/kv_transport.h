@@ -60,11 +60,17 @@ struct Progress {
   std::vector<std::string> notifications;  // from any peer, as sent
 };
 
+// Where libnixl_capi.so is, or is looked for: below each prefix, NIXL's own or a Python's with the wheel, then where the loader looks.
+struct NixlLibrary {
+  std::string file;                   // --nixl-lib; empty: looked for
+  std::vector<std::string> prefixes;  // in order
+};
+
 struct TransportOptions {
   PoolMemory pool;
   std::string name;                // of this end, unique in the cluster: "decode-worker-2-1f…"
   std::string host = "127.0.0.1";  // address that peers reach this end by
-  std::string nixl_library;        // --nixl-lib; empty: looked for
+  NixlLibrary nixl;
   Duration patience =
       std::chrono::seconds(5);  // a peer that gives no sign of life this long with puts in flight is gone
 };

@@ -9,7 +9,7 @@ namespace {
 const Backend kNixl{
     .name = "nixl",
     .make = [](TransportOptions options) -> Result<std::unique_ptr<KvTransport>> {
-      TRY(options.nixl_library, nixl::real_library());
+      TRY(options.nixl.file, nixl::real_library());
       return make_nixl_transport(std::move(options));
     },
     .is_there = [] { return nixl::real_library().status(); },

@@ -508,7 +508,7 @@ void NixlTransport::release(Put* put) {
 Result<std::unique_ptr<KvTransport>> make_nixl_transport(TransportOptions options) {
   if (options.pool.kind != MemoryKind::kHost)
     return unsupported("the pool is GPU memory; the backend nixl does host memory only");
-  TRY(nixl::Api api, nixl::load(options.nixl_library));
+  TRY(nixl::Api api, nixl::load(options.nixl));
   auto transport = std::make_unique<NixlTransport>(std::move(options), std::move(api));
   TRY_STATUS(transport->open());
   return std::unique_ptr<KvTransport>(std::move(transport));

@@ -33,28 +33,6 @@ Time soon(Duration in = std::chrono::milliseconds(5)) {
   return Clock::steady().now() + in;
 }
 
-class ScopedVariable {
- public:
-  ScopedVariable(std::string name, const char* value) : name_(std::move(name)) {
-    if (const char* old = std::getenv(name_.c_str())) old_ = old;
-    set(value);
-  }
-  ~ScopedVariable() { set(old_ ? old_->c_str() : nullptr); }
-  ScopedVariable(const ScopedVariable&) = delete;
-  ScopedVariable& operator=(const ScopedVariable&) = delete;
-
- private:
-  void set(const char* value) {
-    if (value == nullptr) {
-      ::unsetenv(name_.c_str());
-    } else {
-      ::setenv(name_.c_str(), value, 1);
-    }
-  }
-  std::string name_;
-  std::optional<std::string> old_;
-};
-
 class TemporaryFolder {
  public:
   TemporaryFolder() {
@@ -94,7 +72,7 @@ struct End {
     TransportOptions options;
     options.pool = {.data = pool.data(), .bytes = pool.size()};
     options.name = "test-end";
-    options.nixl_library = library;
+    options.nixl.file = library;
     options.patience = patience;
     auto made = make_nixl_transport(std::move(options));
     CHECK_OK(made);
@@ -149,47 +127,52 @@ void fill(std::vector<std::byte>* pool, uint32_t seed) {
 
 // ---- finding the library ----
 
+Result<nixl::Api> load_file(const std::string& file) {
+  return nixl::load({.file = file, .prefixes = {}});
+}
+
 TEST(NixlLibrary, ANamedFileThatIsNotThereIsNotFound) {
-  const auto loaded = nixl::load("/nowhere/libnixl_capi.so");
+  const auto loaded = load_file("/nowhere/libnixl_capi.so");
   EXPECT_EQ(loaded.status().code(), Code::kNotFound);
   EXPECT_THAT(loaded.status().text(), HasSubstr("/nowhere/libnixl_capi.so"));
 }
 
-TEST(NixlLibrary, LooksInThePrefixThenInPythonsThenAsTheLoaderDoes) {
+TEST(NixlLibrary, IsLookedForBelowEachPrefixAndThenAsTheLoaderDoes) {
   const TemporaryFolder folder;
-  fs::create_directories(folder.path() / "venv/lib/python3.11/site-packages");
-  fs::create_directories(folder.path() / "other/lib/python3.12/site-packages");
-  fs::create_directories(folder.path() / "other/bin");
-  std::ofstream(folder.path() / "other/bin/python3").put('x');
-  std::ofstream(folder.path() / "other/pyvenv.cfg").put('x');
   const std::string root = folder.path().string();
-  const ScopedVariable prefix("NIXL_PREFIX", (root + "/prefix").c_str());
-  const ScopedVariable venv("VIRTUAL_ENV", (root + "/venv").c_str());
-  const ScopedVariable conda("CONDA_PREFIX", nullptr);
-  const ScopedVariable path("PATH", (root + "/empty:" + root + "/other/bin").c_str());
-  const nixl::Places places = nixl::places("");
-  EXPECT_THAT(places.files,
-              ElementsAre(root + "/prefix/lib/libnixl_capi.so", root + "/prefix/lib64/libnixl_capi.so",
-                          root + "/prefix/lib/x86_64-linux-gnu/libnixl_capi.so",
-                          root + "/prefix/lib/aarch64-linux-gnu/libnixl_capi.so",
+  fs::create_directories(root + "/venv/lib/python3.11/site-packages");
+  fs::create_symlink("lib", root + "/venv/lib64");
+  EXPECT_THAT(nixl::candidates({.file = "", .prefixes = {root + "/own", root + "/venv"}}),
+              ElementsAre(root + "/own/lib/libnixl_capi.so", root + "/own/lib64/libnixl_capi.so",
+                          root + "/own/lib/x86_64-linux-gnu/libnixl_capi.so",
+                          root + "/own/lib/aarch64-linux-gnu/libnixl_capi.so", root + "/venv/lib/libnixl_capi.so",
+                          root + "/venv/lib64/libnixl_capi.so", root + "/venv/lib/x86_64-linux-gnu/libnixl_capi.so",
+                          root + "/venv/lib/aarch64-linux-gnu/libnixl_capi.so",
                           root + "/venv/lib/python3.11/site-packages/.nixl_cu13.mesonpy.libs/libnixl_capi.so",
                           root + "/venv/lib/python3.11/site-packages/.nixl_cu12.mesonpy.libs/libnixl_capi.so",
-                          root + "/other/lib/python3.12/site-packages/.nixl_cu13.mesonpy.libs/libnixl_capi.so",
-                          root + "/other/lib/python3.12/site-packages/.nixl_cu12.mesonpy.libs/libnixl_capi.so",
                           "libnixl_capi.so"));
-  EXPECT_THAT(places.not_told, ElementsAre("CONDA_PREFIX"));
+  EXPECT_THAT(nixl::candidates({.file = "named", .prefixes = {root}}), ElementsAre("named"));
+}
+
+TEST(NixlLibrary, APathHasThePrefixesOfItsPythons) {
+  const TemporaryFolder folder;
+  const std::string root = folder.path().string();
+  for (const char* prefix : {"/venv", "/system", "/links"}) fs::create_directories(root + prefix + "/bin");
+  std::ofstream(root + "/venv/bin/python3").put('x');
+  std::ofstream(root + "/venv/pyvenv.cfg").put('x');
+  std::ofstream(root + "/system/bin/python3").put('x');
+  fs::create_symlink(root + "/system/bin/python3", root + "/links/bin/python3");
+  const std::string path = root + "/empty::" + root + "/links/bin:" + root + "/venv/bin:" + root + "/system/bin";
+  EXPECT_THAT(nixl::python_prefixes(path), ElementsAre(fs::canonical(root + "/system").string(), root + "/venv"));
+  EXPECT_THAT(nixl::python_prefixes(""), IsEmpty());
 }
 
 TEST(NixlLibrary, NotFoundListsEveryPlace) {
-  const ScopedVariable prefix("NIXL_PREFIX", "/nowhere");
-  const ScopedVariable venv("VIRTUAL_ENV", nullptr);
-  const ScopedVariable conda("CONDA_PREFIX", nullptr);
-  const ScopedVariable path("PATH", "/nowhere");
-  const auto loaded = nixl::load("");
+  const auto loaded = nixl::load({.file = "", .prefixes = {"/nowhere", "/nor/here"}});
   if (loaded.is_ok()) GTEST_SKIP() << "the system's loader finds " << loaded->path;
   EXPECT_EQ(loaded.status().code(), Code::kNotFound);
-  for (const std::string& place : nixl::places("").files) EXPECT_THAT(loaded.status().text(), HasSubstr(place));
-  EXPECT_THAT(loaded.status().text(), AllOf(HasSubstr("not set: VIRTUAL_ENV, CONDA_PREFIX"), HasSubstr("--nixl-lib")));
+  EXPECT_THAT(loaded.status().text(), AllOf(HasSubstr("/nowhere"), HasSubstr("/nor/here"), HasSubstr("aarch64"),
+                                            HasSubstr("nixl-cu12"), HasSubstr("--nixl-lib")));
 }
 
 TEST(NixlLibrary, IsLoadedFromTheWheelOfAPython) {
@@ -197,9 +180,7 @@ TEST(NixlLibrary, IsLoadedFromTheWheelOfAPython) {
   const fs::path wheel = folder.path() / "lib/python3.11/site-packages/.nixl_cu12.mesonpy.libs";
   fs::create_directories(wheel);
   fs::create_symlink(kFake, wheel / "libnixl_capi.so");
-  const ScopedVariable prefix("NIXL_PREFIX", nullptr);
-  const ScopedVariable venv("VIRTUAL_ENV", folder.path().c_str());
-  const auto loaded = nixl::load("");
+  const auto loaded = nixl::load({.file = "", .prefixes = {folder.path().string()}});
   ASSERT_TRUE(loaded.is_ok()) << loaded.status().to_string();
   EXPECT_EQ(loaded->path, wheel / "libnixl_capi.so");
 }
@@ -208,11 +189,11 @@ TEST(NixlLibrary, AFileThatIsNoLibraryIsUnavailable) {
   const TemporaryFolder folder;
   const fs::path file = folder.path() / "libnixl_capi.so";
   std::ofstream(file) << "no library";
-  EXPECT_EQ(nixl::load(file).status().code(), Code::kUnavailable);
+  EXPECT_EQ(load_file(file).status().code(), Code::kUnavailable);
 }
 
 TEST(NixlLibrary, AMissingFunctionIsNamed) {
-  const auto loaded = nixl::load(DYNAMO_FAKE_NIXL "/libfake_nixl_without_gen_notif.so");
+  const auto loaded = load_file(DYNAMO_FAKE_NIXL "/libfake_nixl_without_gen_notif.so");
   EXPECT_EQ(loaded.status().code(), Code::kUnsupported);
   EXPECT_THAT(loaded.status().text(), HasSubstr("nixl_capi_gen_notif"));
 }
@@ -492,7 +473,7 @@ TEST_F(NixlFaults, NoEndIsMadeWithoutAgentBackendOrPool) {
     TransportOptions options;
     options.pool = {.data = pool.data(), .bytes = pool.size()};
     options.name = "test-end";
-    options.nixl_library = kFake;
+    options.nixl.file = kFake;
     EXPECT_EQ(make_nixl_transport(std::move(options)).status().code(), Code::kUnavailable) << what;
     EXPECT_EQ(fake_.live_handles(), live_before_) << what;
   }
@@ -501,7 +482,7 @@ TEST_F(NixlFaults, NoEndIsMadeWithoutAgentBackendOrPool) {
 TEST_F(NixlFaults, MemoryOfAGpuIsUnsupported) {
   TransportOptions options;
   options.pool.kind = MemoryKind::kCuda;
-  options.nixl_library = kFake;
+  options.nixl.file = kFake;
   EXPECT_EQ(make_nixl_transport(std::move(options)).status().code(), Code::kUnsupported);
 }
 
@@ -511,7 +492,7 @@ TEST_F(NixlFaults, AnEndOnLoopbackKeepsUcxToLoopback) {
     TransportOptions options;
     options.pool = {.data = pool.data(), .bytes = pool.size()};
     options.host = host;
-    options.nixl_library = kFake;
+    options.nixl.file = kFake;
     const int64_t before = fake_.ask("fake_nixl_loopback_backends");
     ASSERT_TRUE(make_nixl_transport(std::move(options)).is_ok());
     const bool is_far = host == "192.0.2.1" || host == "2001:db8::1";

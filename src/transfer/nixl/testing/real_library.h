@@ -1,5 +1,5 @@
-// NIXL itself, for tests: in $NIXL_PREFIX, in the wheel nixl-cu13 of $VIRTUAL_ENV, or else of build/venv, which scripts/test_python.sh
-// makes.  Threads: one.
+// NIXL itself, for tests: where the environment says, as for an app, or else in build/venv, which scripts/test_python.sh makes.
+// Threads: pure functions.
 #pragma once
 
 #include <cstdlib>
@@ -14,9 +14,12 @@ inline Result<std::string> real_library() {
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
   return unsupported("the real library and the sanitizers do not bear each other");
 #else
-  if (const auto found = load(""); found.is_ok()) return found->path;
-  ::setenv("VIRTUAL_ENV", DYNAMO_SOURCE_DIR "/build/venv", 1);
-  TRY(const Api api, load(""));
+  NixlLibrary library;
+  for (const char* name : {"NIXL_PREFIX", "VIRTUAL_ENV"}) {
+    if (const char* prefix = std::getenv(name)) library.prefixes.emplace_back(prefix);
+  }
+  library.prefixes.emplace_back(DYNAMO_SOURCE_DIR "/build/venv");
+  TRY(const Api api, load(library));
   return api.path;
 #endif
 }
