@@ -1,9 +1,11 @@
 """Prompts computed by one worker and answered by another: clients notice nothing, whatever the prompt, and whoever dies."""
 import concurrent.futures
+import importlib.util
 import json
 import os
 import random
 import signal
+import sys
 import threading
 import time
 
@@ -89,6 +91,17 @@ def test_answers_are_those_of_one_worker(reference, split, size):
         assert said(ask(split, body)) == said(ask(reference, body)), extra
     body = {"prompt": prompt_of(size, split.seed + 99), "max_tokens": longest}
     assert stream(split, body) == stream(reference, body)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("nixl_cu13") is None, reason="NIXL's wheel nixl-cu13 is not in this Python")
+def test_answers_are_those_of_one_worker_over_nixl(reference, start_server):
+    server = start_server("--context-length", str(CONTEXT), "--prefill-workers", "1", "--decode-workers", "1",
+                          env={"DYN_DISAGGREGATION_TRANSFER_BACKEND": "nixl", "VIRTUAL_ENV": sys.prefix})
+    bodies = [{"prompt": prompt_of(size, seed=12)} for size in (1, 16, 100, 700)]
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(lambda body: said(ask(server, body)), bodies)) == [said(ask(reference, body)) for body in bodies]
+    assert total(server, "dynamo_handoff_received_blocks_total") == 1 + 1 + 7 + 44
+    wait_until(lambda: is_at_rest(server))
 
 
 def test_stop_strings_end_an_answer_alike(reference, split):

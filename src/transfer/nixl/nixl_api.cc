@@ -18,6 +18,14 @@ namespace fs = std::filesystem;
 
 constexpr const char* kFile = "libnixl_capi.so";
 
+// NIXL's wheel brings a gRPC and a protobuf of its own, which must not be mixed with those that this program has: without DEEPBIND
+// the program's come first, and NIXL aborts while it is loaded. The sanitizers refuse it, and meet only the tests' fake.
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+constexpr int kLoading = RTLD_NOW | RTLD_LOCAL;
+#else
+constexpr int kLoading = RTLD_NOW | RTLD_LOCAL | RTLD_DEEPBIND;
+#endif
+
 // Below a prefix.
 constexpr std::array kLibraryFolders = {"lib", "lib64", "lib/x86_64-linux-gnu", "lib/aarch64-linux-gnu"};
 constexpr std::array kPythonFolders = {"lib", "lib64", "local/lib"};
@@ -142,7 +150,7 @@ Result<Api> load(const NixlLibrary& library) {
     if (!is_bare && !fs::exists(file, ignored)) continue;
     // Absolute, for dlopen() looks for a bare name in the system's folders instead.
     const std::string path = is_bare ? file : fs::absolute(file, ignored).string();
-    void* handle = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
+    void* handle = dlopen(path.c_str(), kLoading);
     if (handle == nullptr) {
       if (is_bare) continue;
       return unavailable(fmt::format("{} cannot be loaded: {}", path, dlerror()));
