@@ -1,15 +1,40 @@
 #include "apps/handoff_flags.h"
 
+#include <algorithm>
+#include <cstdlib>
+#include <utility>
+
 #include "base/check.h"
+#include "transfer/nixl/nixl_api.h"
 #include "wire/messages.pb.h"
 
 namespace dynamo::apps {
+namespace {
+
+std::string variable(const char* name) {
+  const char* value = std::getenv(name);
+  return value == nullptr ? "" : value;
+}
+
+}  // namespace
 
 discovery::Role role_of(std::string_view mode) {
   if (mode == "prefill") return discovery::Role::kPrefill;
   if (mode == "decode") return discovery::Role::kDecode;
   CHECK(mode == "aggregated");
   return discovery::Role::kAggregated;
+}
+
+transfer::NixlLibrary nixl_library(const std::string& file) {
+  transfer::NixlLibrary library{.file = file, .prefixes = {}};
+  for (const char* name : {"NIXL_PREFIX", "VIRTUAL_ENV", "CONDA_PREFIX"}) {
+    if (std::string prefix = variable(name); !prefix.empty()) library.prefixes.push_back(std::move(prefix));
+  }
+  for (std::string& prefix : transfer::nixl::python_prefixes(variable("PATH"))) {
+    if (std::ranges::find(library.prefixes, prefix) == library.prefixes.end())
+      library.prefixes.push_back(std::move(prefix));
+  }
+  return library;
 }
 
 void serve_handoffs(worker::HandoffHost* handoffs, worker::HostedEngine* hosted) {

@@ -1,9 +1,11 @@
-// What worker and mocker share of taking part in hand-offs.  Threads: pure functions.
+// What worker and mocker share of taking part in hand-offs.  Threads: any.
 #pragma once
 
+#include <string>
 #include <string_view>
 
 #include "discovery/instance.h"
+#include "transfer/kv_transport.h"
 #include "worker/handoff_host.h"
 #include "worker/worker_node.h"
 
@@ -11,6 +13,8 @@ namespace dynamo::apps {
 
 // "aggregated", "prefill" or "decode".
 discovery::Role role_of(std::string_view mode);
+// The file if --nixl-lib names one; else it is looked for below $NIXL_PREFIX, $VIRTUAL_ENV, $CONDA_PREFIX and the Pythons in $PATH.
+transfer::NixlLibrary nixl_library(const std::string& file);
 // Lets a node answer for `handoffs`, which outlives it.
 void serve_handoffs(worker::HandoffHost* handoffs, worker::HostedEngine* hosted);
 

@@ -2,6 +2,7 @@
 #include <CLI/CLI.hpp>
 
 #include <cstdio>
+#include <cstdlib>
 #include <string>
 
 #include "apps/command.h"
@@ -23,6 +24,8 @@ int dynamo::apps::finish(const std::string& command, const Status& status) {
 }
 
 int main(int argc, char** argv) {
+  // Set for another program's NIXL, it would start the etcd client in ours, whose gRPC does not go with this program's.
+  ::unsetenv("NIXL_ETCD_ENDPOINTS");
   CLI::App app("dynamo: multi-node LLM serving with KV-aware routing");
   app.name("dynamo");
   app.set_version_flag("--version", "dynamo " DYNAMO_VERSION);

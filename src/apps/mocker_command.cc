@@ -101,7 +101,7 @@ Result<worker::HostedEngine> make_engine(const MockerFlags& flags, const Common&
     TRY(out->pool, transfer::SharedMemory::create(common.engine.kv_blocks * layout.block_bytes()));
     worker::HandoffOptions options;
     options.backend = flags.transfer;
-    options.nixl_library = flags.nixl_library;
+    options.nixl = nixl_library(flags.nixl_library);
     options.name = name;
     options.host = host;
     options.model_digest = "mock";

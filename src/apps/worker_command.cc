@@ -93,7 +93,7 @@ Result<worker::HostedEngine> make_engine(const WorkerFlags& flags, const std::st
   } else {
     worker::HandoffOptions handoff;
     handoff.backend = flags.transfer.empty() ? "auto" : flags.transfer;
-    handoff.nixl_library = flags.nixl_library;
+    handoff.nixl = nixl_library(flags.nixl_library);
     handoff.name = name;
     handoff.host = host;
     handoff.model_digest = worker::weights_digest(files);

@@ -159,7 +159,7 @@ class TransferMover final : public BlockMover {
     transport.pool = options.pool;
     transport.name = options.name;
     transport.host = options.host;
-    transport.nixl_library = options.nixl_library;
+    transport.nixl = options.nixl;
     std::vector<std::string> backends{wanted_};
     if (wanted_ == "auto") {
       backends = {"tcp"};

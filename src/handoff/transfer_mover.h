@@ -18,7 +18,7 @@ struct MoverOptions {
   std::string name;              // of this worker
   std::string host;              // address that peers reach this machine by
   std::string backend = "auto";  // "auto", "shm", "tcp" or "nixl".  --disaggregation-transfer-backend
-  std::string nixl_library;      // --nixl-lib
+  transfer::NixlLibrary nixl;
 };
 
 // With "auto" this worker offers shm, if its pool can be mapped, and tcp; each pair takes the best that both have.

@@ -6,10 +6,12 @@
 //
 // Rules that every backend keeps (transfer/testing/conformance.h):
 //   - a notification is received once, after all data of its put is in the peer's pool and visible to whoever polls there
-//   - every put that was taken finishes exactly once, within `patience` of the last sign of life of its peer
+//   - every put that was taken finishes exactly once, within `patience` of the last sign of life of its peer. Signs of life are given
+//     and taken in poll() alone: an end that does not poll for that long may be given up, and may give up its peers
 //   - puts to one peer may overtake each other; one that is slow does not hold up another peer's
 //   - when a put has finished, its part of the local pool may be changed. Finished with ok: the peer has the data, or will have it
-//     unless it or the way to it dies first
+//     unless it or the way to it dies first. Finished otherwise: what of it was on its way may still land in the peer's pool
+//   - a peer that was unavailable is connected again by the next put to it
 // Threads: one, the transfer thread, for everything but wake().
 #pragma once
 
@@ -58,11 +60,17 @@ struct Progress {
   std::vector<std::string> notifications;  // from any peer, as sent
 };
 
+// Where libnixl_capi.so is, or is looked for: below each prefix, NIXL's own or a Python's with the wheel, then where the loader looks.
+struct NixlLibrary {
+  std::string file;                   // --nixl-lib; empty: looked for
+  std::vector<std::string> prefixes;  // in order
+};
+
 struct TransportOptions {
   PoolMemory pool;
   std::string name;                // of this end, unique in the cluster: "decode-worker-2-1f…"
   std::string host = "127.0.0.1";  // address that peers reach this end by
-  std::string nixl_library;        // --nixl-lib; empty: looked for
+  NixlLibrary nixl;
   Duration patience =
       std::chrono::seconds(5);  // a peer that gives no sign of life this long with puts in flight is gone
 };
@@ -72,7 +80,8 @@ inline constexpr size_t kMostMetadataBytes = 1U << 20;
 
 class KvTransport {
  public:
-  // Requires: no put of another end writes into the pool any more, or the pool stays.
+  // Requires: no put of another end writes into the pool any more, or the pool stays. Notifications that no poll has returned may be
+  // lost, those of puts that finished with ok among them.
   virtual ~KvTransport() = default;
 
   virtual std::string_view backend() const = 0;  // "shm", "tcp", "nixl"
@@ -81,17 +90,17 @@ class KvTransport {
 
   // Makes a peer of another end's metadata; that it cannot be reached is told by the puts. Not blocking.
   // Errors: kCorrupt (not metadata of this backend, or of another version: both are named), kUnsupported (it cannot be reached by
-  // this backend, as shm from another host), kUnavailable.
+  // this backend, as shm from another host; it is this end itself), kUnavailable.
   virtual Result<PeerId> add_peer(std::string_view metadata) = 0;
-  // Puts to it that have not finished finish with kCancelled at the next poll. Unknown peers are ignored.
+  // Puts to it that have not finished finish with kCancelled at the next poll, whatever is on its way. Unknown peers are ignored.
   virtual void drop_peer(PeerId peer) = 0;
 
   // Begins to copy, and to tell the peer `notification` after that. No copies: the notification alone. An empty notification is sent
   // too. Errors: kInvalid (a range outside either pool, a notification above kMostNotificationBytes, with the numbers), kNotFound
-  // (no such peer), kUnavailable (it is known to be gone).
+  // (no such peer), kUnavailable (it cannot be reached now).
   virtual Result<PutId> put(PeerId peer, std::span<const Copy> copies, std::string notification) = 0;
-  // Stops as soon as it can; the put finishes with kCancelled, or with ok if it was through. Parts of it may have been written.
-  // The notification is not received if it finishes with kCancelled.
+  // Stops as soon as it can, which may take `patience`; the put finishes with kCancelled, or with ok if it was through. Parts of it
+  // may have been written. The notification is not received if it finishes with kCancelled.
   virtual void cancel(PutId put) = 0;
 
   // Drives everything, and waits until something has happened, until `until`, or until woken. Returns early with nothing at times.
@@ -100,7 +109,8 @@ class KvTransport {
   virtual void wake() = 0;
 };
 
-// Errors: kUnsupported (the pool's memory kind, no memfd), kUnavailable, kNotFound (nixl: lists where it looked).
+// Errors: kUnsupported (the pool's memory kind, no memfd; nixl: the library lacks a function, which is named), kUnavailable (no address,
+// device or backend of the library to use), kExhausted (file descriptors), kNotFound (nixl: lists where it looked), kInternal (nixl).
 Result<std::unique_ptr<KvTransport>> make_shm_transport(TransportOptions options);
 Result<std::unique_ptr<KvTransport>> make_tcp_transport(TransportOptions options);
 Result<std::unique_ptr<KvTransport>> make_nixl_transport(TransportOptions options);

@@ -133,6 +133,7 @@ class ShmTransport final : public KvTransport {
 
 Result<PeerId> ShmTransport::add_peer(std::string_view metadata) {
   TRY(ShmMetadata parsed, ShmMetadata::parse(metadata));
+  if (metadata == metadata_) return unsupported("this metadata is our own; an end is no peer of itself");
   if (parsed.host != this_host())
     return unsupported(
         fmt::format("{} is on host {}; shm reaches only this one, {}", parsed.name, parsed.host, this_host()));

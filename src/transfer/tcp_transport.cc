@@ -105,6 +105,7 @@ class TcpTransport final : public KvTransport {
 
 Result<PeerId> TcpTransport::add_peer(std::string_view metadata) {
   TRY(TcpMetadata parsed, TcpMetadata::parse(metadata));
+  if (metadata == metadata_) return unsupported("this metadata is our own; an end is no peer of itself");
   auto address = SocketAddress::of_number(parsed.host, parsed.port);
   if (!address.is_ok()) return corrupt(address.status().text());
   const PeerId id = next_id_++;

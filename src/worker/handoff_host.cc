@@ -22,7 +22,7 @@ class OwningHost final : public HandoffHost {
     mover.name = options.name;
     mover.host = std::move(options.host);
     mover.backend = std::move(options.backend);
-    mover.nixl_library = std::move(options.nixl_library);
+    mover.nixl = std::move(options.nixl);
     TRY(mover_, handoff::make_transfer_mover(std::move(mover)));
     backends_ = mover_->backends();
     const auto executor = io->at(0).get_executor();

@@ -23,10 +23,10 @@ namespace dynamo::worker {
 
 struct HandoffOptions {
   std::string backend = "auto";  // --disaggregation-transfer-backend
-  std::string nixl_library;      // --nixl-lib
-  std::string name;              // of the worker
-  std::string host;              // address that other workers reach it by
-  std::string model_digest;      // workers of equal digests compute equal blocks
+  transfer::NixlLibrary nixl;
+  std::string name;          // of the worker
+  std::string host;          // address that other workers reach it by
+  std::string model_digest;  // workers of equal digests compute equal blocks
   rpc::Identity identity;
 };
 

@@ -3,10 +3,9 @@
 #include <dlfcn.h>
 
 #include <algorithm>
+#include <array>
 #include <cstdlib>
 #include <filesystem>
-#include <optional>
-#include <string_view>
 #include <utility>
 
 #include <fmt/format.h>
@@ -19,19 +18,17 @@ namespace fs = std::filesystem;
 
 constexpr const char* kFile = "libnixl_capi.so";
 
-// The library brings a gRPC and a protobuf of its own, of other versions than this program's. Without this its calls to them would
-// find ours, which ends the process while it is being loaded.
-#if defined(__SANITIZE_ADDRESS__)
-constexpr int kOwnSymbolsFirst = 0;  // ASan does without: it has to take malloc's place
+// NIXL's wheel brings a gRPC and a protobuf of its own, which must not be mixed with those that this program has: without DEEPBIND
+// the program's come first, and NIXL aborts while it is loaded. The sanitizers refuse it, and meet only the tests' fake.
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+constexpr int kLoading = RTLD_NOW | RTLD_LOCAL;
 #else
-constexpr int kOwnSymbolsFirst = RTLD_DEEPBIND;
+constexpr int kLoading = RTLD_NOW | RTLD_LOCAL | RTLD_DEEPBIND;
 #endif
 
-std::optional<std::string> variable(const char* name) {
-  const char* value = std::getenv(name);
-  if (value == nullptr || *value == 0) return std::nullopt;
-  return value;
-}
+// Below a prefix.
+constexpr std::array kLibraryFolders = {"lib", "lib64", "lib/x86_64-linux-gnu", "lib/aarch64-linux-gnu"};
+constexpr std::array kPythonFolders = {"lib", "lib64", "local/lib"};
 
 // The folders of `parent` whose names begin with "python3", in order of name.
 std::vector<fs::path> python_folders(const fs::path& parent) {
@@ -50,39 +47,29 @@ void add_wheel(const fs::path& packages, std::vector<std::string>* files) {
     files->push_back((packages / fmt::format(".nixl_cu{}.mesonpy.libs", version) / kFile).string());
 }
 
-void add_python(const fs::path& prefix, std::vector<std::string>* files) {
-  const size_t before = files->size();
-  for (const fs::path& lib : {prefix / "lib", prefix / "lib64", prefix / "local" / "lib"}) {
+void add_prefix(const fs::path& prefix, std::vector<std::string>* files) {
+  for (const char* folder : kLibraryFolders) files->push_back((prefix / folder / kFile).string());
+  for (const char* folder : kPythonFolders) {
     std::error_code ignored;
-    if (fs::is_symlink(lib, ignored)) continue;  // lib64 of a virtual environment
-    for (const fs::path& python : python_folders(lib)) {
+    if (fs::is_symlink(prefix / folder, ignored)) continue;  // lib64 of a virtual environment
+    for (const fs::path& python : python_folders(prefix / folder)) {
       for (const char* packages : {"site-packages", "dist-packages"}) {
         if (fs::is_directory(python / packages, ignored)) add_wheel(python / packages, files);
       }
     }
   }
-  // None: what would be there, for who reads the list.
-  if (files->size() == before) add_wheel(prefix / "lib" / "python3*" / "site-packages", files);
 }
 
-// The prefixes that the python3 of each folder of `path` belong to; none is run.
-std::vector<fs::path> pythons_in(std::string_view path) {
-  std::vector<fs::path> prefixes;
-  while (!path.empty()) {
-    const size_t end = std::min(path.find(':'), path.size());
-    const fs::path bin(path.substr(0, end));
-    path.remove_prefix(std::min(end + 1, path.size()));
-    std::error_code failed;
-    if (bin.empty() || !fs::exists(bin / "python3", failed)) continue;
-    fs::path prefix = bin.parent_path();
-    // A virtual environment's python3 is a link to the one it was made with.
-    if (!fs::exists(prefix / "pyvenv.cfg", failed)) {
-      const fs::path real = fs::canonical(bin / "python3", failed);
-      if (!failed) prefix = real.parent_path().parent_path();
-    }
-    if (std::ranges::find(prefixes, prefix) == prefixes.end()) prefixes.push_back(prefix);
-  }
-  return prefixes;
+std::string not_found_text(const NixlLibrary& library) {
+  if (!library.file.empty()) return fmt::format("there is no {}, which --nixl-lib names", library.file);
+  std::string text = fmt::format("NIXL's {} is not where the loader looks", kFile);
+  if (!library.prefixes.empty())
+    text += fmt::format(", and below none of {} in {} or the wheels nixl-cu13 and nixl-cu12 of {}/python3*",
+                        fmt::join(library.prefixes, ", "), fmt::join(kLibraryFolders, ", "),
+                        fmt::join(kPythonFolders, "/python3*, "));
+  return text +
+         "; --nixl-lib names the file, $NIXL_PREFIX, $VIRTUAL_ENV, $CONDA_PREFIX and $PATH places to look in, and "
+         "'pip install --no-deps nixl-cu13' brings it";
 }
 
 // Looks up each function of `api`; returns the name of the first that is missing, empty if none is.
@@ -98,6 +85,7 @@ std::string fill(void* library, Api* api) {
   DYNAMO_NIXL_FIND(destroy_agent);
   DYNAMO_NIXL_FIND(get_plugin_params);
   DYNAMO_NIXL_FIND(destroy_mem_list);
+  DYNAMO_NIXL_FIND(params_add);
   DYNAMO_NIXL_FIND(destroy_params);
   DYNAMO_NIXL_FIND(create_backend);
   DYNAMO_NIXL_FIND(destroy_backend);
@@ -147,55 +135,54 @@ std::string say_code(int code) {
   return fmt::format("NIXL answered {}", code);
 }
 
-Places places(const std::string& named) {
-  Places places;
-  if (!named.empty()) {
-    places.files.push_back(named);
-    return places;
-  }
-  if (const auto prefix = variable("NIXL_PREFIX")) {
-    for (const char* lib : {"lib", "lib64", "lib/x86_64-linux-gnu", "lib/aarch64-linux-gnu"})
-      places.files.push_back((fs::path(*prefix) / lib / kFile).string());
-  } else {
-    places.not_told.push_back("NIXL_PREFIX");
-  }
-  for (const char* name : {"VIRTUAL_ENV", "CONDA_PREFIX"}) {
-    if (const auto prefix = variable(name)) {
-      add_python(*prefix, &places.files);
-    } else {
-      places.not_told.push_back(name);
-    }
-  }
-  for (const fs::path& prefix : pythons_in(variable("PATH").value_or(""))) add_python(prefix, &places.files);
-  places.files.push_back(kFile);
-  return places;
+std::vector<std::string> candidates(const NixlLibrary& library) {
+  if (!library.file.empty()) return {library.file};
+  std::vector<std::string> files;
+  for (const std::string& prefix : library.prefixes) add_prefix(prefix, &files);
+  files.emplace_back(kFile);
+  return files;
 }
 
-Result<Api> load(const std::string& named) {
-  const Places tried = places(named);
-  for (const std::string& file : tried.files) {
-    const bool is_bare = file == kFile && named.empty();
+Result<Api> load(const NixlLibrary& library) {
+  for (const std::string& file : candidates(library)) {
+    const bool is_bare = file == kFile && library.file.empty();
     std::error_code ignored;
     if (!is_bare && !fs::exists(file, ignored)) continue;
     // Absolute, for dlopen() looks for a bare name in the system's folders instead.
     const std::string path = is_bare ? file : fs::absolute(file, ignored).string();
-    void* library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL | kOwnSymbolsFirst);
-    if (library == nullptr) {
+    void* handle = dlopen(path.c_str(), kLoading);
+    if (handle == nullptr) {
       if (is_bare) continue;
       return unavailable(fmt::format("{} cannot be loaded: {}", path, dlerror()));
     }
     Api api{};
     api.path = path;
-    if (const std::string missing = fill(library, &api); !missing.empty())
+    if (const std::string missing = fill(handle, &api); !missing.empty())
       return unsupported(fmt::format("{} exports no function {}; NIXL 1.x does", path, missing));
     if (Dl_info where{}; is_bare && dladdr(reinterpret_cast<void*>(api.destroy_agent), &where) != 0)
       api.path = where.dli_fname;
     return api;
   }
-  std::string text = fmt::format("NIXL's {} is in none of: {}", kFile, fmt::join(tried.files, ", "));
-  if (!tried.not_told.empty()) text += fmt::format(" (not set: {})", fmt::join(tried.not_told, ", "));
-  if (named.empty()) text += "; --nixl-lib names it, and 'pip install --no-deps nixl-cu13' brings it";
-  return not_found(text);
+  return not_found(not_found_text(library));
+}
+
+std::vector<std::string> python_prefixes(std::string_view path) {
+  std::vector<std::string> prefixes;
+  while (!path.empty()) {
+    const size_t end = std::min(path.find(':'), path.size());
+    const fs::path bin(path.substr(0, end));
+    path.remove_prefix(std::min(end + 1, path.size()));
+    std::error_code failed;
+    if (bin.empty() || !fs::exists(bin / "python3", failed)) continue;
+    fs::path prefix = bin.parent_path();
+    // A virtual environment's python3 is a link to the one it was made with.
+    if (!fs::exists(prefix / "pyvenv.cfg", failed)) {
+      const fs::path real = fs::canonical(bin / "python3", failed);
+      if (!failed) prefix = real.parent_path().parent_path();
+    }
+    if (std::ranges::find(prefixes, prefix.string()) == prefixes.end()) prefixes.push_back(prefix.string());
+  }
+  return prefixes;
 }
 
 }  // namespace dynamo::transfer::nixl

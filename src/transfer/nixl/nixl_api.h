@@ -8,9 +8,11 @@
 #include <cstddef>
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/status.h"
+#include "transfer/kv_transport.h"
 
 namespace dynamo::transfer::nixl {
 
@@ -53,6 +55,7 @@ struct Api {
   int (*destroy_agent)(Agent* agent);
   int (*get_plugin_params)(Agent* agent, const char* plugin, MemoryList** memories, Params** params);
   int (*destroy_mem_list)(MemoryList* memories);
+  int (*params_add)(Params* params, const char* key, const char* value);
   int (*destroy_params)(Params* params);
   int (*create_backend)(Agent* agent, const char* plugin, Params* params, Backend** backend);
   int (*destroy_backend)(Backend* backend);  // frees the handle only
@@ -96,16 +99,15 @@ struct Api {
   std::string path;                   // of the file that was loaded
 };
 
-// Where libnixl_capi.so is looked for, in order: `named` alone if it is not empty; else below $NIXL_PREFIX, in the wheel nixl-cu13 or
-// nixl-cu12 of the Pythons in $VIRTUAL_ENV, $CONDA_PREFIX and $PATH; last by the loader's own rules.
-struct Places {
-  std::vector<std::string> files;     // paths, or a bare name for the loader
-  std::vector<std::string> not_told;  // variables that are not set, for the error's text
-};
-Places places(const std::string& named);
+// The files that load() tries, in order: `library.file` alone if it is not empty; else below each prefix lib, lib64 and Debian's folders
+// of libraries, and the wheels nixl-cu13 and nixl-cu12 of its Pythons; last the bare name, for the loader.
+std::vector<std::string> candidates(const NixlLibrary& library);
 
-// Errors: kNotFound (nowhere; every place looked at is listed), kUnavailable (found, but it cannot be loaded), kUnsupported (it lacks
-// a function, which is named).
-Result<Api> load(const std::string& named);
+// Errors: kNotFound (nowhere; what was looked at is listed), kUnavailable (found, but it cannot be loaded), kUnsupported (it lacks a
+// function, which is named).
+Result<Api> load(const NixlLibrary& library);
+
+// The prefixes of the Pythons in `path`, as $PATH is written, for NixlLibrary. None of them is run.
+std::vector<std::string> python_prefixes(std::string_view path);
 
 }  // namespace dynamo::transfer::nixl

@@ -169,7 +169,8 @@ int run(const char* library, int rounds) {
   int up[2];
   CHECK(::pipe(down) == 0 && ::pipe(up) == 0);
   const pid_t child = ::fork();
-  const auto api = nixl::load(library);
+  const char* path = std::getenv("PATH");
+  const auto api = nixl::load({.file = library, .prefixes = nixl::python_prefixes(path == nullptr ? "" : path)});
   if (!api.is_ok()) {
     fmt::print(stderr, "{}\n", api.status().to_string());
     return 1;
@@ -182,7 +183,7 @@ int run(const char* library, int rounds) {
   std::vector<std::byte> pool(kPoolBytes, std::byte{1});
   options.pool = {.data = pool.data(), .bytes = pool.size()};
   options.name = "adapter";
-  options.nixl_library = api->path;
+  options.nixl.file = api->path;
   auto adapter = make_nixl_transport(std::move(options)).value();
   write_all(down[1], bare.metadata());
   write_all(down[1], adapter->metadata());

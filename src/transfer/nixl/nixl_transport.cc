@@ -13,6 +13,7 @@
 #include <map>
 #include <optional>
 #include <random>
+#include <set>
 #include <utility>
 
 #include <fmt/format.h>
@@ -44,7 +45,8 @@ int memory_type(MemoryKind kind) {
   return kind == MemoryKind::kHost ? nixl::kDram : nixl::kVram;
 }
 
-bool is_loopback(const std::string& host) {
+bool is_loopback(std::string host) {
+  if (host.starts_with('[') && host.ends_with(']')) host = host.substr(1, host.size() - 2);
   in_addr four{};
   in6_addr six{};
   if (inet_pton(AF_INET, host.c_str(), &four) == 1) return (ntohl(four.s_addr) >> 24) == 127;
@@ -105,7 +107,6 @@ class NixlTransport final : public KvTransport {
   struct Peer {
     nixl::Envelope remote;
     Time last_sign{};
-    Status gone;  // not ok: why it is
   };
   struct Put {
     PeerId peer = 0;
@@ -129,11 +130,13 @@ class NixlTransport final : public KvTransport {
   std::optional<Status> step(Put* put, Peer* peer, Time now);
   void drive(Time now);
   void take_notifications(Time now, std::vector<std::string>* into);
-  // Finishes the peer's puts; what of them is on its way is left to NIXL to end.
+  // Finishes a peer's puts; what of them is on its way is left to NIXL to end.
   void finish_puts_of(PeerId peer, const Status& status);
   void finish(PutId id, Status status);
-  // Has NIXL forget the agent, unless another peer that is not gone is the same one.
-  void forget(const std::string& agent);
+  // Has NIXL know the agent. Errors: kUnavailable, kCorrupt.
+  Status connect(const nixl::Envelope& remote);
+  // Finishes the puts to an agent, and has NIXL forget it: the next put begins with a new connection.
+  void lose(const std::string& agent, const Status& status);
   void release(Put* put);
   bool take_wake();
   void sleep_until(Time due);
@@ -152,6 +155,9 @@ class NixlTransport final : public KvTransport {
 
   uint64_t last_id_ = 0;
   std::map<PeerId, Peer> peers_;
+  // Agents that NIXL knows. A peer that is dropped stays among them: UCX keeps a connection that this end alone has closed until
+  // the peer ends or this one does, and each time that the peer is added again would cost another.
+  std::set<std::string> connected_;
   std::map<PutId, Put> puts_;  // in flight, oldest first
   std::vector<FinishedPut> finished_;
   Time last_news_{};
@@ -176,10 +182,7 @@ Status NixlTransport::open() {
 
 NixlTransport::~NixlTransport() {
   for (auto& [id, put] : puts_) release(&put);
-  while (!peers_.empty()) {
-    const auto node = peers_.extract(peers_.begin());
-    if (node.mapped().gone.is_ok()) forget(node.mapped().remote.agent);
-  }
+  for (const std::string& agent : connected_) api_.invalidate_remote_md(agent_, agent.c_str());
   for (nixl::RegistrationList* list : registered_) {
     api_.deregister_mem(agent_, list, with_backend_);
     api_.destroy_reg_dlist(list);
@@ -198,7 +201,9 @@ Status NixlTransport::create_agent() {
   nixl::Params* params = nullptr;
   if (const int code = api_.get_plugin_params(agent_, "UCX", &memories, &params); code != nixl::kSuccess)
     return unavailable(fmt::format("{} finds no plugin UCX: {}", api_.path, say_code(code)));
-  const int code = api_.create_backend(agent_, "UCX", params, &backend_);
+  // UCX would otherwise take the device that it finds best, and its peers with it. $UCX_NET_DEVICES has the last word.
+  int code = is_loopback(options_.host) ? api_.params_add(params, "engine_config", "NET_DEVICES=lo") : nixl::kSuccess;
+  if (code == nixl::kSuccess) code = api_.create_backend(agent_, "UCX", params, &backend_);
   api_.destroy_mem_list(memories);
   api_.destroy_params(params);
   if (code != nixl::kSuccess)
@@ -247,34 +252,21 @@ Result<PeerId> NixlTransport::add_peer(std::string_view metadata) {
   if (remote.agent == name_) return unsupported("this metadata is our own; an end is no peer of itself");
   if (remote.kind != MemoryKind::kHost)
     return unsupported("the peer's pool is GPU memory; the backend nixl does host memory only");
-  char* loaded = nullptr;
-  const int code = api_.load_remote_md(agent_, remote.blob.data(), remote.blob.size(), &loaded);
-  const std::string name = loaded == nullptr ? "" : loaded;
-  std::free(loaded);
-  if (code != nixl::kSuccess) return unavailable(fmt::format("loading the peer's metadata: {}", say_code(code)));
-  if (name != remote.agent) {
-    forget(name);
-    return corrupt(fmt::format("the metadata of agent {} holds that of {}", remote.agent, name));
-  }
+  TRY_STATUS(connect(remote));
   const PeerId id = ++last_id_;
-  peers_[id] = {.remote = std::move(remote), .last_sign = Time::min(), .gone = {}};
-  peers_[id].remote.blob.clear();
+  peers_[id] = {.remote = std::move(remote), .last_sign = Time::min()};
   return id;
 }
 
 void NixlTransport::drop_peer(PeerId id) {
-  const auto found = peers_.find(id);
-  if (found == peers_.end()) return;
   finish_puts_of(id, cancelled("the peer was dropped"));
-  const auto node = peers_.extract(found);
-  if (node.mapped().gone.is_ok()) forget(node.mapped().remote.agent);
+  peers_.erase(id);
 }
 
 Result<PutId> NixlTransport::put(PeerId to, std::span<const Copy> copies, std::string notification) {
   const auto found = peers_.find(to);
   if (found == peers_.end()) return not_found(fmt::format("there is no peer {}", to));
   const Peer& peer = found->second;
-  if (!peer.gone.is_ok()) return peer.gone;
   if (notification.size() > kMostNotificationBytes)
     return invalid(
         fmt::format("a notification of {} bytes, {} are allowed", notification.size(), kMostNotificationBytes));
@@ -284,6 +276,7 @@ Result<PutId> NixlTransport::put(PeerId to, std::span<const Copy> copies, std::s
       return invalid(fmt::format("{} bytes from {} to {} do not lie in pools of {} and {} bytes", copy.bytes, copy.from,
                                  copy.to, options_.pool.bytes, peer.remote.bytes));
   }
+  TRY_STATUS(connect(peer.remote));
   const PutId id = ++last_id_;
   Put& put = puts_[id];
   put.peer = to;
@@ -465,19 +458,9 @@ void NixlTransport::finish(PutId id, Status status) {
   auto node = puts_.extract(id);
   Put& put = node.mapped();
   release(&put);
-  Peer& peer = peers_.at(put.peer);
-  const bool is_lost = status.code() == Code::kUnavailable && peer.gone.is_ok();
   finished_.push_back({id, put.is_cancelled && !status.is_ok() ? cancelled("the put was cancelled") : status});
-  if (!is_lost) return;
-  LOG(info, "a peer is gone", {"peer", peer.remote.agent}, {"why", status.text()});
   // NIXL tells a lost peer from a broken device by nothing; either way its connection has to be made anew.
-  for (auto& [other_id, other] : peers_) {
-    if (other.remote.agent == peer.remote.agent) other.gone = status;
-  }
-  for (auto& [other_id, other] : peers_) {
-    if (other.remote.agent == peer.remote.agent) finish_puts_of(other_id, status);
-  }
-  forget(peer.remote.agent);
+  if (status.code() == Code::kUnavailable) lose(peers_.at(put.peer).remote.agent, status);
 }
 
 void NixlTransport::finish_puts_of(PeerId peer, const Status& status) {
@@ -488,10 +471,28 @@ void NixlTransport::finish_puts_of(PeerId peer, const Status& status) {
   for (const PutId id : ids) finish(id, status);
 }
 
-void NixlTransport::forget(const std::string& agent) {
-  const bool is_needed = std::ranges::any_of(
-      peers_, [&agent](const auto& entry) { return entry.second.gone.is_ok() && entry.second.remote.agent == agent; });
-  if (!is_needed) api_.invalidate_remote_md(agent_, agent.c_str());
+Status NixlTransport::connect(const nixl::Envelope& remote) {
+  if (connected_.contains(remote.agent)) return {};
+  char* loaded = nullptr;
+  const int code = api_.load_remote_md(agent_, remote.blob.data(), remote.blob.size(), &loaded);
+  const std::string name = loaded == nullptr ? "" : loaded;
+  std::free(loaded);
+  if (code != nixl::kSuccess) return unavailable(fmt::format("loading the peer's metadata: {}", say_code(code)));
+  if (name != remote.agent) {
+    if (!connected_.contains(name)) api_.invalidate_remote_md(agent_, name.c_str());
+    return corrupt(fmt::format("the metadata of agent {} holds that of {}", remote.agent, name));
+  }
+  connected_.insert(name);
+  return {};
+}
+
+void NixlTransport::lose(const std::string& agent, const Status& status) {
+  if (connected_.erase(agent) == 0) return;  // this is about one of its other puts
+  LOG(info, "a peer is gone", {"peer", agent}, {"why", status.text()});
+  for (const auto& [id, peer] : peers_) {
+    if (peer.remote.agent == agent) finish_puts_of(id, status);
+  }
+  api_.invalidate_remote_md(agent_, agent.c_str());
 }
 
 void NixlTransport::release(Put* put) {
@@ -507,9 +508,7 @@ void NixlTransport::release(Put* put) {
 Result<std::unique_ptr<KvTransport>> make_nixl_transport(TransportOptions options) {
   if (options.pool.kind != MemoryKind::kHost)
     return unsupported("the pool is GPU memory; the backend nixl does host memory only");
-  // UCX would otherwise take the first device of the host, and its peers with it. NIXL reads the environment when it is loaded.
-  if (is_loopback(options.host)) ::setenv("UCX_NET_DEVICES", "lo", /*overwrite=*/0);
-  TRY(nixl::Api api, nixl::load(options.nixl_library));
+  TRY(nixl::Api api, nixl::load(options.nixl));
   auto transport = std::make_unique<NixlTransport>(std::move(options), std::move(api));
   TRY_STATUS(transport->open());
   return std::unique_ptr<KvTransport>(std::move(transport));

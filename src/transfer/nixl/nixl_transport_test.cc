@@ -1,11 +1,7 @@
-// The backend "nixl" against a fake of NIXL, and against the real library where it is found: in $NIXL_PREFIX, in the wheel nixl-cu13
-// of $VIRTUAL_ENV, or else of build/venv, which scripts/test_python.sh makes. Without it those tests are skipped, saying where they
-// looked.
+// What is the backend "nixl"'s own: finding the library, its metadata, its parts, and failures that only a fake of NIXL can make.
+// Some of it against the real library too (nixl/testing/real_library.h).
 #include <dlfcn.h>
 #include <fcntl.h>
-#include <signal.h>
-#include <spawn.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cstdlib>
@@ -19,6 +15,7 @@
 #include "transfer/kv_transport.h"
 #include "transfer/nixl/envelope.h"
 #include "transfer/nixl/nixl_api.h"
+#include "transfer/nixl/testing/real_library.h"
 
 namespace dynamo::transfer {
 namespace {
@@ -36,28 +33,6 @@ Time soon(Duration in = std::chrono::milliseconds(5)) {
   return Clock::steady().now() + in;
 }
 
-class ScopedVariable {
- public:
-  ScopedVariable(std::string name, const char* value) : name_(std::move(name)) {
-    if (const char* old = std::getenv(name_.c_str())) old_ = old;
-    set(value);
-  }
-  ~ScopedVariable() { set(old_ ? old_->c_str() : nullptr); }
-  ScopedVariable(const ScopedVariable&) = delete;
-  ScopedVariable& operator=(const ScopedVariable&) = delete;
-
- private:
-  void set(const char* value) {
-    if (value == nullptr) {
-      ::unsetenv(name_.c_str());
-    } else {
-      ::setenv(name_.c_str(), value, 1);
-    }
-  }
-  std::string name_;
-  std::optional<std::string> old_;
-};
-
 class TemporaryFolder {
  public:
   TemporaryFolder() {
@@ -73,18 +48,6 @@ class TemporaryFolder {
  private:
   fs::path path_;
 };
-
-// The path of the real library, or why there is none.
-Result<std::string> real_library() {
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-  return unsupported("the real library and the sanitizers do not bear each other");
-#else
-  if (const auto found = nixl::load(""); found.is_ok()) return found->path;
-  const ScopedVariable python("VIRTUAL_ENV", DYNAMO_SOURCE_DIR "/build/venv");
-  TRY(const nixl::Api api, nixl::load(""));
-  return api.path;
-#endif
-}
 
 struct Fake {
   Fake() : library(::dlopen(kFake.c_str(), RTLD_NOW | RTLD_LOCAL)) { CHECK(library != nullptr); }
@@ -109,7 +72,7 @@ struct End {
     TransportOptions options;
     options.pool = {.data = pool.data(), .bytes = pool.size()};
     options.name = "test-end";
-    options.nixl_library = library;
+    options.nixl.file = library;
     options.patience = patience;
     auto made = make_nixl_transport(std::move(options));
     CHECK_OK(made);
@@ -164,47 +127,52 @@ void fill(std::vector<std::byte>* pool, uint32_t seed) {
 
 // ---- finding the library ----
 
+Result<nixl::Api> load_file(const std::string& file) {
+  return nixl::load({.file = file, .prefixes = {}});
+}
+
 TEST(NixlLibrary, ANamedFileThatIsNotThereIsNotFound) {
-  const auto loaded = nixl::load("/nowhere/libnixl_capi.so");
+  const auto loaded = load_file("/nowhere/libnixl_capi.so");
   EXPECT_EQ(loaded.status().code(), Code::kNotFound);
   EXPECT_THAT(loaded.status().text(), HasSubstr("/nowhere/libnixl_capi.so"));
 }
 
-TEST(NixlLibrary, LooksInThePrefixThenInPythonsThenAsTheLoaderDoes) {
+TEST(NixlLibrary, IsLookedForBelowEachPrefixAndThenAsTheLoaderDoes) {
   const TemporaryFolder folder;
-  fs::create_directories(folder.path() / "venv/lib/python3.11/site-packages");
-  fs::create_directories(folder.path() / "other/lib/python3.12/site-packages");
-  fs::create_directories(folder.path() / "other/bin");
-  std::ofstream(folder.path() / "other/bin/python3").put('x');
-  std::ofstream(folder.path() / "other/pyvenv.cfg").put('x');
   const std::string root = folder.path().string();
-  const ScopedVariable prefix("NIXL_PREFIX", (root + "/prefix").c_str());
-  const ScopedVariable venv("VIRTUAL_ENV", (root + "/venv").c_str());
-  const ScopedVariable conda("CONDA_PREFIX", nullptr);
-  const ScopedVariable path("PATH", (root + "/empty:" + root + "/other/bin").c_str());
-  const nixl::Places places = nixl::places("");
-  EXPECT_THAT(places.files,
-              ElementsAre(root + "/prefix/lib/libnixl_capi.so", root + "/prefix/lib64/libnixl_capi.so",
-                          root + "/prefix/lib/x86_64-linux-gnu/libnixl_capi.so",
-                          root + "/prefix/lib/aarch64-linux-gnu/libnixl_capi.so",
+  fs::create_directories(root + "/venv/lib/python3.11/site-packages");
+  fs::create_symlink("lib", root + "/venv/lib64");
+  EXPECT_THAT(nixl::candidates({.file = "", .prefixes = {root + "/own", root + "/venv"}}),
+              ElementsAre(root + "/own/lib/libnixl_capi.so", root + "/own/lib64/libnixl_capi.so",
+                          root + "/own/lib/x86_64-linux-gnu/libnixl_capi.so",
+                          root + "/own/lib/aarch64-linux-gnu/libnixl_capi.so", root + "/venv/lib/libnixl_capi.so",
+                          root + "/venv/lib64/libnixl_capi.so", root + "/venv/lib/x86_64-linux-gnu/libnixl_capi.so",
+                          root + "/venv/lib/aarch64-linux-gnu/libnixl_capi.so",
                           root + "/venv/lib/python3.11/site-packages/.nixl_cu13.mesonpy.libs/libnixl_capi.so",
                           root + "/venv/lib/python3.11/site-packages/.nixl_cu12.mesonpy.libs/libnixl_capi.so",
-                          root + "/other/lib/python3.12/site-packages/.nixl_cu13.mesonpy.libs/libnixl_capi.so",
-                          root + "/other/lib/python3.12/site-packages/.nixl_cu12.mesonpy.libs/libnixl_capi.so",
                           "libnixl_capi.so"));
-  EXPECT_THAT(places.not_told, ElementsAre("CONDA_PREFIX"));
+  EXPECT_THAT(nixl::candidates({.file = "named", .prefixes = {root}}), ElementsAre("named"));
+}
+
+TEST(NixlLibrary, APathHasThePrefixesOfItsPythons) {
+  const TemporaryFolder folder;
+  const std::string root = folder.path().string();
+  for (const char* prefix : {"/venv", "/system", "/links"}) fs::create_directories(root + prefix + "/bin");
+  std::ofstream(root + "/venv/bin/python3").put('x');
+  std::ofstream(root + "/venv/pyvenv.cfg").put('x');
+  std::ofstream(root + "/system/bin/python3").put('x');
+  fs::create_symlink(root + "/system/bin/python3", root + "/links/bin/python3");
+  const std::string path = root + "/empty::" + root + "/links/bin:" + root + "/venv/bin:" + root + "/system/bin";
+  EXPECT_THAT(nixl::python_prefixes(path), ElementsAre(fs::canonical(root + "/system").string(), root + "/venv"));
+  EXPECT_THAT(nixl::python_prefixes(""), IsEmpty());
 }
 
 TEST(NixlLibrary, NotFoundListsEveryPlace) {
-  const ScopedVariable prefix("NIXL_PREFIX", "/nowhere");
-  const ScopedVariable venv("VIRTUAL_ENV", nullptr);
-  const ScopedVariable conda("CONDA_PREFIX", nullptr);
-  const ScopedVariable path("PATH", "/nowhere");
-  const auto loaded = nixl::load("");
+  const auto loaded = nixl::load({.file = "", .prefixes = {"/nowhere", "/nor/here"}});
   if (loaded.is_ok()) GTEST_SKIP() << "the system's loader finds " << loaded->path;
   EXPECT_EQ(loaded.status().code(), Code::kNotFound);
-  for (const std::string& place : nixl::places("").files) EXPECT_THAT(loaded.status().text(), HasSubstr(place));
-  EXPECT_THAT(loaded.status().text(), AllOf(HasSubstr("not set: VIRTUAL_ENV, CONDA_PREFIX"), HasSubstr("--nixl-lib")));
+  EXPECT_THAT(loaded.status().text(), AllOf(HasSubstr("/nowhere"), HasSubstr("/nor/here"), HasSubstr("aarch64"),
+                                            HasSubstr("nixl-cu12"), HasSubstr("--nixl-lib")));
 }
 
 TEST(NixlLibrary, IsLoadedFromTheWheelOfAPython) {
@@ -212,9 +180,7 @@ TEST(NixlLibrary, IsLoadedFromTheWheelOfAPython) {
   const fs::path wheel = folder.path() / "lib/python3.11/site-packages/.nixl_cu12.mesonpy.libs";
   fs::create_directories(wheel);
   fs::create_symlink(kFake, wheel / "libnixl_capi.so");
-  const ScopedVariable prefix("NIXL_PREFIX", nullptr);
-  const ScopedVariable venv("VIRTUAL_ENV", folder.path().c_str());
-  const auto loaded = nixl::load("");
+  const auto loaded = nixl::load({.file = "", .prefixes = {folder.path().string()}});
   ASSERT_TRUE(loaded.is_ok()) << loaded.status().to_string();
   EXPECT_EQ(loaded->path, wheel / "libnixl_capi.so");
 }
@@ -223,11 +189,11 @@ TEST(NixlLibrary, AFileThatIsNoLibraryIsUnavailable) {
   const TemporaryFolder folder;
   const fs::path file = folder.path() / "libnixl_capi.so";
   std::ofstream(file) << "no library";
-  EXPECT_EQ(nixl::load(file).status().code(), Code::kUnavailable);
+  EXPECT_EQ(load_file(file).status().code(), Code::kUnavailable);
 }
 
 TEST(NixlLibrary, AMissingFunctionIsNamed) {
-  const auto loaded = nixl::load(DYNAMO_FAKE_NIXL "/libfake_nixl_without_gen_notif.so");
+  const auto loaded = load_file(DYNAMO_FAKE_NIXL "/libfake_nixl_without_gen_notif.so");
   EXPECT_EQ(loaded.status().code(), Code::kUnsupported);
   EXPECT_THAT(loaded.status().text(), HasSubstr("nixl_capi_gen_notif"));
 }
@@ -276,7 +242,7 @@ class NixlTransport : public testing::TestWithParam<const char*> {
       library_ = kFake;
       return;
     }
-    auto real = real_library();
+    auto real = nixl::real_library();
     if (!real.is_ok()) GTEST_SKIP() << "NIXL itself is not tested: " << real.status().to_string();
     library_ = *real;
   }
@@ -471,7 +437,6 @@ TEST_P(NixlTransport, APutToAnEndThatIsGoneFinishesWithUnavailable) {
   }
   const Status status = only_status(poll_both(&sender, nullptr, all_of(1, 0)), *put);
   EXPECT_EQ(status.code(), Code::kUnavailable) << status.to_string();
-  EXPECT_EQ(sender.transport->put(peer, {}, "again?").status().code(), Code::kUnavailable);
 }
 
 TEST_P(NixlTransport, WakeEndsAPollThatWaitsOrTheNext) {
@@ -508,7 +473,7 @@ TEST_F(NixlFaults, NoEndIsMadeWithoutAgentBackendOrPool) {
     TransportOptions options;
     options.pool = {.data = pool.data(), .bytes = pool.size()};
     options.name = "test-end";
-    options.nixl_library = kFake;
+    options.nixl.file = kFake;
     EXPECT_EQ(make_nixl_transport(std::move(options)).status().code(), Code::kUnavailable) << what;
     EXPECT_EQ(fake_.live_handles(), live_before_) << what;
   }
@@ -517,8 +482,22 @@ TEST_F(NixlFaults, NoEndIsMadeWithoutAgentBackendOrPool) {
 TEST_F(NixlFaults, MemoryOfAGpuIsUnsupported) {
   TransportOptions options;
   options.pool.kind = MemoryKind::kCuda;
-  options.nixl_library = kFake;
+  options.nixl.file = kFake;
   EXPECT_EQ(make_nixl_transport(std::move(options)).status().code(), Code::kUnsupported);
+}
+
+TEST_F(NixlFaults, AnEndOnLoopbackKeepsUcxToLoopback) {
+  std::vector<std::byte> pool(4096);
+  for (const std::string host : {"127.0.0.1", "127.8.8.8", "::1", "[::1]", "localhost", "192.0.2.1", "2001:db8::1"}) {
+    TransportOptions options;
+    options.pool = {.data = pool.data(), .bytes = pool.size()};
+    options.host = host;
+    options.nixl.file = kFake;
+    const int64_t before = fake_.ask("fake_nixl_loopback_backends");
+    ASSERT_TRUE(make_nixl_transport(std::move(options)).is_ok());
+    const bool is_far = host == "192.0.2.1" || host == "2001:db8::1";
+    EXPECT_EQ(fake_.ask("fake_nixl_loopback_backends"), before + (is_far ? 0 : 1)) << host;
+  }
 }
 
 TEST_F(NixlFaults, MetadataThatNixlRefusesIsNoPeer) {
@@ -528,28 +507,28 @@ TEST_F(NixlFaults, MetadataThatNixlRefusesIsNoPeer) {
   EXPECT_TRUE(end.transport->add_peer(other.transport->metadata()).is_ok());
 }
 
-TEST_F(NixlFaults, AFailureOfTheBackendLosesThePeerUntilItIsAddedAgain) {
+TEST_F(NixlFaults, AFailureOfTheBackendLosesThePeerAndTheNextPutConnectsAgain) {
   End sender(kFake), receiver(kFake);
-  for (const char* what : {"make", "post", "status", "notify"}) {
-    const PeerId peer = sender.add(receiver);
+  const PeerId peer = sender.add(receiver);
+  const PeerId same = sender.add(receiver);
+  for (const std::string what : {"make", "post", "status", "notify"}) {
     const Copy copy{0, 0, 4096};
-    const auto before = sender.transport->put(peer, std::span(&copy, 1), "before");
-    if (what == std::string("status") || what == std::string("notify")) fake_.fail(what, 1);
+    const auto before = sender.transport->put(same, std::span(&copy, 1), "before");
+    if (what == "status" || what == "notify") fake_.fail(what.c_str(), 1);
     const auto put = [&] {
-      if (what == std::string("make") || what == std::string("post")) fake_.fail(what, 1);
+      if (what == "make" || what == "post") fake_.fail(what.c_str(), 1);
       return sender.transport->put(peer, std::span(&copy, 1), "n");
     }();
     ASSERT_TRUE(before.is_ok() && put.is_ok()) << what;
-    const Seen seen = poll_both(&sender, &receiver, all_of(2, 0));
-    EXPECT_EQ(only_status(seen, *before).code(), Code::kUnavailable) << what;
-    EXPECT_EQ(only_status(seen, *put).code(), Code::kUnavailable) << what;
+    const Seen lost = poll_both(&sender, &receiver, all_of(2, 0));
+    EXPECT_EQ(only_status(lost, *before).code(), Code::kUnavailable) << what;
+    EXPECT_EQ(only_status(lost, *put).code(), Code::kUnavailable) << what;
+    fake_.fail("load", 1);
     EXPECT_EQ(sender.transport->put(peer, {}, "").status().code(), Code::kUnavailable) << what;
     EXPECT_THAT(poll_both(&sender, &receiver, [n = 0](const Seen&) mutable { return n++ == 5; }).finished, IsEmpty());
-    sender.transport->drop_peer(peer);
+    ASSERT_TRUE(sender.transport->put(peer, std::span(&copy, 1), "well").is_ok());
+    EXPECT_THAT(poll_both(&sender, &receiver, all_of(1, 1)).notifications, ElementsAre("well")) << what;
   }
-  const PeerId peer = sender.add(receiver);
-  ASSERT_TRUE(sender.transport->put(peer, {}, "well").is_ok());
-  EXPECT_THAT(poll_both(&sender, &receiver, all_of(1, 1)).notifications, ElementsAre("well"));
 }
 
 TEST_F(NixlFaults, ATransferThatNeverEndsIsGivenUpAfterPatience) {
@@ -646,227 +625,6 @@ TEST_F(NixlFaults, AnEndMayGoWithPutsInFlight) {
     fake_.fail("finish");
     const Copy copy{0, 0, 4096};
     ASSERT_TRUE(sender.transport->put(peer, std::span(&copy, 1), "n").is_ok());
-  }
-}
-
-// ---- the real library between processes ----
-
-constexpr int kIn = 30;
-constexpr int kOut = 31;
-constexpr const char* kLibraryVariable = "DYNAMO_NIXL_TEST_LIBRARY";
-
-void write_text(int fd, const std::string& text) {
-  const uint64_t size = text.size();
-  CHECK(::write(fd, &size, sizeof size) == ssize_t{sizeof size});
-  for (size_t done = 0; done < text.size();) {
-    const ssize_t count = ::write(fd, text.data() + done, text.size() - done);
-    CHECK(count > 0);
-    done += static_cast<size_t>(count);
-  }
-}
-std::string read_text(int fd) {
-  uint64_t size = 0;
-  if (::read(fd, &size, sizeof size) != ssize_t{sizeof size}) return {};
-  std::string text(size, 0);
-  for (size_t done = 0; done < size;) {
-    const ssize_t count = ::read(fd, text.data() + done, size - done);
-    if (count <= 0) return {};
-    done += static_cast<size_t>(count);
-  }
-  return text;
-}
-
-// The other process: this program again, with this one test. It answers each notification with its pool's first bytes.
-TEST(NixlOtherProcess, DISABLED_AnswersUntilToldToEnd) {
-  const char* library = std::getenv(kLibraryVariable);
-  if (library == nullptr) GTEST_SKIP() << "it is started by the tests of NixlProcesses";
-  ::alarm(120);
-  End end(library, 16U << 20);
-  write_text(kOut, end.transport->metadata());
-  auto peer = end.transport->add_peer(read_text(kIn));
-  ASSERT_TRUE(peer.is_ok());
-  while (true) {
-    for (const std::string& text : end.transport->poll(soon(std::chrono::seconds(1))).notifications) {
-      if (text == "end") return;
-      ASSERT_TRUE(end.transport->put(*peer, {}, std::string(reinterpret_cast<char*>(end.at(0)), 100)).is_ok());
-    }
-  }
-}
-
-class OtherProcess {
- public:
-  explicit OtherProcess(const std::string& library) {
-    int in[2];
-    int out[2];
-    CHECK(::pipe2(in, O_CLOEXEC) == 0 && ::pipe2(out, O_CLOEXEC) == 0);
-    posix_spawn_file_actions_t actions;
-    posix_spawn_file_actions_init(&actions);
-    posix_spawn_file_actions_adddup2(&actions, in[0], kIn);
-    posix_spawn_file_actions_adddup2(&actions, out[1], kOut);
-    std::vector<char*> environment;
-    for (char** one = environ; *one != nullptr; ++one) environment.push_back(*one);
-    std::string variable = fmt::format("{}={}", kLibraryVariable, library);
-    environment.push_back(variable.data());
-    environment.push_back(nullptr);
-    std::string name = "other_process";
-    std::string filter = "--gtest_filter=NixlOtherProcess.*";
-    std::string also_disabled = "--gtest_also_run_disabled_tests";
-    std::string is_brief = "--gtest_brief=1";
-    std::array<char*, 5> arguments{name.data(), filter.data(), also_disabled.data(), is_brief.data(), nullptr};
-    CHECK(::posix_spawn(&pid_, "/proc/self/exe", &actions, nullptr, arguments.data(), environment.data()) == 0);
-    posix_spawn_file_actions_destroy(&actions);
-    ::close(in[0]);
-    ::close(out[1]);
-    to_ = in[1];
-    from_ = out[0];
-  }
-  ~OtherProcess() {
-    if (!has_ended_) end(SIGKILL);
-    ::close(to_);
-    ::close(from_);
-  }
-  OtherProcess(const OtherProcess&) = delete;
-  OtherProcess& operator=(const OtherProcess&) = delete;
-
-  // Each end knows the other afterwards.
-  PeerId meet(End* end) {
-    metadata_ = read_text(from_);
-    const auto peer = end->transport->add_peer(metadata_);
-    CHECK_OK(peer);
-    write_text(to_, end->transport->metadata());
-    return *peer;
-  }
-  // Waits for its end, with a signal if that is not 0. Returns: its wait status.
-  int end(int signal) {
-    if (signal != 0) ::kill(pid_, signal);
-    int status = 0;
-    CHECK(::waitpid(pid_, &status, 0) == pid_);
-    has_ended_ = true;
-    return status;
-  }
-  void signal(int signal) { ::kill(pid_, signal); }
-  const std::string& metadata() const { return metadata_; }
-
- private:
-  std::string metadata_;
-  pid_t pid_ = 0;
-  int to_ = -1;
-  int from_ = -1;
-  bool has_ended_ = false;
-};
-
-class NixlProcesses : public testing::Test {
- protected:
-  void SetUp() override {
-    auto real = real_library();
-    if (!real.is_ok()) GTEST_SKIP() << "NIXL itself is not tested: " << real.status().to_string();
-    library_ = *real;
-  }
-  // Polls until the put has finished, and until a notification came if one is awaited.
-  Seen poll(End* end, size_t finished, size_t notifications) {
-    Seen seen;
-    const Time limit = Clock::steady().now() + kLimit;
-    while (!all_of(finished, notifications)(seen) && Clock::steady().now() < limit) {
-      Progress progress = end->transport->poll(soon());
-      for (FinishedPut& one : progress.finished) seen.finished[one.put].push_back(one.status);
-      for (std::string& one : progress.notifications) seen.notifications.push_back(std::move(one));
-    }
-    return seen;
-  }
-  std::string library_;
-};
-
-TEST_F(NixlProcesses, WriteIntoEachOthersPools) {
-  OtherProcess other(library_);
-  End end(library_, 16U << 20);
-  fill(&end.pool, 3);
-  const PeerId peer = other.meet(&end);
-  for (uint64_t i = 0; i < 20; ++i) {
-    const Copy copies[] = {{i * 100, 0, 100}, {4096, 4096, (16U << 20) - 4096}};
-    const auto put = end.transport->put(peer, copies, "show");
-    ASSERT_TRUE(put.is_ok());
-    const Seen seen = poll(&end, 1, 1);
-    EXPECT_EQ(only_status(seen, *put).to_string(), "ok");
-    EXPECT_THAT(seen.notifications, ElementsAre(std::string(reinterpret_cast<char*>(end.at(i * 100)), 100)));
-  }
-  ASSERT_TRUE(end.transport->put(peer, {}, "end").is_ok());
-  poll(&end, 1, 0);
-  EXPECT_EQ(other.end(0), 0);
-}
-
-TEST_F(NixlProcesses, PutsToAKilledProcessFinishWithUnavailable) {
-  OtherProcess other(library_);
-  End end(library_, 16U << 20, /*patience=*/std::chrono::seconds(2));
-  const PeerId peer = other.meet(&end);
-  const Copy copy{0, 0, 16U << 20};
-  ASSERT_TRUE(end.transport->put(peer, std::span(&copy, 1), "show").is_ok());
-  poll(&end, 1, 1);
-  other.end(SIGKILL);
-  const auto put = end.transport->put(peer, std::span(&copy, 1), "show");
-  if (put.is_ok()) {
-    const Status status = only_status(poll(&end, 1, 0), *put);
-    EXPECT_EQ(status.code(), Code::kUnavailable) << status.to_string();
-  }
-  EXPECT_EQ(end.transport->put(peer, {}, "").status().code(), Code::kUnavailable);
-  OtherProcess next(library_);
-  const PeerId successor = next.meet(&end);
-  ASSERT_TRUE(end.transport->put(successor, std::span(&copy, 1), "show").is_ok());
-  EXPECT_EQ(poll(&end, 1, 1).notifications.size(), 1U);
-}
-
-TEST_F(NixlProcesses, AProcessKilledWithPutsInFlightFinishesThemAll) {
-  OtherProcess other(library_);
-  End end(library_, 16U << 20, /*patience=*/std::chrono::seconds(2));
-  const PeerId peer = other.meet(&end);
-  std::vector<PutId> puts;
-  for (int i = 0; i < 8; ++i) {
-    const Copy copy{0, 0, 16U << 20};
-    const auto put = end.transport->put(peer, std::span(&copy, 1), "show");
-    ASSERT_TRUE(put.is_ok());
-    puts.push_back(*put);
-  }
-  other.end(SIGKILL);
-  const Seen seen = poll(&end, puts.size(), 0);
-  for (const PutId put : puts) {
-    const Status status = only_status(seen, put);
-    EXPECT_TRUE(status.is_ok() || status.code() == Code::kUnavailable) << status.to_string();
-  }
-}
-
-TEST_F(NixlProcesses, ANotificationOutlivesTheEndThatSentIt) {
-  OtherProcess other(library_);
-  End watcher(library_);
-  other.meet(&watcher);
-  {
-    End sender(library_);
-    auto to = sender.transport->add_peer(other.metadata());
-    ASSERT_TRUE(to.is_ok());
-    const auto put = sender.transport->put(*to, {}, std::string(kMostNotificationBytes, 'x'));
-    ASSERT_TRUE(put.is_ok());
-    EXPECT_EQ(only_status(poll(&sender, 1, 0), *put).to_string(), "ok");
-  }
-  EXPECT_EQ(poll(&watcher, 0, 1).notifications.size(), 1U);  // the other process answers
-}
-
-TEST_F(NixlProcesses, AStoppedProcessHoldsUpNeitherPutsNorTheEnd) {
-  OtherProcess other(library_);
-  {
-    End end(library_, 16U << 20, /*patience=*/std::chrono::milliseconds(300));
-    const PeerId peer = other.meet(&end);
-    ASSERT_TRUE(end.transport->put(peer, {}, "show").is_ok());
-    poll(&end, 1, 1);
-    other.signal(SIGSTOP);
-    std::vector<PutId> puts;
-    for (int i = 0; i < 8; ++i) {
-      const Copy copy{0, 0, 16U << 20};
-      const auto put = end.transport->put(peer, std::span(&copy, 1), std::string(kMostNotificationBytes, 'x'));
-      if (put.is_ok()) puts.push_back(*put);
-    }
-    const Seen seen = poll(&end, puts.size(), 0);
-    for (const PutId put : puts) {
-      const Status status = only_status(seen, put);
-      EXPECT_TRUE(status.is_ok() || status.code() == Code::kUnavailable) << status.to_string();
-    }
   }
 }
 

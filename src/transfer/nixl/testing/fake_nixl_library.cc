@@ -5,7 +5,7 @@
 //   fake_nixl_fail(what, times)  the next `times` calls fail (below 0: all), what = create_agent, plugin, create_backend, register,
 //                                get_metadata, load, make, post, status (as when the peer is lost), finish (it stays in
 //                                progress), notify. 0 ends it
-//   fake_nixl_live_handles(), fake_nixl_misuses()
+//   fake_nixl_live_handles(), fake_nixl_misuses(), fake_nixl_loopback_backends()  how many, so far
 // FAKE_NIXL_WITHOUT_GEN_NOTIF leaves that function out. Threads: one.
 #include <cstdlib>
 #include <cstring>
@@ -28,7 +28,9 @@ struct Descriptor {
   }
 };
 struct Backend {};
-struct Params {};
+struct Params {
+  std::map<std::string, std::string> by_key;
+};
 struct MemoryList {};
 struct OptionalArguments {
   Backend* backend = nullptr;
@@ -71,6 +73,7 @@ std::map<std::string, Agent*> agents;
 std::map<std::string, int> failures;
 int64_t live = 0;
 int64_t misuses = 0;
+int64_t loopback_backends = 0;
 
 bool fails(const char* what) {
   const auto found = failures.find(what);
@@ -142,6 +145,9 @@ int64_t fake_nixl_live_handles() {
 int64_t fake_nixl_misuses() {
   return misuses;
 }
+int64_t fake_nixl_loopback_backends() {
+  return loopback_backends;
+}
 
 int nixl_capi_create_configured_agent(const char* name, const AgentConfig*, Agent** agent) {
   if (fails("create_agent")) return kBackend;
@@ -163,12 +169,17 @@ int nixl_capi_get_plugin_params(Agent*, const char* plugin, MemoryList** memorie
 int nixl_capi_destroy_mem_list(MemoryList* memories) {
   return destroy(memories);
 }
+int nixl_capi_params_add(Params* params, const char* key, const char* value) {
+  params->by_key[key] = value;
+  return kSuccess;
+}
 int nixl_capi_destroy_params(Params* params) {
   return destroy(params);
 }
 int nixl_capi_create_backend(Agent*, const char*, Params* params, Backend** backend) {
   if (params == nullptr) return misused();
   if (fails("create_backend")) return kBackend;
+  if (params->by_key["engine_config"] == "NET_DEVICES=lo") ++loopback_backends;
   return make(backend);
 }
 int nixl_capi_destroy_backend(Backend* backend) {

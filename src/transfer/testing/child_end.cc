@@ -1,7 +1,8 @@
-#include "transfer/testing/forked_end.h"
+#include "transfer/testing/child_end.h"
 
 #include <fcntl.h>
 #include <signal.h>
+#include <spawn.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -18,6 +19,7 @@ namespace {
 
 constexpr int kIn = 3;
 constexpr int kOut = 4;
+constexpr const char* kPoolVariable = "DYNAMO_TEST_CHILD_POOL_BYTES";  // set for the child alone
 
 void write_all(int fd, std::string_view bytes) {
   while (!bytes.empty()) {
@@ -91,52 +93,87 @@ class Child {
   uint64_t pours_ = 0;
 };
 
-// The other end of every pipe and socket of the parent's would live on here.
-[[noreturn]] void become_child(const Backend& backend, size_t pool_bytes, int in, int out, pid_t parent) {
-  ::prctl(PR_SET_PDEATHSIG, SIGKILL);
-  if (::getppid() != parent) ::_exit(126);
-  const int far_in = ::fcntl(in, F_DUPFD, 100);
-  const int far_out = ::fcntl(out, F_DUPFD, 100);
-  ::dup2(far_in, kIn);
-  ::dup2(far_out, kOut);
-  ::close_range(kOut + 1, ~0U, 0);
-  Child(backend, pool_bytes).run();
+// Both ends above kOut, so that they are not in the child's way.
+class Pipe {
+ public:
+  Pipe() {
+    CHECK(::pipe2(fds_.data(), O_CLOEXEC) == 0);
+    for (int& fd : fds_) {
+      const int low = std::exchange(fd, ::fcntl(fd, F_DUPFD_CLOEXEC, kOut + 1));
+      ::close(low);
+      CHECK(fd > kOut);
+    }
+  }
+  ~Pipe() {
+    for (const int fd : fds_) ::close(fd);
+  }
+  Pipe(const Pipe&) = delete;
+  Pipe& operator=(const Pipe&) = delete;
+  int read_end() const { return fds_[0]; }
+  int write_end() const { return fds_[1]; }
+
+ private:
+  std::array<int, 2> fds_ = {};
+};
+
+pid_t spawn_child(const std::string& backend, size_t pool_bytes, int in, int out) {
+  posix_spawn_file_actions_t actions;
+  ::posix_spawn_file_actions_init(&actions);
+  ::posix_spawn_file_actions_adddup2(&actions, in, kIn);
+  ::posix_spawn_file_actions_adddup2(&actions, out, kOut);
+  // The other end of every socket of the parent's would live on there.
+  ::posix_spawn_file_actions_addclosefrom_np(&actions, kOut + 1);
+  std::vector<char*> environment;
+  for (char** one = environ; *one != nullptr; ++one) environment.push_back(*one);
+  std::string variable = fmt::format("{}={}", kPoolVariable, pool_bytes);
+  environment.push_back(variable.data());
+  environment.push_back(nullptr);
+  std::string name = "child_end";
+  std::string filter = fmt::format("--gtest_filter=*/Conformance.DISABLED_ServesAChildEnd/{}", backend);
+  std::string also_disabled = "--gtest_also_run_disabled_tests";
+  std::string is_brief = "--gtest_brief=1";
+  std::array<char*, 5> arguments{name.data(), filter.data(), also_disabled.data(), is_brief.data(), nullptr};
+  pid_t process = -1;
+  CHECK(::posix_spawn(&process, "/proc/self/exe", &actions, nullptr, arguments.data(), environment.data()) == 0);
+  ::posix_spawn_file_actions_destroy(&actions);
+  return process;
 }
 
 }  // namespace
 
-ForkedEnd::ForkedEnd(const Backend& backend, size_t pool_bytes, End* home) {
-  std::array<int, 2> to = {};
-  std::array<int, 2> from = {};
-  CHECK(::pipe2(to.data(), O_CLOEXEC) == 0 && ::pipe2(from.data(), O_CLOEXEC) == 0);
-  const pid_t parent = ::getpid();
-  process_ = ::fork();
-  CHECK(process_ >= 0);
-  if (process_ == 0) become_child(backend, pool_bytes, to[0], from[1], parent);
-  ::close(to[0]);
-  ::close(from[1]);
-  auto peer = home->transport().add_peer(read_text(from[0]));
-  CHECK_OK(peer);
-  peer_ = *peer;
-  write_text(to[1], home->transport().metadata());
-  ::close(to[1]);
-  ::close(from[0]);
+bool is_child_end() {
+  return std::getenv(kPoolVariable) != nullptr;
 }
 
-ForkedEnd::~ForkedEnd() {
+void serve_child_end(const Backend& backend) {
+  ::prctl(PR_SET_PDEATHSIG, SIGKILL);  // a parent that has ended already is noticed by the pipes
+  Child(backend, std::stoull(std::getenv(kPoolVariable))).run();
+}
+
+ChildEnd::ChildEnd(const Backend& backend, size_t pool_bytes, End* home) {
+  const Pipe to;
+  const Pipe from;
+  process_ = spawn_child(backend.name, pool_bytes, to.read_end(), from.write_end());
+  auto peer = home->transport().add_peer(read_text(from.read_end()));
+  CHECK_OK(peer);
+  peer_ = *peer;
+  write_text(to.write_end(), home->transport().metadata());
+}
+
+ChildEnd::~ChildEnd() {
   if (process_ > 0) kill();
 }
 
-void ForkedEnd::hang() {
+void ChildEnd::hang() {
   ::kill(process_, SIGSTOP);
   ::waitpid(process_, nullptr, WUNTRACED);
 }
 
-void ForkedEnd::resume() {
+void ChildEnd::resume() {
   ::kill(process_, SIGCONT);
 }
 
-void ForkedEnd::kill() {
+void ChildEnd::kill() {
   ::kill(process_, SIGKILL);
   ::waitpid(process_, nullptr, 0);
   process_ = -1;
