@@ -256,13 +256,19 @@ TEST(Handoff, WhatEitherEndHasIsNotComputedAgainAndWhatTheDecodingOneHasIsNotMov
 TEST(Handoff, ResumedAnswersGoOnAsTheyWould) {
   const GenerateRequest whole = request_of(prompt_of(13), 20);
   const auto expected = alone(whole);
-  GenerateRequest rest = whole;
-  rest.prompt.insert(rest.prompt.end(), expected.begin(), expected.begin() + 7);
-  rest.drawn_before = 7;
-  Pair pair(3, 60, 60, /*trouble=*/0);
-  const auto sink = pair.add(rest);
-  while (!pair.is_quiet()) pair.step();
-  EXPECT_EQ(sink->tokens, std::vector<TokenId>(expected.begin() + 7, expected.end()));
+  for (uint32_t before = 1; before < 20; ++before) {
+    SCOPED_TRACE(before);
+    GenerateRequest rest = whole;
+    rest.prompt.insert(rest.prompt.end(), expected.begin(), expected.begin() + before);
+    rest.drawn_before = before;
+    Pair pair(before, 60, 60, /*trouble=*/0);
+    // The second finds all full blocks in the cache: where one token is left, it is the other worker's still.
+    for (int round = 0; round < 2; ++round) {
+      const auto sink = pair.add(rest);
+      while (!pair.is_quiet()) pair.step();
+      EXPECT_EQ(sink->tokens, std::vector<TokenId>(expected.begin() + before, expected.end())) << round;
+    }
+  }
 }
 
 TEST(Handoff, AnyOrderFailuresAndTightPoolsChangeNoAnswerAndLeaveNothingHeld) {

@@ -125,7 +125,7 @@ std::vector<Sequence*> Scheduler::schedule() {
   // Decoding sequences, in order. Preempting takes from the far end, so never one that this loop has taken.
   for (auto at = running_.begin(); at != running_.end() && budget > 0;) {
     Sequence* sequence = *at;
-    const bool is_decoding = sequence->uncomputed() == 1 && sequence->output_size() > 0;
+    const bool is_decoding = sequence->uncomputed() == 1 && sequence->output_size() > 0 && !sequence->is_receiving;
     if (is_decoding) {
       if (!cover_or_preempt(sequence, sequence->size())) break;  // it was the last in order
       take(sequence);
