@@ -136,10 +136,11 @@ class Terminal:
             ["ip", "netns", "exec", network.space(host), "bash", "--norc", "--noediting", "-i"], stdin=screen, stdout=screen, stderr=screen,
             start_new_session=True, preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0), env={**env, "PS1": "$ "}, cwd=folder)
         os.close(screen)
-        threading.Thread(target=self._read, args=[self.keyboard], daemon=True).start()
+        log = open(self.log_path, "wb", buffering=0)  # here, so that it exists for who reads it
+        threading.Thread(target=self._read, args=[self.keyboard, log], daemon=True).start()
 
-    def _read(self, screen):
-        with open(self.log_path, "wb", buffering=0) as log, contextlib.suppress(OSError):  # of a terminal that was closed
+    def _read(self, screen, log):
+        with log, contextlib.suppress(OSError):  # of a terminal that was closed
             while data := os.read(screen, 65536):
                 log.write(data)
 
