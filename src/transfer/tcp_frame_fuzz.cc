@@ -56,16 +56,16 @@ void reply(std::string_view bytes) {
   const Copy copy{0, 0, 100};
   outgoing.begin();
   for (PutId put = 1; put < 10; ++put) outgoing.put(put, std::span(&copy, 1), "here");
-  std::vector<PutId> acknowledged;
+  std::vector<PutId> acknowledged, landed;
   while (!bytes.empty()) {
     const std::string_view piece = bytes.substr(0, 7);
     bytes.remove_prefix(piece.size());
-    if (!outgoing.received(piece, &acknowledged).is_ok()) break;
+    if (!outgoing.received(piece, &acknowledged, &landed).is_ok()) break;
     const auto parts = outgoing.next_parts();
     outgoing.sent(std::accumulate(parts.begin(), parts.end(), size_t{0},
                                   [](size_t sum, const iovec& part) { return sum + part.iov_len; }));
   }
-  CHECK(acknowledged.size() <= 9);
+  CHECK(acknowledged.size() <= 9 && landed.empty());
 }
 
 template <class T>

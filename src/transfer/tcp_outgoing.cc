@@ -23,15 +23,18 @@ void TcpOutgoing::put(PutId id, std::span<const Copy> copies, std::string notifi
   puts_.push_back({id, CopyCursor(copies), std::move(notification)});
 }
 
-bool TcpOutgoing::cancel(PutId id) {
+TcpOutgoing::Cancelled TcpOutgoing::cancel(PutId id) {
   const auto found = std::ranges::find(puts_, id, &Put::id);
-  if (found == puts_.end()) return false;
-  if (found == puts_.begin()) {
+  if (found == puts_.end()) return Cancelled::kNo;
+  const bool has_begun = found->has_begun;
+  if (has_begun) {
     for (size_t at = std::max(next_part_, open_put_part_); at < parts_.size(); ++at) parts_[at].iov_base = zeros.data();
     open_put_part_ = parts_.size();
+    landing_.insert(id);
+    to_ask_.push_back(id);
   }
   puts_.erase(found);
-  return true;
+  return has_begun ? Cancelled::kLater : Cancelled::kNow;
 }
 
 void TcpOutgoing::begin() {
@@ -70,6 +73,7 @@ void TcpOutgoing::frame(TcpFrameHeader header, std::string text) {
 }
 
 void TcpOutgoing::frame_data(Put* put, uint64_t* budget, uint32_t* ranges) {
+  put->has_begun = true;
   TcpFrameHeader header{.type = TcpFrameType::kData, .put = put->id};
   std::string& text = texts_.emplace_back(bytes_of(header));
   const size_t text_part = parts_.size();
@@ -91,6 +95,7 @@ void TcpOutgoing::frame_data(Put* put, uint64_t* budget, uint32_t* ranges) {
 
 void TcpOutgoing::fill_batch() {
   if (std::exchange(wants_ping_, false)) frame({.type = TcpFrameType::kPing}, {});
+  for (const PutId id : std::exchange(to_ask_, {})) frame({.type = TcpFrameType::kPing, .put = id}, {});
   uint64_t budget = kMostFrameBytes;
   uint32_t ranges = kMostFrameRanges;
   for (size_t count = 0; count < kMostBatchPuts && !puts_.empty(); ++count) {
@@ -108,7 +113,7 @@ void TcpOutgoing::fill_batch() {
   }
 }
 
-Status TcpOutgoing::received(std::string_view bytes, std::vector<PutId>* acknowledged) {
+Status TcpOutgoing::received(std::string_view bytes, std::vector<PutId>* acknowledged, std::vector<PutId>* landed) {
   replies_.append(bytes);
   size_t used = 0;
   for (TcpFrameHeader header; replies_.size() - used >= sizeof(header); used += sizeof(header)) {
@@ -120,6 +125,9 @@ Status TcpOutgoing::received(std::string_view bytes, std::vector<PutId>* acknowl
     if (header.type == TcpFrameType::kAck) {
       if (unacknowledged_.erase(header.put) == 0) return corrupt("an acknowledgement of nothing");
       acknowledged->push_back(header.put);
+    } else if (header.type == TcpFrameType::kPong && header.put != 0) {
+      if (landing_.erase(header.put) == 0) return corrupt("an answer to what was not asked");
+      landed->push_back(header.put);
     } else if (!is_first && header.type != TcpFrameType::kPong) {
       return corrupt(fmt::format("a reply of type {}", static_cast<uint32_t>(header.type)));
     }
@@ -128,9 +136,9 @@ Status TcpOutgoing::received(std::string_view bytes, std::vector<PutId>* acknowl
   return {};
 }
 
-std::vector<PutId> TcpOutgoing::take_puts() {
-  std::vector<PutId> taken(unacknowledged_.begin(), unacknowledged_.end());
-  for (const Put& put : puts_) taken.push_back(put.id);
+TcpOutgoing::Unfinished TcpOutgoing::take_puts() {
+  Unfinished taken{{unacknowledged_.begin(), unacknowledged_.end()}, {landing_.begin(), landing_.end()}};
+  for (const Put& put : puts_) taken.puts.push_back(put.id);
   *this = TcpOutgoing(hello_, pool_);
   return taken;
 }

@@ -24,8 +24,9 @@ class TcpOutgoing {
   TcpOutgoing(std::string hello, std::span<const std::byte> pool) : hello_(std::move(hello)), pool_(pool) {}
 
   void put(PutId id, std::span<const Copy> copies, std::string notification);
-  // Returns: whether it is cancelled; not if it is unknown, or its notification may be on its way.
-  bool cancel(PutId id);
+  enum class Cancelled { kNo, kNow, kLater };
+  // No: it is unknown, or its notification may be on its way. Later: some of it is on its way; received() says when that has landed.
+  Cancelled cancel(PutId id);
   void ping() { wants_ping_ = true; }
 
   // A new connection: the hello is what goes first. Requires: no puts.
@@ -33,19 +34,25 @@ class TcpOutgoing {
   // What to send next, empty if nothing; valid until the next call of anything here. From the pool itself, at most about 1 MiB.
   std::span<iovec> next_parts();
   void sent(size_t bytes);
-  // `bytes` came from the receiver. Appends puts that it acknowledged. Errors: kCorrupt; the connection has to be closed then.
-  Status received(std::string_view bytes, std::vector<PutId>* acknowledged);
+  // `bytes` came from the receiver. Appends puts that it acknowledged, and cancelled ones of which nothing is on its way any more.
+  // Errors: kCorrupt; the connection has to be closed then.
+  Status received(std::string_view bytes, std::vector<PutId>* acknowledged, std::vector<PutId>* landed);
 
   // Whether puts have not finished.
-  bool has_puts() const { return !puts_.empty() || !unacknowledged_.empty(); }
+  bool has_puts() const { return !puts_.empty() || !unacknowledged_.empty() || !landing_.empty(); }
+  struct Unfinished {
+    std::vector<PutId> puts;
+    std::vector<PutId> cancelled;
+  };
   // Forgets all puts, and what is left of the connection. Returns: them.
-  std::vector<PutId> take_puts();
+  Unfinished take_puts();
 
  private:
   struct Put {
     PutId id = 0;
     CopyCursor copies;
     std::string notification;
+    bool has_begun = false;  // data of it is in a batch, or was
   };
 
   void frame(TcpFrameHeader header, std::string text);
@@ -58,6 +65,8 @@ class TcpOutgoing {
   bool wants_ping_ = false;
   std::deque<Put> puts_;            // whose notification is not in a batch yet
   std::set<PutId> unacknowledged_;  // the others
+  std::set<PutId> landing_;         // cancelled with data on its way
+  std::vector<PutId> to_ask_;       // of these: the receiver has to be asked whether it has landed
   // The frames that are being sent: parts in the pool and in texts_.
   std::vector<iovec> parts_;
   size_t next_part_ = 0;

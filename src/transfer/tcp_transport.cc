@@ -31,6 +31,7 @@ constexpr uint64_t kSliceBytes = 4U << 20;       // of one connection in one pol
 constexpr size_t kMostUnsentReplies = 1U << 20;  // bytes; a sender that reads none of them is closed
 constexpr ptrdiff_t kMostUngreeted = 64;         // connections without a hello
 constexpr int kPingsPerPatience = 4;
+constexpr const char* kCancelledBySender = "cancelled by its sender";
 
 struct Peer {
   TcpMetadata metadata;
@@ -117,7 +118,9 @@ Result<PeerId> TcpTransport::add_peer(std::string_view metadata) {
 void TcpTransport::drop_peer(PeerId peer) {
   const auto found = peers_.find(peer);
   if (found == peers_.end()) return;
-  for (const PutId put : found->second.outgoing.take_puts()) finish(put, cancelled("the peer was dropped"));
+  const TcpOutgoing::Unfinished left = found->second.outgoing.take_puts();
+  for (const auto* puts : {&left.puts, &left.cancelled})
+    for (const PutId put : *puts) finish(put, cancelled("the peer was dropped"));
   disconnect(&found->second);
   peers_.erase(found);
 }
@@ -137,9 +140,9 @@ Result<PutId> TcpTransport::put(PeerId id, std::span<const Copy> copies, std::st
 
 void TcpTransport::cancel(PutId put) {
   for (auto& [id, peer] : peers_) {
-    if (!peer.outgoing.cancel(put)) continue;
-    finish(put, cancelled("cancelled by its sender"));
-    return;
+    const TcpOutgoing::Cancelled end = peer.outgoing.cancel(put);
+    if (end == TcpOutgoing::Cancelled::kNow) finish(put, cancelled(kCancelledBySender));
+    if (end != TcpOutgoing::Cancelled::kNo) return;
   }
 }
 
@@ -227,7 +230,9 @@ void TcpTransport::disconnect(Peer* peer) {
 
 void TcpTransport::fail(PeerId id, Peer* peer, const Status& why) {
   LOG(info, "peer lost", {"backend", "tcp"}, {"peer", peer->metadata.name}, {"id", id}, {"why", why.to_string()});
-  for (const PutId put : peer->outgoing.take_puts()) finish(put, unavailable(why.text()).with(peer->metadata.name));
+  const TcpOutgoing::Unfinished left = peer->outgoing.take_puts();
+  for (const PutId put : left.puts) finish(put, unavailable(why.text()).with(peer->metadata.name));
+  for (const PutId put : left.cancelled) finish(put, cancelled(kCancelledBySender));
   disconnect(peer);
 }
 
@@ -280,9 +285,10 @@ Status TcpTransport::receive_replies(Peer* peer) {
   if (count < 0) return unavailable(errno_text("receiving"));
   if (count == 0) return unavailable("the peer hung up");
   peer->last_life = Clock::steady().now();
-  std::vector<PutId> acknowledged;
-  const Status status = peer->outgoing.received({bytes.data(), static_cast<size_t>(count)}, &acknowledged);
+  std::vector<PutId> acknowledged, landed;
+  const Status status = peer->outgoing.received({bytes.data(), static_cast<size_t>(count)}, &acknowledged, &landed);
   for (const PutId put : acknowledged) finish(put, {});
+  for (const PutId put : landed) finish(put, cancelled(kCancelledBySender));
   return status;
 }
 

@@ -241,6 +241,27 @@ TEST_P(Conformance, ACancelledPutFinishesOnceAndIsNotNotified) {
   sender.transport().cancel(987654);
 }
 
+// Who cancels may give the peer's blocks to something else as soon as the put has finished.
+TEST_P(Conformance, NothingOfACancelledPutLandsAfterItsEnd) {
+  constexpr uint64_t kBytes = 64U << 20;
+  End sender(GetParam(), kBytes, "sender");
+  End receiver(GetParam(), kBytes, "receiver");
+  const PeerId peer = sender.add(receiver);
+  for (const int polls : {1, 3, 10}) {
+    std::ranges::fill(std::span(sender.data(), kBytes), std::byte{1});
+    const PutId big = sender.put(peer, {{0, 0, kBytes}}, "big");
+    for (int poll = 0; poll < polls; ++poll) drive({&sender, &receiver}, [once = 0]() mutable { return once++ > 0; });
+    sender.transport().cancel(big);
+    ASSERT_TRUE(drive({&sender, &receiver}, [&] { return sender.has_finished(big); }));
+    std::ranges::fill(std::span(receiver.data(), kBytes), std::byte{2});
+    const Time until = Clock::steady().now() + milliseconds(100);
+    drive({&sender, &receiver}, [&] { return Clock::steady().now() > until; });
+    EXPECT_TRUE(std::ranges::all_of(std::span(receiver.data(), kBytes), [](std::byte one) {
+      return one == std::byte{2};
+    })) << polls;
+  }
+}
+
 TEST_P(Conformance, APeerThatIsDroppedAndAddedAgainWorks) {
   End sender(GetParam(), 1U << 20, "sender");
   End receiver(GetParam(), 1U << 20, "receiver");
