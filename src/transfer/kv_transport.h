@@ -7,7 +7,7 @@
 // Rules that every backend keeps (transfer/testing/conformance.h):
 //   - a notification is received once, after all data of its put is in the peer's pool and visible to whoever polls there
 //   - every put that was taken finishes exactly once, within `patience` of the last sign of life of its peer. Signs of life are given
-//     and taken in poll() alone: an end that does not poll for that long may be given up, and may give up its peers
+//     and taken in poll() alone: an end that does not poll for that long may be given up; the time does not count against its peers
 //   - puts to one peer may overtake each other; one that is slow does not hold up another peer's
 //   - when a put has finished, its part of the local pool may be changed. Finished with ok: the peer has the data, or will have it
 //     unless it or the way to it dies first. Finished otherwise: what of it was on its way may still land in the peer's pool

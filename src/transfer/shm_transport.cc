@@ -129,6 +129,7 @@ class ShmTransport final : public KvTransport {
   std::map<PeerId, Peer> peers_;
   std::map<uint64_t, Sender> senders_;
   Progress progress_;  // since the last poll
+  Time last_poll_;     // its end
 };
 
 Result<PeerId> ShmTransport::add_peer(std::string_view metadata) {
@@ -201,6 +202,7 @@ Progress ShmTransport::poll(Time until) {
     if (sender.ring) sender.ring->wake_up();
   }
   read_rings();
+  last_poll_ = Clock::steady().now();
   return std::exchange(progress_, {});
 }
 
@@ -283,6 +285,10 @@ void ShmTransport::fail(PeerId id, Peer* peer, const Status& why) {
 // Returns: when it has to be looked at again.
 Time ShmTransport::check_patience(Time now) {
   Time next = Time::max();
+  // While nobody polls, no peer can give a sign of life.
+  if (now - last_poll_ > options_.patience / 2) {
+    for (auto& [id, peer] : peers_) peer.last_life = now;
+  }
   for (auto& [id, peer] : peers_) {
     if (peer.puts.empty()) continue;
     const Time due = peer.last_life + options_.patience;

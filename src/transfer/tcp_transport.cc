@@ -102,6 +102,7 @@ class TcpTransport final : public KvTransport {
   std::map<PeerId, Peer> peers_;
   std::map<uint64_t, Sender> senders_;
   Progress progress_;  // since the last poll
+  Time last_poll_;     // its end
 };
 
 Result<PeerId> TcpTransport::add_peer(std::string_view metadata) {
@@ -162,6 +163,7 @@ Progress TcpTransport::poll(Time until) {
       on_sender_event(token, &sender->second);
     }
   }
+  last_poll_ = Clock::steady().now();
   return std::exchange(progress_, {});
 }
 
@@ -239,6 +241,10 @@ void TcpTransport::fail(PeerId id, Peer* peer, const Status& why) {
 // Returns: when it has to be looked at again.
 Time TcpTransport::check_patience(Time now) {
   Time next = Time::max();
+  // While nobody polls, no peer can give a sign of life.
+  if (now - last_poll_ > options_.patience / 2) {
+    for (auto& [id, peer] : peers_) peer.last_life = now;
+  }
   for (auto& [id, peer] : peers_) {
     if (!peer.outgoing.has_puts()) continue;
     const Duration pause = options_.patience / kPingsPerPatience;

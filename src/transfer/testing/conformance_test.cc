@@ -467,6 +467,15 @@ TEST_P(Conformance, APeerThatIsGoneIsUnavailable) {
   }
 }
 
+TEST_P(Conformance, PatienceDoesNotRunWhileTheSenderDoesNotPoll) {
+  End receiver(GetParam(), kBlock, "receiver");
+  End sender(GetParam(), kBlock, "sender", /*patience=*/milliseconds(500));
+  const PutId put = sender.put(sender.add(receiver), {{0, 0, kBlock}}, "late");
+  std::this_thread::sleep_for(milliseconds(600));
+  ASSERT_TRUE(drive({&sender, &receiver}, [&] { return sender.has_finished(put); }));
+  EXPECT_TRUE(sender.how(put).is_ok()) << sender.how(put).to_string();
+}
+
 TEST_P(Conformance, PutsToAPeerThatNeverPollsFinishInItsPatience) {
   End silent(GetParam(), kBlock, "silent");
   End sender(GetParam(), kBlock, "sender", /*patience=*/milliseconds(300));  // ends first, and is not held up
