@@ -4,6 +4,7 @@
 #include <map>
 #include <thread>
 #include <unordered_map>
+#include <unordered_set>
 #include <utility>
 #include <variant>
 
@@ -61,6 +62,8 @@ class Carrier {
   }
 
  private:
+  static constexpr size_t kMostPeers = 256;
+
   struct Running {
     uint64_t number = 0;
     std::string peer;  // its metadata
@@ -101,6 +104,7 @@ class Carrier {
                                 std::string notice) {
     auto peer = peers_.find(metadata);
     if (peer == peers_.end()) {
+      if (peers_.size() >= kMostPeers) forget_idle();
       TRY(const transfer::PeerId id, transport_->add_peer(metadata));
       peer = peers_.emplace(metadata, id).first;
     }
@@ -115,6 +119,17 @@ class Carrier {
     if (peer == peers_.end()) return;
     transport_->drop_peer(peer->second);
     peers_.erase(peer);
+  }
+
+  // Peers that went away with no put in flight are found by nothing else.
+  void forget_idle() {
+    std::unordered_set<std::string_view> busy;
+    for (const auto& [put, one] : running_) busy.insert(one.peer);
+    std::erase_if(peers_, [&](const auto& peer) {
+      const bool is_idle = !busy.contains(peer.first);
+      if (is_idle) transport_->drop_peer(peer.second);
+      return is_idle;
+    });
   }
 
   void handle(transfer::Progress progress) {

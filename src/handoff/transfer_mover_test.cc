@@ -134,5 +134,25 @@ TEST(TransferMover, WhoLeavesIsToldOfAndOneThatComesBackIsReachedAgain) {
   EXPECT_EQ(decode->notices.all()[0], "again");
 }
 
+TEST(TransferMover, OneThatStaysIsReachedAfterHundredsCameAndWent) {
+  Worker prefill("prefill-worker-1", "shm");
+  Worker home("decode-worker-1", "shm");
+  size_t puts = 0;
+  const auto reach = [&](Worker* decode, size_t notices = 1) {
+    auto route = prefill.mover().route(decode->mover().card());
+    ASSERT_TRUE(route.is_ok());
+    prefill.mover().put(*route, {{0, 0}}, "here",
+                        [&](const Status& status, uint64_t bytes) { prefill.done.add({status, bytes}); });
+    ASSERT_TRUE(decode->notices.wait_for_count(notices) && prefill.done.wait_for_count(++puts));
+    EXPECT_TRUE(prefill.done.all().back().status.is_ok());
+  };
+  reach(&home);
+  for (int guest = 0; guest < 300; ++guest) {
+    Worker decode("decode-worker-2", "shm");
+    reach(&decode);
+  }
+  reach(&home, 2);
+}
+
 }  // namespace
 }  // namespace dynamo::handoff
