@@ -28,7 +28,8 @@ namespace json = boost::json;
 using discovery::WorkerInstance;
 
 constexpr Duration kFetchTimeout = std::chrono::seconds(30);
-constexpr Duration kFetchPause = std::chrono::seconds(1);  // after a failure
+constexpr Duration kFirstFetchTimeout = std::chrono::seconds(5);  // of a model; twice as long after each failure
+constexpr Duration kFetchPause = std::chrono::seconds(1);         // after a failure
 
 struct Model;
 
@@ -46,6 +47,7 @@ struct Model {
   uint32_t block_tokens = 0;
   std::shared_ptr<router::Router> router;
   bool is_fetching = false;
+  Duration fetch_timeout = kFirstFetchTimeout;
   // Once fetched:
   std::shared_ptr<const text::Tokenizer> tokenizer;
   std::shared_ptr<const text::ChatTemplate> chat_template;
@@ -367,8 +369,8 @@ void WatchingFrontend::fetch_bundle(const std::string& key, const Member& member
   if (member.model->is_fetching) return;
   member.model->is_fetching = true;
   const auto fetch = [](std::shared_ptr<Anchor> anchor, std::shared_ptr<rpc::RemoteWorker> remote, std::string key,
-                        WorkerInstance instance, asio::thread_pool* loader) -> Task<void> {
-    auto bytes = co_await remote->fetch_model(instance.model_digest, Clock::steady().now() + kFetchTimeout);
+                        WorkerInstance instance, Duration timeout, asio::thread_pool* loader) -> Task<void> {
+    auto bytes = co_await remote->fetch_model(instance.model_digest, Clock::steady().now() + timeout);
     if (!bytes.is_ok()) {
       asio::steady_timer pause(co_await asio::this_coro::executor);
       pause.expires_after(kFetchPause);
@@ -387,8 +389,8 @@ void WatchingFrontend::fetch_bundle(const std::string& key, const Member& member
   };
   asio::io_context& thread = io_->next();
   asio::post(thread, [fetch, &thread, anchor = anchor_, remote = member.remote, key, instance = member.instance,
-                      loader = &loader_] {
-    asio::co_spawn(thread, fetch(anchor, remote, key, instance, loader), asio::detached);
+                      timeout = member.model->fetch_timeout, loader = &loader_] {
+    asio::co_spawn(thread, fetch(anchor, remote, key, instance, timeout, loader), asio::detached);
   });
 }
 
@@ -437,6 +439,7 @@ void WatchingFrontend::on_bundle(const std::string& key, uint64_t instance, cons
   for (auto& [name, waiting] : models_) {
     if (waiting->tokenizer || (model && waiting != model)) continue;
     waiting->is_fetching = false;
+    waiting->fetch_timeout = std::min(2 * waiting->fetch_timeout, kFetchTimeout);
     auto next = members_.upper_bound(key);
     for (size_t i = 0; i < members_.size(); ++i, ++next) {
       if (next == members_.end()) next = members_.begin();

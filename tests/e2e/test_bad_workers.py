@@ -15,7 +15,7 @@ import pytest
 from conftest import MODEL_FILE
 
 HELLO, REQUEST, CHUNK, END, ERROR = 1, 2, 3, 4, 5  # types of frames; docs/reference/wire.md
-GENERATE, FETCH_BLOCKS = 1, 3  # kinds of requests; src/wire/messages.proto
+GENERATE, FETCH_MODEL, FETCH_BLOCKS = 1, 2, 3  # kinds of requests; src/wire/messages.proto
 
 
 def frame(kind, stream, payload=b""):
@@ -188,6 +188,15 @@ def test_a_model_is_fetched_from_another_worker_when_the_first_gives_garbage(pla
     place.bad_worker(lambda kind, request, stream, payload: unchanged(kind, request, stream, payload) if kind == HELLO else b"\xff" * 64)
     place.frontend_says("a model's description did not come")
     place.healthy_worker()
+    assert place.ask().status_code == 200
+
+
+def test_a_model_is_fetched_from_another_worker_when_the_first_says_nothing(place):
+    place.frontend()
+    place.bad_worker(lambda kind, request, stream, payload: b"" if request == FETCH_MODEL else unchanged(kind, request, stream, payload))
+    place.healthy_worker()
+    place.frontend_says("a model's description did not come")
+    place.frontend_says("model served")
     assert place.ask().status_code == 200
 
 
