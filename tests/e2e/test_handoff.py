@@ -27,7 +27,8 @@ def backend(request):
     """The environment that makes workers use this backend."""
     if request.param == "nixl" and (reason := why_no_nixl()):
         pytest.skip(reason)
-    return {"DYN_DISAGGREGATION_TRANSFER_BACKEND": request.param, "VIRTUAL_ENV": sys.prefix}
+    dead_etcd = "http://127.0.0.1:1"  # not asked: workers give NIXL its metadata
+    return {"DYN_DISAGGREGATION_TRANSFER_BACKEND": request.param, "VIRTUAL_ENV": sys.prefix, "NIXL_ETCD_ENDPOINTS": dead_etcd}
 
 
 @pytest.fixture(scope="module")
