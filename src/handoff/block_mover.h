@@ -40,11 +40,20 @@ class BlockMover {
 
   // Told once: that our blocks are read and the peer has them or will have them, or why not; and how many bytes were moved.
   using Done = std::function<void(const Status& status, uint64_t bytes)>;
-  // Writes the blocks and then tells the peer `notice`. Requires: every block is within its pool. Returns: for cancel().
-  virtual uint64_t put(std::shared_ptr<const Route> route, std::vector<BlockPair> blocks, std::string notice,
-                       Done done) = 0;
+  // Writes the blocks and then tells the peer `notice`. `room` is of the peer's open_room(); blocks for a closed one do not land, and
+  // `done` may be told kCancelled. Requires: every block is within its pool. Returns: for cancel().
+  virtual uint64_t put(std::shared_ptr<const Route> route, uint64_t room, std::vector<BlockPair> blocks,
+                       std::string notice, Done done) = 0;
   // `done` is still told, with kCancelled unless it was too late. Unknown ones are ignored.
   virtual void cancel(uint64_t put) = 0;
+
+  // Lets peers that know the number write into our pool. Returns: never the same twice, 0 if too many are open.
+  virtual uint64_t open_room() = 0;
+  // Requires: it is open.
+  virtual void close_room(uint64_t room) = 0;
+  // Of a closed room: what may still be written for it.
+  enum class Writing : uint8_t { kOver, kGoesOn, kUnknown };
+  virtual Writing writing(uint64_t room) const = 0;
 
   // Who is told of notices. Set once, before any card is given out.
   virtual void on_notice(std::function<void(std::string notice)> handler) = 0;

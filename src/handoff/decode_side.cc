@@ -2,7 +2,6 @@
 
 #include <atomic>
 #include <map>
-#include <random>
 #include <unordered_map>
 
 #include <fmt/format.h>
@@ -23,14 +22,7 @@ namespace {
 namespace asio = boost::asio;
 
 constexpr Duration kLastNotices = std::chrono::seconds(5);  // to arrive after all was written
-
-uint64_t random_number() {
-  thread_local std::mt19937_64 random([] {
-    std::random_device device;
-    return (uint64_t{device()} << 32) | device();
-  }());
-  return random();
-}
+constexpr Duration kLook = std::chrono::milliseconds(20);   // at writes that go on
 
 // How an attempt failed: for metrics, and for people.
 struct Failure {
@@ -44,7 +36,7 @@ struct Failure {
 struct DecodeSide::Room {
   Room(const Clock* clock, const asio::any_io_executor& executor) : over(clock, executor) {}
 
-  uint64_t number = 0;
+  uint64_t number = 0;  // lets others write; 0: nobody may
   SequenceId id;
   uint32_t attempt = 0;
   std::shared_ptr<Source> source;
@@ -56,7 +48,8 @@ struct DecodeSide::Room {
   uint32_t next_block = 0;              // all before it are there
   std::optional<TokenChunk> first;      // token of the answer
   bool is_complete = false;
-  bool is_closed = false;    // the other side says that it writes no more
+  bool is_open = false;      // others may write
+  bool is_quiet = false;     // the other side has said that it writes no more, or never heard of it
   bool is_given_up = false;  // our engine does not want it any more
   bool holds_blocks = true;
   Time started;
@@ -87,8 +80,6 @@ class DecodeSide::Rooms : public std::enable_shared_from_this<Rooms> {
     ++in_flight_;
     asio::post(executor_, [self = shared_from_this(), room = std::move(room)] {
       if (self->is_stopped_) return;
-      self->rooms_[room->number] = room;
-      self->receiving_.Set(static_cast<double>(self->rooms_.size()));
       asio::co_spawn(self->executor_, self->run(room),
                      [self](std::exception_ptr failure) { CHECK(failure == nullptr); });
     });
@@ -111,12 +102,15 @@ class DecodeSide::Rooms : public std::enable_shared_from_this<Rooms> {
 
  private:
   Task<void> run(std::shared_ptr<Room> room);
+  Task<Failure> fetch(std::shared_ptr<Room> room) const;
+  bool may_be_written(const Room& room, Time quarantined_until) const;
   std::string message_of(const Room& room) const;
   Task<void> watch(std::shared_ptr<Room> room) const;
-  Task<Failure> judge(std::shared_ptr<Room> room, Result<std::string> reply, bool was_sent, bool* is_quiet) const;
+  Task<Failure> judge(std::shared_ptr<Room> room, Result<std::string> reply, bool was_sent) const;
   void take(const std::string& bytes);
   void complete(Room* room);
   void fall_back(const Room& room, const Failure& failure);
+  void close(Room* room) const;
   void release(Room* room);
 
   const DecodeSideOptions options_;
@@ -144,7 +138,6 @@ class DecodeSide::Source final : public engine::PrefillSource, public std::enabl
   void on_reserved(SequenceId id, uint32_t attempt, uint32_t cached_tokens, std::vector<BlockId> blocks) override {
     CHECK(attempt >= 1 && attempt <= request_.prefill_at.size());
     auto room = std::make_shared<Room>(rooms_->clock(), rooms_->executor());
-    room->number = random_number();
     room->id = id;
     room->attempt = attempt;
     room->source = shared_from_this();
@@ -192,34 +185,42 @@ Task<void> DecodeSide::Rooms::watch(std::shared_ptr<Room> room) const {
 }
 
 // What a reply, or its failing to come, means. Waits for notices that are still on their way.
-Task<Failure> DecodeSide::Rooms::judge(std::shared_ptr<Room> room, Result<std::string> reply, bool was_sent,
-                                       bool* is_quiet) const {
+Task<Failure> DecodeSide::Rooms::judge(std::shared_ptr<Room> room, Result<std::string> reply, bool was_sent) const {
   if (!was_sent) {
-    *is_quiet = true;
+    room->is_quiet = true;
     co_return Failure{"unreachable", reply.status()};
   }
   wire::PrefillReply said;
   if (reply.is_ok() && !said.ParseFromString(*reply)) reply = corrupt("a reply that cannot be read");
   if (!reply.is_ok()) co_return Failure{"lost", reply.status()};
-  *is_quiet = true;
+  room->is_quiet = true;
   if (!said.failure().empty()) co_return Failure{"refused", wire::failure_from_bytes(said.failure())};
   const Time until = clock_->now() + kLastNotices;
   while (!room->is_complete && !room->is_given_up && clock_->now() < until) co_await room->over.wait(until);
   co_return Failure{"not_arrived", unavailable("all was written, but the notices of it did not come")};
 }
 
-Task<void> DecodeSide::Rooms::run(std::shared_ptr<Room> room) {
+// Returns: why it failed, unless it is complete.
+Task<Failure> DecodeSide::Rooms::fetch(std::shared_ptr<Room> room) const {
   using asio::experimental::awaitable_operators::operator||;
   bool was_sent = false;
-  bool is_quiet = false;  // nobody writes to the blocks any more
   const Time until = room->source->request().deadline;
   std::string message = message_of(*room);
   auto either = co_await (peers_->ask(room->place, std::move(message), until, &was_sent) || watch(room));
-  Failure failure;
-  if (either.index() == 1) {
-    failure = {"stalled", unavailable(fmt::format("nothing came from {} for too long", room->place.name))};
-  } else {
-    failure = co_await judge(room, std::move(std::get<0>(either)), was_sent, &is_quiet);
+  if (either.index() == 0) co_return co_await judge(room, std::move(std::get<0>(either)), was_sent);
+  co_return Failure{"stalled", unavailable(fmt::format("nothing came from {} for too long", room->place.name))};
+}
+
+Task<void> DecodeSide::Rooms::run(std::shared_ptr<Room> room) {
+  Failure failure{"refused", exhausted("there are as many hand-offs as there can be at once")};
+  room->number = mover_->open_room();
+  room->is_open = room->number != 0;
+  room->is_quiet = !room->is_open;
+  if (room->is_open) {
+    rooms_[room->number] = room;
+    receiving_.Set(static_cast<double>(rooms_.size()));
+    failure = co_await fetch(room);
+    close(room.get());
   }
   if (!room->is_complete) {
     if (room->is_given_up) {
@@ -227,8 +228,11 @@ Task<void> DecodeSide::Rooms::run(std::shared_ptr<Room> room) {
     } else {
       fall_back(*room, failure);
     }
-    const Time end = clock_->now() + options_.quarantine;
-    while (!is_quiet && !room->is_closed && clock_->now() < end) co_await room->over.wait(end);
+    const Time quarantined_until = clock_->now() + options_.quarantine;
+    while (!room->is_quiet && may_be_written(*room, quarantined_until)) {
+      const Time look = clock_->now() + kLook;
+      co_await room->over.wait(look);
+    }
     release(room.get());
   }
   MetricLabels labels = labels_;
@@ -236,6 +240,23 @@ Task<void> DecodeSide::Rooms::run(std::shared_ptr<Room> room) {
   metrics_->counter(kHandoffs, labels).Increment();
   rooms_.erase(room->number);
   receiving_.Set(static_cast<double>(rooms_.size()));
+}
+
+bool DecodeSide::Rooms::may_be_written(const Room& room, Time quarantined_until) const {
+  switch (mover_->writing(room.number)) {
+    case BlockMover::Writing::kOver:
+      return false;
+    case BlockMover::Writing::kGoesOn:
+      return true;
+    case BlockMover::Writing::kUnknown:
+      return clock_->now() < quarantined_until;
+  }
+  return true;
+}
+
+// Nobody begins to write to its blocks after this.
+void DecodeSide::Rooms::close(Room* room) const {
+  if (std::exchange(room->is_open, false)) mover_->close_room(room->number);
 }
 
 void DecodeSide::Rooms::fall_back(const Room& room, const Failure& failure) {
@@ -261,6 +282,7 @@ void DecodeSide::Rooms::release(Room* room) {
 
 void DecodeSide::Rooms::complete(Room* room) {
   room->is_complete = true;
+  close(room);
   engine::DrawnToken first{room->first->tokens.front(), {}};
   if (!room->first->logprobs.empty()) first.logprobs = std::move(room->first->logprobs.front());
   engine_->received_all(room->id, room->attempt, std::move(first), room->first->cached_tokens);
@@ -279,7 +301,7 @@ void DecodeSide::Rooms::take(const std::string& bytes) {
   const std::shared_ptr<Room> room = found->second;
   room->progress = clock_->now();
   if (notice.is_closed()) {
-    room->is_closed = true;
+    room->is_quiet = true;
     return room->over.wake();
   }
   if (notice.is_waiting()) return;

@@ -2,8 +2,8 @@
 //
 // For each prompt: reserve blocks, ask the first place that the request names, take blocks as they arrive, and with the last of them
 // the answer's first token. When a place fails, what has arrived is kept and the next one is asked for the rest; when none is left
-// the rest is computed here. Blocks that someone may still write to are not used for anything else until that one says that it has
-// ended, or `quarantine` has passed. Protocol: docs/reference/handoff.md.
+// the rest is computed here. A hand-off that is over takes no more writes; blocks to which one that began before goes on are not used
+// for anything else until it has ended. Protocol: docs/reference/handoff.md.
 // Threads: any.
 #pragma once
 
@@ -25,7 +25,8 @@ namespace dynamo::handoff {
 struct DecodeSideOptions {
   uint32_t block_tokens = 16;                       // of the engine's pool
   Duration stall_limit = std::chrono::seconds(30);  // a place from which nothing comes this long is given up
-  // A place whose connection broke notices within 10 s (rpc) and has no write in flight 5 s later (transfer).
+  // For a mover that does not know who writes. A place whose connection broke notices within 10 s (rpc) and has no write in flight 5 s
+  // later (transfer).
   Duration quarantine = std::chrono::seconds(20);
 };
 

@@ -117,7 +117,7 @@ class PrefillSide::Room final : public engine::PrefillTarget,
     wire::HandoffNotice notice;
     notice.set_room(number_);
     notice.set_is_waiting(true);
-    mover_->put(route_, {}, notice.SerializeAsString(), [](const Status&, uint64_t) {});
+    mover_->put(route_, number_, {}, notice.SerializeAsString(), [](const Status&, uint64_t) {});
   }
 
   // The asker is gone: stops, and then tells it that nothing more comes. Returns: false if it is over already.
@@ -185,7 +185,7 @@ class PrefillSide::Room final : public engine::PrefillTarget,
     const Time now = clock_->now();
     if (outstanding_++ == 0) busy_since_ = now;
     puts_.push_back(
-        mover_->put(route_, std::move(pairs), notice.SerializeAsString(),
+        mover_->put(route_, number_, std::move(pairs), notice.SerializeAsString(),
                     [self = shared_from_this(), blocks = std::move(part.blocks), count](
                         const Status& status, uint64_t bytes) { self->on_put(status, bytes, count, blocks); }));
   }
@@ -217,7 +217,7 @@ class PrefillSide::Room final : public engine::PrefillTarget,
       wire::HandoffNotice notice;
       notice.set_room(number_);
       notice.set_is_closed(true);
-      mover_->put(route_, {}, notice.SerializeAsString(), [](const Status&, uint64_t) {});
+      mover_->put(route_, number_, {}, notice.SerializeAsString(), [](const Status&, uint64_t) {});
     } else if (!failure_.is_ok()) {
       mailbox_->fail(failure_);
     } else {

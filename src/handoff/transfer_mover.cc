@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "base/mutex.h"
 #include "transfer/host.h"
+#include "transfer/write_permits.h"
 
 namespace dynamo::handoff {
 namespace {
@@ -31,6 +32,7 @@ struct PoolRoute final : Route {
 struct PutOrder {
   uint64_t number = 0;
   std::shared_ptr<const PoolRoute> route;
+  transfer::PermitId permit = transfer::kNoPermit;
   std::vector<transfer::Copy> copies;
   std::string notice;
   BlockMover::Done done;
@@ -89,7 +91,7 @@ class Carrier {
 
   void carry_out(PutOrder order) {
     const std::string& metadata = order.route->card.backends.at(order.route->name);
-    auto put = start(metadata, order.copies, std::move(order.notice));
+    auto put = start(metadata, order.copies, std::move(order.notice), order.permit);
     if (!put.is_ok()) return order.done(put.status(), 0);
     Running& one = running_[*put];
     one = {order.number, metadata, 0, std::move(order.done)};
@@ -100,15 +102,15 @@ class Carrier {
     if (const auto found = by_number_.find(order.number); found != by_number_.end()) transport_->cancel(found->second);
   }
 
-  Result<transfer::PutId> start(const std::string& metadata, std::span<const transfer::Copy> copies,
-                                std::string notice) {
+  Result<transfer::PutId> start(const std::string& metadata, std::span<const transfer::Copy> copies, std::string notice,
+                                transfer::PermitId permit) {
     auto peer = peers_.find(metadata);
     if (peer == peers_.end()) {
       if (peers_.size() >= kMostPeers) forget_idle();
       TRY(const transfer::PeerId id, transport_->add_peer(metadata));
       peer = peers_.emplace(metadata, id).first;
     }
-    auto put = transport_->put(peer->second, copies, std::move(notice));
+    auto put = transport_->put(peer->second, copies, std::move(notice), permit);
     if (!put.is_ok() && put.status().code() == Code::kUnavailable) forget(metadata);
     return put;
   }
@@ -175,6 +177,8 @@ class TransferMover final : public BlockMover {
     transport.name = options.name;
     transport.host = options.host;
     transport.nixl = options.nixl;
+    TRY(permits_, transfer::WritePermits::create());
+    transport.permits = permits_.get();
     std::vector<std::string> backends{wanted_};
     if (wanted_ == "auto") {
       backends = {"tcp"};
@@ -183,6 +187,7 @@ class TransferMover final : public BlockMover {
     for (const std::string& backend : backends) {
       TRY(auto opened, make_transport(backend, transport));
       card_.backends[backend] = opened->metadata();
+      knows_writers_ = knows_writers_ && opened->keeps_permits();
       carriers_[backend] =
           std::make_unique<Carrier>(std::move(opened), [this](std::string notice) { tell(std::move(notice)); });
     }
@@ -212,9 +217,10 @@ class TransferMover final : public BlockMover {
     return std::shared_ptr<const Route>(route);
   }
 
-  uint64_t put(std::shared_ptr<const Route> route, std::vector<BlockPair> blocks, std::string notice,
+  uint64_t put(std::shared_ptr<const Route> route, uint64_t room, std::vector<BlockPair> blocks, std::string notice,
                Done done) override {
     PutOrder order;
+    order.permit = room;
     order.number = ++last_;
     order.route = std::static_pointer_cast<const PoolRoute>(std::move(route));
     std::vector<transfer::BlockPair> pairs;
@@ -229,6 +235,13 @@ class TransferMover final : public BlockMover {
   }
   void cancel(uint64_t put) override {
     for (const auto& [name, carrier] : carriers_) carrier->give(CancelOrder{put});
+  }
+
+  uint64_t open_room() override { return permits_->open(); }
+  void close_room(uint64_t room) override { permits_->close(room); }
+  Writing writing(uint64_t room) const override {
+    if (!knows_writers_) return Writing::kUnknown;
+    return permits_->is_used(room) ? Writing::kGoesOn : Writing::kOver;
   }
 
   void on_notice(std::function<void(std::string)> handler) override {
@@ -260,6 +273,8 @@ class TransferMover final : public BlockMover {
   std::function<void(std::string)> handler_ GUARDED_BY(mutex_);
   std::unordered_map<std::string, std::shared_ptr<const PoolRoute>> routes_ GUARDED_BY(mutex_);  // by card
   std::atomic<uint64_t> last_{0};
+  std::unique_ptr<transfer::WritePermits> permits_;
+  bool knows_writers_ = true;                                 // fixed once open() has returned
   std::map<std::string, std::unique_ptr<Carrier>> carriers_;  // by backend; their threads end first
 };
 

@@ -71,7 +71,7 @@ TEST(TransferMover, PutsBlocksAndThenTheNotice) {
     EXPECT_EQ((*route)->blocks(), kBlocks);
     std::memset(prefill.block(3), 3, prefill.block_bytes());
     std::memset(prefill.block(9), 9, prefill.block_bytes());
-    prefill.mover().put(*route, {{3, 30}, {9, 0}}, "both",
+    prefill.mover().put(*route, decode.mover().open_room(), {{3, 30}, {9, 0}}, "both",
                         [&](const Status& status, uint64_t bytes) { prefill.done.add({status, bytes}); });
     ASSERT_TRUE(decode.notices.wait_for_count(1) && prefill.done.wait_for_count(1)) << backend;
     EXPECT_EQ(decode.notices.all()[0], "both");
@@ -122,14 +122,14 @@ TEST(TransferMover, WhoLeavesIsToldOfAndOneThatComesBackIsReachedAgain) {
   ASSERT_TRUE(route.is_ok());
   const auto tell = [&](const Status& status, uint64_t bytes) { prefill.done.add({status, bytes}); };
   decode.reset();
-  prefill.mover().put(*route, {{0, 0}}, "to nobody", tell);
+  prefill.mover().put(*route, 1, {{0, 0}}, "to nobody", tell);
   ASSERT_TRUE(prefill.done.wait_for_count(1));
   EXPECT_EQ(prefill.done.all()[0].status.code(), Code::kUnavailable);
   EXPECT_EQ(prefill.done.all()[0].bytes, 0);
   decode = std::make_unique<Worker>("decode-worker-1", "tcp");
   route = prefill.mover().route(decode->mover().card());
   ASSERT_TRUE(route.is_ok());
-  prefill.mover().put(*route, {{0, 0}}, "again", tell);
+  prefill.mover().put(*route, decode->mover().open_room(), {{0, 0}}, "again", tell);
   ASSERT_TRUE(decode->notices.wait_for_count(1));
   EXPECT_EQ(decode->notices.all()[0], "again");
 }
@@ -141,7 +141,7 @@ TEST(TransferMover, OneThatStaysIsReachedAfterHundredsCameAndWent) {
   const auto reach = [&](Worker* decode, size_t notices = 1) {
     auto route = prefill.mover().route(decode->mover().card());
     ASSERT_TRUE(route.is_ok());
-    prefill.mover().put(*route, {{0, 0}}, "here",
+    prefill.mover().put(*route, decode->mover().open_room(), {{0, 0}}, "here",
                         [&](const Status& status, uint64_t bytes) { prefill.done.add({status, bytes}); });
     ASSERT_TRUE(decode->notices.wait_for_count(notices) && prefill.done.wait_for_count(++puts));
     EXPECT_TRUE(prefill.done.all().back().status.is_ok());

@@ -16,7 +16,7 @@ namespace dynamo::transfer {
 inline constexpr size_t kSecretBytes = 16;
 
 struct ShmMetadata {
-  static constexpr uint32_t kVersion = 1;
+  static constexpr uint32_t kVersion = 2;
   std::string host;     // this_host()
   std::string address;  // of the abstract unix socket
   std::string secret;   // kSecretBytes
@@ -28,7 +28,7 @@ struct ShmMetadata {
 };
 
 struct TcpMetadata {
-  static constexpr uint32_t kVersion = 1;
+  static constexpr uint32_t kVersion = 2;
   std::string host;  // a numeric address
   uint16_t port = 0;
   std::string secret;  // kSecretBytes

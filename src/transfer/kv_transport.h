@@ -10,7 +10,10 @@
 //     and taken in poll() alone: an end that does not poll for that long may be given up; the time does not count against its peers
 //   - puts to one peer may overtake each other; one that is slow does not hold up another peer's
 //   - when a put has finished, its part of the local pool may be changed. Finished with ok: the peer has the data, or will have it
-//     unless it or the way to it dies first. Finished otherwise: what of it was on its way may still land in the peer's pool
+//     unless it or the way to it dies first, or has closed the permit. Finished otherwise: what of it was on its way may still land in
+//     the peer's pool
+//   - an end with permits takes data under an open permit alone; of a put under another one nothing lands, and it finishes with
+//     kCancelled, or with ok as if it had landed. keeps_permits() says whether a backend can hold to this
 //   - a peer that was unavailable is connected again by the next put to it
 // Threads: one, the transfer thread, for everything but wake().
 #pragma once
@@ -49,6 +52,10 @@ struct Copy {
 using PeerId = uint64_t;  // never 0, never used again
 using PutId = uint64_t;   // never 0, never used again
 
+// Lets a peer write into a pool, until the pool's owner closes it.
+using PermitId = uint64_t;
+inline constexpr PermitId kNoPermit = 0;
+
 struct FinishedPut {
   PutId put = 0;
   Status status;  // kCancelled, kUnavailable (the peer went away or does not answer), kInternal
@@ -66,9 +73,13 @@ struct NixlLibrary {
   std::vector<std::string> prefixes;  // in order
 };
 
+class WritePermits;  // transfer/write_permits.h
+
 struct TransportOptions {
   PoolMemory pool;
-  std::string name;                // of this end, unique in the cluster: "decode-worker-2-1f…"
+  WritePermits* permits =
+      nullptr;       // who may write into the pool; outlives the transport. Null: whoever has the metadata
+  std::string name;  // of this end, unique in the cluster: "decode-worker-2-1f…"
   std::string host = "127.0.0.1";  // address that peers reach this end by
   NixlLibrary nixl;
   Duration patience =
@@ -85,6 +96,7 @@ class KvTransport {
   virtual ~KvTransport() = default;
 
   virtual std::string_view backend() const = 0;  // "shm", "tcp", "nixl"
+  virtual bool keeps_permits() const = 0;
   // What a peer needs to write here. At most kMostMetadataBytes.
   virtual const std::string& metadata() const = 0;
 
@@ -96,9 +108,10 @@ class KvTransport {
   virtual void drop_peer(PeerId peer) = 0;
 
   // Begins to copy, and to tell the peer `notification` after that. No copies: the notification alone. An empty notification is sent
-  // too. Errors: kInvalid (a range outside either pool, a notification above kMostNotificationBytes, with the numbers), kNotFound
+  // too. `permit` is the peer's, for the copies. Errors: kInvalid (a range outside either pool, a notification above kMostNotificationBytes, with the numbers), kNotFound
   // (no such peer), kUnavailable (it cannot be reached now).
-  virtual Result<PutId> put(PeerId peer, std::span<const Copy> copies, std::string notification) = 0;
+  virtual Result<PutId> put(PeerId peer, std::span<const Copy> copies, std::string notification,
+                            PermitId permit = kNoPermit) = 0;
   // Stops as soon as it can, which may take `patience`; the put finishes with kCancelled, or with ok if it was through. Parts of it
   // may have been written. The notification is not received if it finishes with kCancelled.
   virtual void cancel(PutId put) = 0;

@@ -2,9 +2,11 @@
 // receiver makes for each sender (transfer/notice_ring.h). A unix socket between the two carries the memory's fds once, after that
 // only "there is room in the ring" - and, by hanging up, that the other process is gone, however it went.
 //
-//   sender -> receiver  hello: version, secret            receiver -> sender  welcome: version; fds of pool, ring and bell
+//   sender -> receiver  hello: version, secret
+//   receiver -> sender  welcome: version, number among the permits' writers; fds of pool, ring, bell and, if there are any, permits
 //
-// A put is through when its notification is in the ring.
+// A put is through when its notification is in the ring. A sender that writes holds up its permit (transfer/write_permits.h); when the
+// socket hangs up its process is gone, or has unmapped the pool, and it writes no more.
 #include <sched.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -29,6 +31,7 @@
 #include "transfer/notice_ring.h"
 #include "transfer/shared_memory.h"
 #include "transfer/shm_socket.h"
+#include "transfer/write_permits.h"
 
 namespace dynamo::transfer {
 namespace {
@@ -42,6 +45,7 @@ constexpr std::chrono::milliseconds kConnectPause(1);
 
 struct Put {
   PutId id = 0;
+  PermitId permit = kNoPermit;
   CopyCursor copies;
   std::string notice;  // as it lies in the ring
   size_t noticed = 0;
@@ -52,6 +56,8 @@ struct Reach {
   SharedMemory pool;
   NoticeRing ring;
   Fd bell;
+  SharedMemory permits;
+  PermitWriter writer;
 };
 
 struct Peer {
@@ -68,7 +74,13 @@ struct Sender {
   Fd socket;
   std::optional<NoticeRing> ring;  // none until its hello
   Time since;
+  std::optional<uint32_t> writer;  // its number among the permits'
 };
+
+bool has_bytes(const Fd& fd, uint64_t bytes) {
+  struct stat file = {};
+  return ::fstat(fd.get(), &file) == 0 && static_cast<uint64_t>(file.st_size) >= bytes;
+}
 
 std::string hello_of(const ShmMetadata& metadata) {
   ByteWriter hello;
@@ -87,12 +99,17 @@ class ShmTransport final : public KvTransport {
         metadata_(own.to_bytes()) {
     events_->add(listener_.get(), kListener, EPOLLIN);
   }
+  ~ShmTransport() override {
+    for (const auto& [id, sender] : senders_)
+      if (sender.writer) options_.permits->remove_writer(*sender.writer);
+  }
 
   std::string_view backend() const override { return "shm"; }
+  bool keeps_permits() const override { return true; }
   const std::string& metadata() const override { return metadata_; }
   Result<PeerId> add_peer(std::string_view metadata) override;
   void drop_peer(PeerId peer) override;
-  Result<PutId> put(PeerId peer, std::span<const Copy> copies, std::string notification) override;
+  Result<PutId> put(PeerId peer, std::span<const Copy> copies, std::string notification, PermitId permit) override;
   void cancel(PutId put) override;
   Progress poll(Time until) override;
   void wake() override { events_->wake(); }
@@ -104,7 +121,8 @@ class ShmTransport final : public KvTransport {
   void finish(PutId put, Status status) { progress_.finished.push_back({put, std::move(status)}); }
 
   bool advance(Peer* peer);
-  bool advance_put(Peer* peer, Put* put, uint64_t* budget);
+  static Status copy(Reach* reach, std::span<const std::byte> pool, Put* put, uint64_t* budget);
+  std::optional<Status> advance_put(Peer* peer, Put* put, uint64_t* budget);
   bool advance_all();
   Time check_patience(Time now);
   void read_rings();
@@ -151,7 +169,7 @@ void ShmTransport::drop_peer(PeerId peer) {
   peers_.erase(found);
 }
 
-Result<PutId> ShmTransport::put(PeerId id, std::span<const Copy> copies, std::string notification) {
+Result<PutId> ShmTransport::put(PeerId id, std::span<const Copy> copies, std::string notification, PermitId permit) {
   const auto found = peers_.find(id);
   if (found == peers_.end()) return not_found(fmt::format("no peer {}", id));
   Peer& peer = found->second;
@@ -164,7 +182,7 @@ Result<PutId> ShmTransport::put(PeerId id, std::span<const Copy> copies, std::st
   if (peer.puts.empty()) peer.last_life = Clock::steady().now();
   const auto length = static_cast<uint32_t>(notification.size());
   notification.insert(0, reinterpret_cast<const char*>(&length), sizeof(length));
-  peer.puts.push_back({next_put_, CopyCursor(copies), std::move(notification)});
+  peer.puts.push_back({next_put_, permit, CopyCursor(copies), std::move(notification)});
   return next_put_++;
 }
 
@@ -232,11 +250,11 @@ bool ShmTransport::advance(Peer* peer) {
   for (size_t count = 0; count < kSlicePuts && budget > 0 && !is_waiting && !peer->puts.empty(); ++count) {
     Put& put = peer->puts.front();
     const size_t noticed = put.noticed;
-    const bool is_through = advance_put(peer, &put, &budget);
+    const std::optional<Status> end = advance_put(peer, &put, &budget);
     is_written |= put.noticed > noticed;
-    is_waiting = !is_through && put.copies.is_done();
-    if (is_through) {
-      finish(put.id, {});
+    is_waiting = !end && put.copies.is_done();
+    if (end) {
+      finish(put.id, *end);
       peer->puts.pop_front();
     }
   }
@@ -248,16 +266,25 @@ bool ShmTransport::advance(Peer* peer) {
   return !peer->puts.empty() && !(is_waiting && peer->reach->ring.waits_for_room());
 }
 
-// Returns: whether all of it is through.
-bool ShmTransport::advance_put(Peer* peer, Put* put, uint64_t* budget) {
+Status ShmTransport::copy(Reach* reach, std::span<const std::byte> pool, Put* put, uint64_t* budget) {
+  if (put->copies.is_done()) return {};
+  if (!reach->writer.begin(put->permit)) return cancelled("the receiver takes no more of it");
   while (*budget > 0 && !put->copies.is_done()) {
     const Copy piece = put->copies.take(*budget);
-    std::memcpy(peer->reach->pool.data() + piece.to, options_.pool.data + piece.from, piece.bytes);
+    std::memcpy(reach->pool.data() + piece.to, pool.data() + piece.from, piece.bytes);
     *budget -= piece.bytes;
   }
-  if (!put->copies.is_done()) return false;
+  reach->writer.end();
+  return {};
+}
+
+// Returns: how it finished, or nothing yet.
+std::optional<Status> ShmTransport::advance_put(Peer* peer, Put* put, uint64_t* budget) {
+  const Status copied = copy(&*peer->reach, {options_.pool.data, options_.pool.bytes}, put, budget);
+  if (!copied.is_ok()) return copied;
+  if (!put->copies.is_done()) return std::nullopt;
   put->noticed += peer->reach->ring.write(std::string_view(put->notice).substr(put->noticed));
-  return put->noticed == put->notice.size();
+  return put->noticed == put->notice.size() ? std::optional(Status()) : std::nullopt;
 }
 
 Status ShmTransport::connect(PeerId id, Peer* peer) {
@@ -351,7 +378,7 @@ void ShmTransport::accept_all() {
     if (!socket.is_open()) return;
     const uint64_t id = next_id_++;
     events_->add(socket.get(), id, EPOLLIN | EPOLLRDHUP);
-    senders_[id] = {std::move(socket), std::nullopt, Clock::steady().now()};
+    senders_[id] = {std::move(socket), std::nullopt, Clock::steady().now(), std::nullopt};
   }
 }
 
@@ -367,17 +394,23 @@ void ShmTransport::on_peer_event(PeerId id, Peer* peer) {
 Status ShmTransport::welcome(Peer* peer, SocketMessage message) {
   ByteReader reader(message.bytes);
   const auto version = reader.number<uint32_t>();
-  if (!reader.is_done() || version != ShmMetadata::kVersion || message.fds.size() != 3)
+  const auto writer = reader.number<uint32_t>();
+  const bool has_permits = message.fds.size() == 4;
+  if (!reader.is_done() || version != ShmMetadata::kVersion || writer >= WritePermits::kMostWriters ||
+      (message.fds.size() != 3 && !has_permits))
     return corrupt(fmt::format("a welcome of version {} with {} fds", version, message.fds.size()));
-  struct stat pool = {};
-  struct stat ring = {};
-  if (::fstat(message.fds[0].get(), &pool) != 0 || ::fstat(message.fds[1].get(), &ring) != 0 ||
-      static_cast<uint64_t>(pool.st_size) < peer->metadata.pool_bytes ||
-      static_cast<uint64_t>(ring.st_size) < NoticeRing::kMappedBytes)
+  if (!has_bytes(message.fds[0], peer->metadata.pool_bytes) || !has_bytes(message.fds[1], NoticeRing::kMappedBytes) ||
+      (has_permits && !has_bytes(message.fds[3], WritePermits::kMappedBytes)))
     return corrupt("memory that is smaller than it was said to be");
   TRY(SharedMemory mapped_pool, SharedMemory::map(message.fds[0].release(), peer->metadata.pool_bytes));
   TRY(SharedMemory mapped_ring, SharedMemory::map(message.fds[1].release(), NoticeRing::kMappedBytes));
-  peer->reach.emplace(Reach{std::move(mapped_pool), NoticeRing(std::move(mapped_ring)), std::move(message.fds[2])});
+  SharedMemory permits;
+  if (has_permits) {
+    TRY(permits, SharedMemory::map(message.fds[3].release(), WritePermits::kMappedBytes));
+  }
+  PermitWriter permit_writer = has_permits ? PermitWriter(permits.data(), writer) : PermitWriter();
+  peer->reach.emplace(Reach{std::move(mapped_pool), NoticeRing(std::move(mapped_ring)), std::move(message.fds[2]),
+                            std::move(permits), permit_writer});
   return {};
 }
 
@@ -397,16 +430,24 @@ void ShmTransport::on_sender_event(uint64_t id) {
 
 Status ShmTransport::greet(Sender* sender, const SocketMessage& message) {
   if (message.bytes != hello_) return corrupt("a hello of another version, or without the secret");
+  WritePermits* const permits = options_.permits;
+  if (permits != nullptr) {
+    sender->writer = permits->add_writer();
+    if (!sender->writer) return exhausted(fmt::format("{} senders write here already", WritePermits::kMostWriters));
+  }
   TRY(SharedMemory memory, SharedMemory::create(NoticeRing::kMappedBytes));
   sender->ring.emplace(std::move(memory));
   ByteWriter welcome;
   welcome.number(ShmMetadata::kVersion);
-  const std::array<int, 3> fds = {options_.pool.fd, sender->ring->fd(), events_->bell()};
-  return send_message(sender->socket.get(), welcome.take(), fds);
+  welcome.number(sender->writer.value_or(0));
+  const std::array<int, 4> fds = {options_.pool.fd, sender->ring->fd(), events_->bell(),
+                                  permits != nullptr ? permits->fd() : -1};
+  return send_message(sender->socket.get(), welcome.take(), std::span(fds).first(permits != nullptr ? 4 : 3));
 }
 
 void ShmTransport::remove_sender(uint64_t id) {
   const auto found = senders_.find(id);
+  if (found->second.writer) options_.permits->remove_writer(*found->second.writer);
   events_->remove(found->second.socket.get());
   senders_.erase(found);
 }

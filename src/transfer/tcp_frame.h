@@ -1,6 +1,7 @@
 // How puts lie in the byte stream between two ends of backend "tcp".
 //
-//   u32 type | u32 ranges | u64 bytes | u64 put      then `ranges` times u64 to | u64 bytes, then `bytes` bytes       all little-endian
+//   u32 type | u32 ranges | u64 bytes | u64 put | u64 permit
+//   then `ranges` times u64 to | u64 bytes, then `bytes` bytes                                                      all little-endian
 //
 //   to the receiver  hello: first; bytes of hello_of()       data: bytes for the ranges of the pool, one after another
 //                    notify: the put's last; its notification   ping; of a put: was cancelled
@@ -14,6 +15,8 @@
 #include <string>
 #include <string_view>
 
+#include "transfer/kv_transport.h"
+
 namespace dynamo::transfer {
 
 enum class TcpFrameType : uint32_t { kHello = 1, kData, kNotify, kPing, kWelcome, kAck, kPong };
@@ -23,8 +26,9 @@ struct TcpFrameHeader {
   uint32_t ranges = 0;
   uint64_t bytes = 0;
   uint64_t put = 0;
+  PermitId permit = kNoPermit;  // of data
 };
-static_assert(sizeof(TcpFrameHeader) == 24);
+static_assert(sizeof(TcpFrameHeader) == 32);
 
 struct TcpFrameRange {
   uint64_t to = 0;

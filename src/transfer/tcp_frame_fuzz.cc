@@ -27,7 +27,8 @@ struct Seen {
 
 Seen receive(std::string_view bytes, size_t piece) {
   Seen seen;
-  TcpIncoming incoming(hello_of(std::string(kSecretBytes, 's')), seen.pool);
+  PermitWriter writer;
+  TcpIncoming incoming(hello_of(std::string(kSecretBytes, 's')), seen.pool, &writer);
   while (!bytes.empty()) {
     iovec parts[TcpIncoming::kMostParts];
     const size_t count = incoming.next_parts(parts);

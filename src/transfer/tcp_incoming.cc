@@ -35,6 +35,7 @@ std::string hello_of(std::string_view secret) {
 
 size_t TcpIncoming::next_parts(std::span<iovec> parts) {
   size_t count = 0;
+  begin_writing();
   for (size_t at = next_data_; at < data_.size(); ++at) parts[count++] = {data_[at].data(), data_[at].size()};
   control_.resize(std::max(held_ + kReadAhead, needed_));
   parts[count++] = {control_.data() + held_, control_.size() - held_};
@@ -47,6 +48,7 @@ Status TcpIncoming::received(size_t count, std::vector<std::string>* notificatio
     advance_data(part);
     count -= part;
   }
+  writer_->end();
   held_ += count;
   size_t used = 0;
   for (;;) {
@@ -93,6 +95,7 @@ Status TcpIncoming::begin_data(const TcpFrameHeader& header, std::string_view ta
     return corrupt(fmt::format("ranges of {} bytes or more in a frame of {}", total, header.bytes));
   data_ = std::move(data);
   next_data_ = 0;
+  permit_ = header.permit;
   return {};
 }
 
@@ -101,14 +104,22 @@ void TcpIncoming::advance_data(size_t count) {
   if (data_[next_data_].empty()) ++next_data_;
 }
 
+void TcpIncoming::begin_writing() {
+  if (next_data_ == data_.size() || writer_->begin(permit_)) return;
+  nowhere_.resize(kMostFrameBytes);
+  for (size_t at = next_data_; at < data_.size(); ++at) data_[at] = std::span(nowhere_).first(data_[at].size());
+}
+
 size_t TcpIncoming::copy_read_ahead(std::string_view bytes) {
   size_t copied = 0;
+  begin_writing();
   while (copied < bytes.size() && next_data_ < data_.size()) {
     const size_t part = std::min(bytes.size() - copied, data_[next_data_].size());
     std::memcpy(data_[next_data_].data(), bytes.data() + copied, part);
     copied += part;
     advance_data(part);
   }
+  writer_->end();
   return copied;
 }
 

@@ -19,8 +19,8 @@ constinit std::array<std::byte, kMostFrameBytes> zeros = {};
 
 }  // namespace
 
-void TcpOutgoing::put(PutId id, std::span<const Copy> copies, std::string notification) {
-  puts_.push_back({id, CopyCursor(copies), std::move(notification)});
+void TcpOutgoing::put(PutId id, std::span<const Copy> copies, std::string notification, PermitId permit) {
+  puts_.push_back({id, CopyCursor(copies), std::move(notification), permit});
 }
 
 TcpOutgoing::Cancelled TcpOutgoing::cancel(PutId id) {
@@ -74,7 +74,7 @@ void TcpOutgoing::frame(TcpFrameHeader header, std::string text) {
 
 void TcpOutgoing::frame_data(Put* put, uint64_t* budget, uint32_t* ranges) {
   put->has_begun = true;
-  TcpFrameHeader header{.type = TcpFrameType::kData, .put = put->id};
+  TcpFrameHeader header{.type = TcpFrameType::kData, .put = put->id, .permit = put->permit};
   std::string& text = texts_.emplace_back(bytes_of(header));
   const size_t text_part = parts_.size();
   parts_.emplace_back();

@@ -23,7 +23,7 @@ class TcpOutgoing {
   // `pool` outlives it.
   TcpOutgoing(std::string hello, std::span<const std::byte> pool) : hello_(std::move(hello)), pool_(pool) {}
 
-  void put(PutId id, std::span<const Copy> copies, std::string notification);
+  void put(PutId id, std::span<const Copy> copies, std::string notification, PermitId permit = kNoPermit);
   enum class Cancelled { kNo, kNow, kLater };
   // No: it is unknown, or its notification may be on its way. Later: some of it is on its way; received() says when that has landed.
   Cancelled cancel(PutId id);
@@ -52,6 +52,7 @@ class TcpOutgoing {
     PutId id = 0;
     CopyCursor copies;
     std::string notification;
+    PermitId permit = kNoPermit;
     bool has_begun = false;  // data of it is in a batch, or was
   };
 

@@ -8,7 +8,9 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <cstring>
 #include <map>
+#include <optional>
 #include <utility>
 
 #include <fmt/format.h>
@@ -22,6 +24,7 @@
 #include "transfer/tcp_incoming.h"
 #include "transfer/tcp_outgoing.h"
 #include "transfer/tcp_socket.h"
+#include "transfer/write_permits.h"
 
 namespace dynamo::transfer {
 namespace {
@@ -62,12 +65,24 @@ class TcpTransport final : public KvTransport {
         metadata_(own.to_bytes()) {
     events_->add(listener_.get(), kListener, EPOLLIN);
   }
+  ~TcpTransport() override {
+    if (writer_number_) options_.permits->remove_writer(*writer_number_);
+  }
+  // Before anything else. Errors: kExhausted.
+  Status open() {
+    if (options_.permits == nullptr) return {};
+    writer_number_ = options_.permits->add_writer();
+    if (!writer_number_) return exhausted("the pool's permits have no writer left");
+    writer_ = options_.permits->writer(*writer_number_);
+    return {};
+  }
 
   std::string_view backend() const override { return "tcp"; }
+  bool keeps_permits() const override { return true; }
   const std::string& metadata() const override { return metadata_; }
   Result<PeerId> add_peer(std::string_view metadata) override;
   void drop_peer(PeerId peer) override;
-  Result<PutId> put(PeerId peer, std::span<const Copy> copies, std::string notification) override;
+  Result<PutId> put(PeerId peer, std::span<const Copy> copies, std::string notification, PermitId permit) override;
   void cancel(PutId put) override;
   Progress poll(Time until) override;
   void wake() override { events_->wake(); }
@@ -97,6 +112,8 @@ class TcpTransport final : public KvTransport {
   const Fd listener_;
   const std::string hello_;  // that this end expects
   const std::string metadata_;
+  std::optional<uint32_t> writer_number_;
+  PermitWriter writer_;               // this end is who writes what it receives
   uint64_t next_id_ = kListener + 1;  // of peers and senders: tokens
   PutId next_put_ = 1;
   std::map<PeerId, Peer> peers_;
@@ -126,7 +143,7 @@ void TcpTransport::drop_peer(PeerId peer) {
   peers_.erase(found);
 }
 
-Result<PutId> TcpTransport::put(PeerId id, std::span<const Copy> copies, std::string notification) {
+Result<PutId> TcpTransport::put(PeerId id, std::span<const Copy> copies, std::string notification, PermitId permit) {
   const auto found = peers_.find(id);
   if (found == peers_.end()) return not_found(fmt::format("no peer {}", id));
   Peer& peer = found->second;
@@ -135,7 +152,7 @@ Result<PutId> TcpTransport::put(PeerId id, std::span<const Copy> copies, std::st
     peer.last_life = Clock::steady().now();
     peer.last_ping = peer.last_life;
   }
-  peer.outgoing.put(next_put_, copies, std::move(notification));
+  peer.outgoing.put(next_put_, copies, std::move(notification), permit);
   return next_put_++;
 }
 
@@ -308,7 +325,7 @@ void TcpTransport::accept_all() {
     set_options(socket.get(), options_.patience);
     const uint64_t id = next_id_++;
     events_->add(socket.get(), id, EPOLLIN | EPOLLRDHUP);
-    senders_.emplace(id, Sender{std::move(socket), TcpIncoming(hello_, pool()), {}, Clock::steady().now()});
+    senders_.emplace(id, Sender{std::move(socket), TcpIncoming(hello_, pool(), &writer_), {}, Clock::steady().now()});
   }
 }
 
@@ -328,11 +345,13 @@ Status TcpTransport::receive(Sender* sender) {
     message.msg_iov = parts.data();
     message.msg_iovlen = sender->incoming.next_parts(parts);
     const ssize_t count = ::recvmsg(sender->socket.get(), &message, 0);
-    if (count < 0 && errno == EINTR) continue;
-    if (count < 0 && errno == EAGAIN) return {};
-    if (count < 0) return unavailable(errno_text("receiving"));
+    const int error = count < 0 ? errno : 0;
+    const auto came = static_cast<size_t>(std::max<ssize_t>(count, 0));
+    TRY_STATUS(sender->incoming.received(came, &progress_.notifications, &sender->replies));
+    if (error == EINTR) continue;
+    if (error == EAGAIN) return {};
+    if (error != 0) return unavailable(fmt::format("receiving: {}", std::strerror(error)));
     if (count == 0) return unavailable("the sender hung up");
-    TRY_STATUS(sender->incoming.received(static_cast<size_t>(count), &progress_.notifications, &sender->replies));
     total += static_cast<uint64_t>(count);
   }
   return {};
@@ -368,8 +387,9 @@ Result<std::unique_ptr<KvTransport>> make_tcp_transport(TransportOptions options
   own.secret = random_bytes(kSecretBytes);
   own.pool_bytes = options.pool.bytes;
   own.name = options.name;
-  return std::unique_ptr<KvTransport>(
-      std::make_unique<TcpTransport>(std::move(options), std::move(events), std::move(listener), own));
+  auto transport = std::make_unique<TcpTransport>(std::move(options), std::move(events), std::move(listener), own);
+  TRY_STATUS(transport->open());
+  return std::unique_ptr<KvTransport>(std::move(transport));
 }
 
 }  // namespace dynamo::transfer

@@ -188,6 +188,23 @@ def test_a_killed_worker_costs_clients_time_and_nothing_else(reference, start_se
     wait_until(lambda: is_at_rest(server))
 
 
+def test_a_prefill_worker_that_was_stopped_and_goes_on_spoils_nothing(reference, start_server, backend):
+    """What it was writing when it was stopped was given up meanwhile, and its blocks serve other prompts."""
+    server = start_server("--context-length", str(CONTEXT), "--prefill-workers", "1", "--decode-workers", "1", "--kv-cache-mib", "24", env=backend)
+    bodies = [{"prompt": prompt_of(100 + 60 * i, seed=12), "max_tokens": 20} for i in range(8)]
+    expected = [said(ask(reference, body))[0] for body in bodies]
+    for _ in range(2):
+        (prefill,) = workers(server, "prefill")
+        with concurrent.futures.ThreadPoolExecutor(8) as pool:
+            answers = [pool.submit(lambda body=body: said(ask(server, body))[0]) for body in bodies * 2]
+            time.sleep(0.3)
+            os.kill(prefill, signal.SIGSTOP)
+            time.sleep(4)  # its silence is noticed after 2
+            os.kill(prefill, signal.SIGCONT)
+            assert [answer.result() for answer in answers] == expected * 2
+    wait_until(lambda: is_at_rest(server))
+
+
 def test_without_prefill_workers_decode_workers_compute_prompts(reference, start_server):
     server = start_server("--context-length", str(CONTEXT), "--decode-workers", "1")
     body = {"prompt": prompt_of(100, seed=8)}

@@ -95,10 +95,13 @@ class NixlTransport final : public KvTransport {
   Status open();
 
   std::string_view backend() const override { return "nixl"; }
+  bool keeps_permits() const override {
+    return false;
+  }  // the peer's program takes no part, and what UCX has begun goes on
   const std::string& metadata() const override { return metadata_; }
   Result<PeerId> add_peer(std::string_view metadata) override;
   void drop_peer(PeerId id) override;
-  Result<PutId> put(PeerId to, std::span<const Copy> copies, std::string notification) override;
+  Result<PutId> put(PeerId to, std::span<const Copy> copies, std::string notification, PermitId permit) override;
   void cancel(PutId id) override;
   Progress poll(Time until) override;
   void wake() override;
@@ -263,7 +266,8 @@ void NixlTransport::drop_peer(PeerId id) {
   peers_.erase(id);
 }
 
-Result<PutId> NixlTransport::put(PeerId to, std::span<const Copy> copies, std::string notification) {
+Result<PutId> NixlTransport::put(PeerId to, std::span<const Copy> copies, std::string notification,
+                                 PermitId /*permit*/) {
   const auto found = peers_.find(to);
   if (found == peers_.end()) return not_found(fmt::format("there is no peer {}", to));
   const Peer& peer = found->second;

@@ -73,7 +73,7 @@ class Child {
     std::string verb;
     words >> verb;
     if (verb == "pour") {
-      words >> pours_;
+      words >> pours_ >> permit_;
       pour(peer);
     }
     if (verb != "check") return;
@@ -86,11 +86,12 @@ class Child {
   }
   void pour(PeerId peer) {
     const Copy all{0, 0, pours_};
-    (void)end_.transport().put(peer, std::span(&all, 1), "poured").is_ok();
+    (void)end_.transport().put(peer, std::span(&all, 1), "poured", permit_).is_ok();
   }
 
   End end_;
   uint64_t pours_ = 0;
+  PermitId permit_ = kNoPermit;
 };
 
 // Both ends above kOut, so that they are not in the child's way.

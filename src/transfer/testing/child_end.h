@@ -3,7 +3,7 @@
 // The process is this program again, with the one test of Conformance that serves it: libraries of backends do not bear a fork().
 //
 //   "check FIRST COUNT BYTES SEED"  "good" or "bad": whether the blocks hold what fill() writes with seed SEED + block
-//   "pour BYTES"                    nothing; puts BYTES of its pool into ours from then on, without end, notifying "poured"
+//   "pour BYTES PERMIT"             nothing; puts BYTES of its pool into ours from then on, without end, notifying "poured"
 //
 // Threads: one. It ends with the object.
 #pragma once

@@ -15,6 +15,7 @@
 #include "base/testing/patience.h"
 #include "transfer/pool_card.h"
 #include "transfer/testing/child_end.h"
+#include "transfer/write_permits.h"
 
 namespace dynamo::transfer {
 
@@ -259,6 +260,100 @@ TEST_P(Conformance, NothingOfACancelledPutLandsAfterItsEnd) {
     EXPECT_TRUE(std::ranges::all_of(std::span(receiver.data(), kBytes), [](std::byte one) {
       return one == std::byte{2};
     })) << polls;
+  }
+}
+
+// A receiver with permits, and what fills its pool when nobody may write there.
+class Guarded {
+ public:
+  explicit Guarded(const Backend& backend)
+      : permits(std::move(WritePermits::create()).value()),
+        end(backend, kBytes, "guarded", seconds(5), permits.get()) {}
+  bool is_kept() { return end.transport().keeps_permits(); }
+  void close(PermitId permit) {
+    permits->close(permit);
+    ASSERT_TRUE(drive({&end}, [&] { return !permits->is_used(permit); }));
+    std::ranges::fill(std::span(end.data(), kBytes), std::byte{2});
+  }
+  bool is_untouched() {
+    return std::ranges::all_of(std::span(end.data(), kBytes), [](std::byte one) { return one == std::byte{2}; });
+  }
+
+  static constexpr uint64_t kBytes = 32U << 20;
+  const std::unique_ptr<WritePermits> permits;
+  End end;
+};
+
+TEST_P(Conformance, NothingLandsUnderAPermitThatIsClosed) {
+  Guarded receiver(GetParam());
+  if (!receiver.is_kept()) GTEST_SKIP() << GetParam().name << " keeps no permits";
+  End sender(GetParam(), Guarded::kBytes, "sender");
+  std::ranges::fill(std::span(sender.data(), Guarded::kBytes), std::byte{1});
+  const PeerId peer = sender.add(receiver.end);
+  for (const int polls : {0, 1, 3, 10, 30}) {
+    const PermitId permit = receiver.permits->open();
+    const PermitId other = receiver.permits->open();
+    const PutId big = sender.put(peer, {{0, 0, Guarded::kBytes}}, "big", permit);
+    for (int poll = 0; poll < polls; ++poll)
+      drive({&sender, &receiver.end}, [once = 0]() mutable { return once++ > 0; });
+    receiver.close(permit);
+    ASSERT_TRUE(drive({&sender, &receiver.end}, [&] { return sender.has_finished(big); }));
+    EXPECT_TRUE(receiver.is_untouched()) << polls;
+    EXPECT_TRUE(sender.how(big).is_ok() || sender.how(big).code() == Code::kCancelled) << sender.how(big).to_string();
+    // Others are not disturbed.
+    const PutId next = sender.put(peer, {{0, 0, kBlock}}, "next", other);
+    ASSERT_TRUE(drive({&sender, &receiver.end}, [&] {
+      return sender.has_finished(next) && std::ranges::count(receiver.end.notifications, "next") > 0;
+    }));
+    EXPECT_EQ(receiver.end.data()[kBlock - 1], std::byte{1});
+    receiver.end.notifications.clear();
+    receiver.permits->close(other);
+  }
+}
+
+TEST_P(Conformance, WithoutAPermitNothingLands) {
+  Guarded receiver(GetParam());
+  if (!receiver.is_kept()) GTEST_SKIP() << GetParam().name << " keeps no permits";
+  End sender(GetParam(), Guarded::kBytes, "sender");
+  const PeerId peer = sender.add(receiver.end);
+  const PermitId permit = receiver.permits->open();
+  std::ranges::fill(std::span(receiver.end.data(), Guarded::kBytes), std::byte{2});
+  for (const PermitId made_up : {kNoPermit, permit + WritePermits::kMostOpen, permit + 1}) {
+    const PutId put = sender.put(peer, {{0, 0, kBlock}}, "made up", made_up);
+    ASSERT_TRUE(drive({&sender, &receiver.end}, [&] { return sender.has_finished(put); }));
+  }
+  EXPECT_TRUE(receiver.is_untouched());
+  const PutId alone = sender.put(peer, {}, "no data");
+  ASSERT_TRUE(drive({&sender, &receiver.end}, [&] { return sender.has_finished(alone); }));
+  EXPECT_TRUE(sender.how(alone).is_ok());
+}
+
+TEST_P(Conformance, AStoppedSenderIsWaitedForUntilItGoesOnOrIsKilled) {
+  Guarded receiver(GetParam());
+  if (!receiver.is_kept()) GTEST_SKIP() << GetParam().name << " keeps no permits";
+  for (const bool is_killed : {false, true}) {
+    for (int life = 0; life < 3; ++life) {
+      ChildEnd pouring(GetParam(), Guarded::kBytes, &receiver.end);
+      const PermitId permit = receiver.permits->open();
+      receiver.end.notifications.clear();
+      receiver.end.put(pouring.peer(), {}, fmt::format("pour {} {}", Guarded::kBytes, permit));
+      ASSERT_TRUE(drive({&receiver.end}, [&] { return receiver.end.notifications.size() > 2; }));
+      pouring.hang();  // most of the time in the middle of a copy
+      receiver.permits->close(permit);
+      if (is_killed) {
+        pouring.kill();
+      } else if (!receiver.permits->is_used(permit)) {
+        std::ranges::fill(std::span(receiver.end.data(), Guarded::kBytes), std::byte{2});
+        pouring.resume();
+        const Time until = Clock::steady().now() + milliseconds(50);
+        drive({&receiver.end}, [&] { return Clock::steady().now() > until; });
+        EXPECT_TRUE(receiver.is_untouched());
+      } else {
+        pouring.resume();
+      }
+      ASSERT_TRUE(drive({&receiver.end}, [&] { return !receiver.permits->is_used(permit); }));
+      receiver.end.transport().drop_peer(pouring.peer());
+    }
   }
 }
 
@@ -537,7 +632,7 @@ TEST_P(Conformance, ASenderKilledInMidTransferLeavesTheReceiverWell) {
   for (int life = 0; life < 3; ++life) {
     ChildEnd pouring(GetParam(), kBytes, &home);
     home.notifications.clear();
-    home.put(pouring.peer(), {}, fmt::format("pour {}", kBytes));
+    home.put(pouring.peer(), {}, fmt::format("pour {} {}", kBytes, kNoPermit));
     ASSERT_TRUE(drive({&home}, [&] { return home.notifications.size() > 3; }));
     pouring.kill();
     home.transport().drop_peer(pouring.peer());

@@ -10,7 +10,7 @@
 
 namespace dynamo::transfer {
 
-End::End(const Backend& backend, size_t pool_bytes, const std::string& name, Duration patience) {
+End::End(const Backend& backend, size_t pool_bytes, const std::string& name, Duration patience, WritePermits* permits) {
   auto memory = SharedMemory::create(pool_bytes);
   CHECK_OK(memory);
   memory_ = std::move(*memory);
@@ -18,6 +18,7 @@ End::End(const Backend& backend, size_t pool_bytes, const std::string& name, Dur
   options.pool = {.data = memory_.data(), .bytes = pool_bytes, .fd = memory_.fd()};
   options.name = name;
   options.patience = patience;
+  options.permits = permits;
   auto transport = backend.make(options);
   CHECK_OK(transport);
   transport_ = std::move(*transport);
@@ -29,8 +30,8 @@ PeerId End::add(End& other) {
   return *peer;
 }
 
-PutId End::put(PeerId peer, const std::vector<Copy>& copies, const std::string& notification) {
-  auto put = transport_->put(peer, copies, notification);
+PutId End::put(PeerId peer, const std::vector<Copy>& copies, const std::string& notification, PermitId permit) {
+  auto put = transport_->put(peer, copies, notification, permit);
   CHECK_OK(put);
   return *put;
 }

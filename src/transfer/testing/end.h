@@ -24,12 +24,14 @@ struct Backend {
 // A transport, its pool, and what its polls said.
 class End {
  public:
-  End(const Backend& backend, size_t pool_bytes, const std::string& name, Duration patience = std::chrono::seconds(5));
+  // `permits`, if any, outlive it.
+  End(const Backend& backend, size_t pool_bytes, const std::string& name, Duration patience = std::chrono::seconds(5),
+      WritePermits* permits = nullptr);
 
   KvTransport& transport() { return *transport_; }
   std::byte* data() { return memory_.data(); }
   PeerId add(End& other);
-  PutId put(PeerId peer, const std::vector<Copy>& copies, const std::string& notification);
+  PutId put(PeerId peer, const std::vector<Copy>& copies, const std::string& notification, PermitId permit = kNoPermit);
   void poll(Time until);
   // Returns: how the put finished; kNotFound while it has not. A put that finishes twice is a CHECK failure.
   Status how(PutId put) const;
