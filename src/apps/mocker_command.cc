@@ -123,6 +123,7 @@ Result<worker::HostedEngine> make_engine(const MockerFlags& flags, const Common&
   hosted.generator = out->generator;
   hosted.load = [engine] { return engine->load(); };
   hosted.clear_blocks = [engine] { engine->clear_cache(); };
+  hosted.renamed = [metrics, name](const std::string& now) { metrics->show_label("worker", name, now); };
   hosted.stop = [engine](Time until) { engine->stop(until); };
   hosted.model = common.model;
   hosted.model_bundle = common.bundle;

@@ -108,6 +108,7 @@ Result<worker::HostedEngine> make_engine(const WorkerFlags& flags, const std::st
   }
   hosted.load = [engine] { return engine->load(); };
   hosted.clear_blocks = [engine] { engine->clear_cache(); };
+  hosted.renamed = [metrics, name](const std::string& now) { metrics->show_label("worker", name, now); };
   hosted.stop = [engine](Time until) { engine->stop(until); };
   hosted.model = files.card.name;
   hosted.model_bundle = std::move(bundle);
