@@ -102,6 +102,7 @@ Result<worker::HostedEngine> make_engine(const MockerFlags& flags, const Common&
     worker::HandoffOptions options;
     options.backend = flags.transfer;
     options.nixl = nixl_library(flags.nixl_library);
+    options.has_rdma = has_rdma();
     options.name = name;
     options.host = host;
     options.model_digest = "mock";
