@@ -27,7 +27,11 @@ void print_flags(const CLI::App& app) {
 void print_metrics() {
   std::puts(
       "# Metrics\n\nPrinted by `dynamo docs metrics` from where each module declares what it counts. Shown at "
-      "`/metrics`.\n");
+      "`/metrics`."
+      "\n\nWhat a worker shows of its engine and its hand-offs has the label `worker`, its name. When `dynamo ctl "
+      "role` "
+      "gives it"
+      "\nanother name, all of it is shown with that one from then on, and its counters go on from where they were.\n");
   const std::vector<std::pair<const char*, std::vector<const MetricSpec*>>> modules = {
       {"openai", openai::kAllMetrics},   {"router", router::kAllMetrics}, {"engine", engine::kAllMetrics},
       {"handoff", handoff::kAllMetrics}, {"http", http::kAllMetrics},     {"planes", kPlaneMetrics}};

@@ -41,8 +41,7 @@ void declare_frontend_flags(CLI::App* command, FrontendFlags* flags) {
       ->envname("DYN_ROUTER_REPLICA_SYNC");
   option("--max-local-prefill-length", flags->max_local_prefill,
          "With prefill workers: a prompt of which at most so many tokens are not cached where it is decoded is "
-         "computed there; auto: "
-         "where it is expected to take less time");
+         "computed there; auto: where that is better, by what waits at either worker and the rates that they measured");
   option("--busy-threshold", flags->busy_threshold,
          "Share of its blocks in use above which a worker gets nothing new; when all are, requests wait. 0: never")
       ->check(CLI::Range(0.0, 1.0));

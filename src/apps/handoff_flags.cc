@@ -1,7 +1,11 @@
 #include "apps/handoff_flags.h"
 
+#include <glob.h>
+
 #include <algorithm>
 #include <cstdlib>
+#include <fstream>
+#include <span>
 #include <utility>
 
 #include "base/check.h"
@@ -35,6 +39,20 @@ transfer::NixlLibrary nixl_library(const std::string& file) {
       library.prefixes.push_back(std::move(prefix));
   }
   return library;
+}
+
+bool has_rdma() {
+  glob_t ports{};
+  bool is_any_up = false;
+  if (::glob("/sys/class/infiniband/*/ports/*/state", 0, nullptr, &ports) == 0) {
+    for (const char* file : std::span(ports.gl_pathv, ports.gl_pathc)) {
+      std::ifstream port(file);
+      std::string state;  // "4: ACTIVE"
+      is_any_up |= std::getline(port, state) && state.starts_with("4:");
+    }
+  }
+  ::globfree(&ports);
+  return is_any_up;
 }
 
 void serve_handoffs(worker::HandoffHost* handoffs, worker::HostedEngine* hosted) {

@@ -15,6 +15,8 @@ namespace dynamo::apps {
 discovery::Role role_of(std::string_view mode);
 // The file if --nixl-lib names one; else it is looked for below $NIXL_PREFIX, $VIRTUAL_ENV, $CONDA_PREFIX and the Pythons in $PATH.
 transfer::NixlLibrary nixl_library(const std::string& file);
+// Whether this machine has an InfiniBand or RoCE device with a port that is up.
+bool has_rdma();
 // Lets a node answer for `handoffs`, which outlives it.
 void serve_handoffs(worker::HandoffHost* handoffs, worker::HostedEngine* hosted);
 

@@ -102,6 +102,7 @@ Result<worker::HostedEngine> make_engine(const MockerFlags& flags, const Common&
     worker::HandoffOptions options;
     options.backend = flags.transfer;
     options.nixl = nixl_library(flags.nixl_library);
+    options.has_rdma = has_rdma();
     options.name = name;
     options.host = host;
     options.model_digest = "mock";
@@ -123,6 +124,7 @@ Result<worker::HostedEngine> make_engine(const MockerFlags& flags, const Common&
   hosted.generator = out->generator;
   hosted.load = [engine] { return engine->load(); };
   hosted.clear_blocks = [engine] { engine->clear_cache(); };
+  hosted.renamed = [metrics, name](const std::string& now) { metrics->show_label("worker", name, now); };
   hosted.stop = [engine](Time until) { engine->stop(until); };
   hosted.model = common.model;
   hosted.model_bundle = common.bundle;

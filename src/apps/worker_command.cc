@@ -49,9 +49,9 @@ void declare_flags(CLI::App* command, WorkerFlags* flags) {
       ->check(CLI::Range(0, 86400));
   add_flag(command, "--disaggregation-mode", flags->mode, "aggregated, prefill or decode")
       ->check(CLI::IsMember({"aggregated", "prefill", "decode"}));
-  add_flag(
-      command, "--disaggregation-transfer-backend", flags->transfer,
-      "How KV blocks travel between prefill and decode workers: auto (shm on one host, else tcp), shm, tcp or nixl")
+  add_flag(command, "--disaggregation-transfer-backend", flags->transfer,
+           "How KV blocks travel between prefill and decode workers: auto (shm on one host; nixl between hosts "
+           "that both have RDMA and NIXL; else tcp), shm, tcp or nixl")
       ->check(CLI::IsMember({"auto", "shm", "tcp", "nixl"}));
   add_flag(command, "--nixl-lib", flags->nixl_library,
            "Path of libnixl_capi.so; by default looked for in $NIXL_PREFIX and in the active Python's packages");
@@ -94,6 +94,7 @@ Result<worker::HostedEngine> make_engine(const WorkerFlags& flags, const std::st
     worker::HandoffOptions handoff;
     handoff.backend = flags.transfer.empty() ? "auto" : flags.transfer;
     handoff.nixl = nixl_library(flags.nixl_library);
+    handoff.has_rdma = has_rdma();
     handoff.name = name;
     handoff.host = host;
     handoff.model_digest = worker::weights_digest(files);
@@ -108,6 +109,7 @@ Result<worker::HostedEngine> make_engine(const WorkerFlags& flags, const std::st
   }
   hosted.load = [engine] { return engine->load(); };
   hosted.clear_blocks = [engine] { engine->clear_cache(); };
+  hosted.renamed = [metrics, name](const std::string& now) { metrics->show_label("worker", name, now); };
   hosted.stop = [engine](Time until) { engine->stop(until); };
   hosted.model = files.card.name;
   hosted.model_bundle = std::move(bundle);

@@ -1,5 +1,7 @@
 #include "base/metrics.h"
 
+#include <utility>
+
 #include <prometheus/registry.h>
 #include <prometheus/text_serializer.h>
 
@@ -12,6 +14,7 @@ struct Metrics::State {
   prometheus::Registry registry;
   Mutex mutex;
   std::vector<std::function<void()>> updates GUARDED_BY(mutex);
+  std::map<std::pair<std::string, std::string>, std::string> shown GUARDED_BY(mutex);  // by a label's name and value
 };
 
 Metrics::Metrics() : state_(std::make_unique<State>()) {}
@@ -41,12 +44,26 @@ void Metrics::before_expose(std::function<void()> update) {
   state_->updates.push_back(std::move(update));
 }
 
+void Metrics::show_label(const std::string& name, const std::string& value, std::string shown) {
+  MutexLock lock(state_->mutex);
+  state_->shown[{name, value}] = std::move(shown);
+}
+
 std::string Metrics::expose() const {
-  {
-    MutexLock lock(state_->mutex);
-    for (const auto& update : state_->updates) update();
+  MutexLock lock(state_->mutex);
+  for (const auto& update : state_->updates) update();
+  std::vector<prometheus::MetricFamily> families = state_->registry.Collect();
+  if (!state_->shown.empty()) {
+    for (prometheus::MetricFamily& family : families) {
+      for (prometheus::ClientMetric& metric : family.metric) {
+        for (auto& label : metric.label) {
+          const auto other = state_->shown.find({label.name, label.value});
+          if (other != state_->shown.end()) label.value = other->second;
+        }
+      }
+    }
   }
-  return prometheus::TextSerializer().Serialize(state_->registry.Collect());
+  return prometheus::TextSerializer().Serialize(families);
 }
 
 }  // namespace dynamo

@@ -45,6 +45,10 @@ class Metrics {
   prometheus::Gauge& gauge(const MetricSpec& spec, const MetricLabels& labels = {});
   prometheus::Histogram& histogram(const MetricSpec& spec, const MetricLabels& labels = {});
 
+  // Everything that has, or gets, the label `name` with `value` is shown with `shown` from now on: what it counted goes on under that.
+  // Requires: nothing else is shown with `shown`.
+  void show_label(const std::string& name, const std::string& value, std::string shown);
+
   // `update` runs before each expose(), to set gauges that are cheaper to read than to keep.
   void before_expose(std::function<void()> update);
 

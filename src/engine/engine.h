@@ -46,7 +46,7 @@ struct EngineLoad {
   uint32_t used_blocks = 0;    // held by sequences
   uint32_t cached_blocks = 0;  // free but reusable
   uint32_t total_blocks = 0;
-  uint64_t queued_tokens = 0;            // prompt tokens still to compute, running and waiting
+  uint64_t queued_tokens = 0;            // prompt tokens still to compute here, running and waiting
   uint64_t steps = 0;                    // computed since the start
   double prefill_tokens_per_second = 0;  // lately; 0: nothing to tell by yet
 };

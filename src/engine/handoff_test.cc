@@ -253,6 +253,16 @@ TEST(Handoff, WhatEitherEndHasIsNotComputedAgainAndWhatTheDecodingOneHasIsNotMov
   EXPECT_EQ(third->cached, 32U);
 }
 
+TEST(Handoff, APromptIsQueuedWhereItIsComputed) {
+  Pair pair(1, 60, 60, /*trouble=*/0);
+  const auto sink = pair.add(request_of(prompt_of(20), 6));
+  pair.decode.step();
+  EXPECT_EQ(pair.prefill.core->load().queued_tokens, 20U);
+  EXPECT_EQ(pair.decode.core->load().queued_tokens, 0U);
+  while (!pair.is_quiet()) pair.step();
+  EXPECT_EQ(pair.prefill.core->load().queued_tokens + pair.decode.core->load().queued_tokens, 0U);
+}
+
 TEST(Handoff, ResumedAnswersGoOnAsTheyWould) {
   const GenerateRequest whole = request_of(prompt_of(13), 20);
   const auto expected = alone(whole);

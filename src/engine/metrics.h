@@ -1,4 +1,4 @@
-// What the engine counts. All carry the label `worker`.
+// What the engine counts. All carry the label `worker`: the worker's name, which changes with its role.
 #pragma once
 
 #include <vector>

@@ -189,6 +189,7 @@ void Scheduler::append(Sequence* sequence, TokenId token) {
 uint64_t Scheduler::queued_tokens() const {
   uint64_t tokens = 0;
   for (const auto& [id, sequence] : all_) {
+    if (sequence->handoff.source) continue;  // computed elsewhere
     if (sequence->computed < sequence->prompt_size()) tokens += sequence->prompt_size() - sequence->computed;
   }
   return tokens;

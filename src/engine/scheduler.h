@@ -56,7 +56,7 @@ class Scheduler {
   size_t running() const { return running_.size(); }
   size_t waiting() const { return waiting_.size(); }
   uint64_t preemptions() const { return preemptions_; }
-  uint64_t queued_tokens() const;  // prompt tokens still to compute
+  uint64_t queued_tokens() const;  // prompt tokens still to compute here
   // All sequences, running and waiting.
   std::vector<Sequence*> sequences() const;
 

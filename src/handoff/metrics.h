@@ -1,4 +1,4 @@
-// What hand-offs count. All carry the label `worker`.
+// What hand-offs count. All carry the label `worker`, as the engine's.
 #pragma once
 
 #include <vector>

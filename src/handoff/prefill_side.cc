@@ -1,6 +1,5 @@
 #include "handoff/prefill_side.h"
 
-#include <atomic>
 #include <optional>
 
 #include <fmt/format.h>
@@ -10,6 +9,7 @@
 #include "base/mutex.h"
 #include "generate/chunk_mailbox.h"
 #include "handoff/metrics.h"
+#include "handoff/transfer_rate.h"
 #include "rpc/generate_messages.h"
 #include "wire/messages.pb.h"
 #include "wire/status.h"
@@ -45,14 +45,9 @@ struct PrefillSide::Counters {
     metrics->counter(kSent, with_end).Increment();
   }
 
-  void see_rate(double tokens_per_second) {
-    const double before = tokens_rate.load();
-    tokens_rate = before == 0 ? tokens_per_second : 0.8 * before + 0.2 * tokens_per_second;
-  }
-
   Metrics* metrics;
   const MetricLabels labels;
-  std::atomic<double> tokens_rate{0};
+  TransferRate tokens_rate;
   prometheus::Counter& blocks;
   prometheus::Counter& queue;
   prometheus::Counter& compute;
@@ -159,7 +154,7 @@ class PrefillSide::Room final : public engine::PrefillTarget,
     counters->overlap.Increment(seconds(busy_when_computed_));
     if (busy_ <= Duration(0) || moved_blocks_ == 0) return;
     counters->rate.Observe(static_cast<double>(bytes_) / seconds(busy_) / 1e9);
-    counters->see_rate(static_cast<double>(moved_blocks_) * block_tokens / seconds(busy_));
+    counters->tokens_rate.see(static_cast<double>(moved_blocks_) * block_tokens / seconds(busy_));
   }
 
  private:
@@ -303,7 +298,7 @@ Task<Status> PrefillSide::compute(const wire::Prefill* message, std::shared_ptr<
 }
 
 double PrefillSide::transfer_tokens_per_second() const {
-  return counters_->tokens_rate;
+  return counters_->tokens_rate.value();
 }
 
 Task<std::string> PrefillSide::answer(wire::Prefill message) {

@@ -186,10 +186,15 @@ class TransferMover final : public BlockMover {
     }
     for (const std::string& backend : backends) {
       TRY(auto opened, make_transport(backend, transport));
-      card_.backends[backend] = opened->metadata();
-      knows_writers_ = knows_writers_ && opened->keeps_permits();
-      carriers_[backend] =
-          std::make_unique<Carrier>(std::move(opened), [this](std::string notice) { tell(std::move(notice)); });
+      offer(std::move(opened));
+    }
+    if (wanted_ == "auto" && options.has_rdma) {
+      auto nixl = make_transport("nixl", transport);
+      if (nixl.is_ok()) {
+        offer(std::move(*nixl));
+      } else {
+        say_no_nixl(nixl.status());
+      }
     }
     card_bytes_ = card_.to_bytes();
     return {};
@@ -251,6 +256,23 @@ class TransferMover final : public BlockMover {
 
  private:
   static constexpr size_t kMostRoutes = 4096;
+
+  void offer(std::unique_ptr<KvTransport> transport) {
+    const std::string backend(transport->backend());
+    card_.backends[backend] = transport->metadata();
+    knows_writers_ = knows_writers_ && transport->keeps_permits();
+    carriers_[backend] =
+        std::make_unique<Carrier>(std::move(transport), [this](std::string notice) { tell(std::move(notice)); });
+  }
+  // Once in a process, which may have many workers.
+  static void say_no_nixl(const Status& why) {
+    static std::atomic<bool> is_said{false};
+    if (is_said.exchange(true)) return;
+    const bool is_missing = why.code() == Code::kNotFound;
+    LOG(info, "this machine has RDMA, but NIXL cannot be used: blocks travel to other hosts by tcp",
+        {"remedy", is_missing ? "pip install --no-deps nixl-cu13, or --nixl-lib" : "docs/transfer.md, nixl"},
+        {"why", why.to_string()});
+  }
 
   static std::string names_of(const PoolCard& card) {
     std::string names;

@@ -19,9 +19,11 @@ struct MoverOptions {
   std::string host;              // address that peers reach this machine by
   std::string backend = "auto";  // "auto", "shm", "tcp" or "nixl".  --disaggregation-transfer-backend
   transfer::NixlLibrary nixl;
+  bool has_rdma = false;  // the machine has a device that nixl is faster with than tcp
 };
 
-// With "auto" this worker offers shm, if its pool can be mapped, and tcp; each pair takes the best that both have.
+// With "auto" this worker offers shm, if its pool can be mapped, tcp, and, if the machine has RDMA and the library loads, nixl; each pair
+// takes the best that both have.
 // Errors: kInvalid (no such backend), those of the transports.
 Result<std::unique_ptr<BlockMover>> make_transfer_mover(MoverOptions options);
 

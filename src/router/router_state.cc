@@ -15,6 +15,8 @@ namespace {
 namespace asio = boost::asio;
 
 constexpr Duration kHeartbeatLife = std::chrono::seconds(5);  // an older one says nothing of how busy a worker is
+constexpr Duration kMeasureAgain = std::chrono::minutes(1);  // a worker without prompts so long gets one to be measured
+constexpr double kMeasuredTokens = 64;                       // a prompt that tells how fast it is computed has as many
 constexpr double kMovedShare = 0.25;          // what a block costs that is moved, of one that is computed
 constexpr size_t kRememberedCandidates = 64;  // of a decision
 constexpr Duration kForeignLife = std::chrono::minutes(10);  // another router's request that never ended
@@ -156,6 +158,8 @@ void Router::State::on_heartbeat(std::string_view message) {
     worker->used_blocks = heartbeat.used_blocks();
     worker->prefill_rate = heartbeat.prefill_tokens_per_second();
     worker->transfer_rate = heartbeat.transfer_tokens_per_second();
+    const uint64_t known = load_.of(worker->slot).prefill_tokens;
+    worker->unknown_tokens = heartbeat.queued_tokens() - std::min<uint64_t>(heartbeat.queued_tokens(), known);
     if (worker->feed) {
       must_fetch = worker->feed->on_heartbeat(heartbeat);
       update_feed(worker);
@@ -424,17 +428,39 @@ std::string Router::State::why_local(const Chosen& decode, const std::optional<C
     return fmt::format("here: {} tokens are not cached, at most {} are computed locally", decode.uncached_tokens,
                        *settings_.max_local_prefill_length);
   }
-  // Rates that are not known yet are taken for equal.
+  return why_sooner(decode, *prefill);
+}
+
+// Prompt tokens to compute there before a new prompt.
+double Router::State::waiting_tokens(const Worker& worker) const {
+  const bool is_fresh = worker.heartbeat_at + kHeartbeatLife > clock_->now();
+  return static_cast<double>(load_.of(worker.slot).prefill_tokens + (is_fresh ? worker.unknown_tokens : 0));
+}
+
+// As why_local, of "auto". What a prompt costs here is its time to the first token and, once more, the time in which it holds up the
+// answers that are decoded here: so between equal workers it is computed here if what waits there takes longer than the prompt does.
+std::string Router::State::why_sooner(const Chosen& decode, const Chosen& prefill) const {
   const Worker& here = *decode.worker;
-  const Worker& there = *prefill->worker;
+  const Worker& there = *prefill.worker;
+  const auto tokens = static_cast<double>(decode.uncached_tokens);
+  const double waiting_here = waiting_tokens(here);
+  const double waiting_there = waiting_tokens(there);
+  const auto may_measure = [now = clock_->now()](const Worker& worker) {
+    return !worker.prompt_at || *worker.prompt_at + kMeasureAgain <= now;
+  };
+  if (here.prefill_rate == 0 && there.prefill_rate > 0 && tokens >= kMeasuredTokens && waiting_here == 0 &&
+      may_measure(here))
+    return "here: to measure how fast it computes prompts";
+  // Rates that are not known yet are taken for equal.
   const bool are_known = here.prefill_rate > 0 && there.prefill_rate > 0;
-  const double block_tokens = options_.block_tokens;
-  const double local = (static_cast<double>(load_.of(here.slot).prefill_tokens + decode.uncached_tokens)) /
-                       (are_known ? here.prefill_rate : 1);
-  const double moved =
-      are_known && there.transfer_rate > 0 ? static_cast<double>(decode.uncached_tokens) / there.transfer_rate : 0;
-  const double remote = prefill->prefill_blocks * block_tokens / (are_known ? there.prefill_rate : 1) + moved;
-  if (remote <= local) return {};
+  const double here_rate = are_known ? here.prefill_rate : 1;
+  const double there_rate = are_known ? there.prefill_rate : 1;
+  const double moving = are_known && there.transfer_rate > 0 ? tokens / there.transfer_rate : 0;
+  const double local = (waiting_here + tokens) / here_rate;
+  const double remote = (waiting_there + static_cast<double>(prefill.uncached_tokens)) / there_rate + moving;
+  if (remote <= local + tokens / here_rate) return {};
+  // Who was slow once gets no prompts any more, and so could not show that this is over.
+  if (waiting_there == 0 && may_measure(there)) return {};
   return fmt::format("here: expected to take {:.3g} of the time that {} needs", local / remote, there.routed.name);
 }
 
@@ -446,6 +472,7 @@ std::unique_ptr<Router::State::Booking> Router::State::add_load(const GenerateRe
     worker.prompt_blocks->Increment(static_cast<double>(chain.size()));
     worker.overlap_blocks->Increment(chosen->overlap);
     const ActiveLoad::Ticket ticket = load_.add(worker.slot, prefill_tokens, chain);
+    if (prefill_tokens > 0) worker.prompt_at = clock_->now();
     if (!options_.uses_events) guessed_.sent(worker.slot, chain, clock_->now());
     update_gauges(worker);
     decisions_.add(std::move(chosen->decision));

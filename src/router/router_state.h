@@ -5,6 +5,7 @@
 #include <atomic>
 #include <map>
 #include <memory>
+#include <optional>
 #include <random>
 #include <string>
 #include <unordered_map>
@@ -46,9 +47,11 @@ struct Worker {
   std::unique_ptr<KvFeed> feed;  // null: no events
   FeedMetrics feed_metrics;
   Time heartbeat_at{};
-  double prefill_rate = 0;   // tokens/s, as the last heartbeat said; 0: not known
-  double transfer_rate = 0;  // tokens/s into other workers' pools
-  uint32_t used_blocks = 0;  // as the last heartbeat said
+  uint64_t unknown_tokens = 0;    // to compute there, as the last heartbeat said, beyond those that this router knew of
+  double prefill_rate = 0;        // tokens/s, as the last heartbeat said; 0: not known
+  double transfer_rate = 0;       // tokens/s into other workers' pools
+  std::optional<Time> prompt_at;  // when this router last had it compute a prompt
+  uint32_t used_blocks = 0;       // as the last heartbeat said
   MetricLabels labels;
   prometheus::Gauge* active = nullptr;
   prometheus::Gauge* active_blocks = nullptr;
@@ -212,6 +215,8 @@ class Router::State : public std::enable_shared_from_this<Router::State> {
                        const std::vector<uint64_t>& passed_over, const Chosen* prefill, Decision* decision,
                        bool* is_busy) REQUIRES(mutex_);
   std::string why_local(const Chosen& decode, const std::optional<Chosen>& prefill) const REQUIRES(mutex_);
+  std::string why_sooner(const Chosen& decode, const Chosen& prefill) const REQUIRES(mutex_);
+  double waiting_tokens(const Worker& worker) const REQUIRES(mutex_);
   std::unique_ptr<Booking> add_load(const GenerateRequest& request, const std::vector<kv::BlockHash>& chain,
                                     Tried* tried) REQUIRES(mutex_);
   void remember_candidates(Decision* decision) const REQUIRES(mutex_);

@@ -100,6 +100,31 @@ class RouterTest : public testing::Test {
     request.sampling.temperature = 0;
     return request;
   }
+  // Where the prompt of a request that ran through was computed, as explained; empty: it was not asked.
+  std::string place_of_prompt(GenerateRequest one) {
+    ask(std::move(one));
+    const auto latest = router_->explain(1, "").at(0).as_object();
+    return latest.contains("prefill") ? latest.at("prefill").as_string().c_str() : "";
+  }
+  void beat(uint64_t instance, double prefill_rate, double transfer_rate = 0, uint64_t queued_tokens = 0) {
+    wire::Heartbeat heartbeat;
+    heartbeat.set_instance(instance);
+    heartbeat.set_prefill_tokens_per_second(prefill_rate);
+    heartbeat.set_transfer_tokens_per_second(transfer_rate);
+    heartbeat.set_queued_tokens(queued_tokens);
+    router_->on_heartbeat(heartbeat.SerializeAsString());
+  }
+  // With --max-local-prefill-length auto: prefill worker 1 and decode worker 3, both of these rates.
+  void start_auto(double rate) {
+    RouterOptions options;
+    options.mode = Mode::kKv;
+    options.settings.max_local_prefill_length.reset();
+    start(options);
+    add(1, nullptr, /*has_events=*/false, Serves::kPrefill);
+    add(3, nullptr, /*has_events=*/false, Serves::kDecode);
+    beat(1, rate, 50 * rate);
+    beat(3, rate);
+  }
   // Sends a request and keeps its answer unread in `held`.
   void hold(boost::asio::io_context* io, GenerateRequest one, std::unique_ptr<Generation>* held) {
     boost::asio::co_spawn(
@@ -540,9 +565,7 @@ TEST_F(RouterTest, APromptIsComputedWhereItIsDecodedWhenThatIsBetter) {
   const auto prompt = chain(20);
   router_->on_snapshot(3, 1, std::span(prompt).first(3));
   const auto where = [&](GenerateRequest one) {
-    ask(std::move(one));
-    const auto latest = router_->explain(1, "").at(0).as_object();
-    const std::string said(latest.contains("prefill") ? latest.at("prefill").as_string().c_str() : "");
+    const std::string said = place_of_prompt(std::move(one));
     EXPECT_EQ(decode->requests().back().prefill_at.empty(), !said.starts_with("prefill-worker"));
     return said;
   };
@@ -559,19 +582,75 @@ TEST_F(RouterTest, APromptIsComputedWhereItIsDecodedWhenThatIsBetter) {
   // By expected time: 28 tokens here at 100 a second, or 40 there at 1,000 and 28 moved at 10,000.
   settings.max_local_prefill_length.reset();
   router_->set(settings);
-  const auto beat = [&](uint64_t instance, double prefill, double transfer) {
-    wire::Heartbeat heartbeat;
-    heartbeat.set_instance(instance);
-    heartbeat.set_prefill_tokens_per_second(prefill);
-    heartbeat.set_transfer_tokens_per_second(transfer);
-    router_->on_heartbeat(heartbeat.SerializeAsString());
-  };
-  EXPECT_THAT(where(request(40)), HasSubstr("of the time that prefill-worker-1 needs"));  // equal rates, fewer tokens
-  beat(3, 100, 0);
+  EXPECT_EQ(where(request(40)), "prefill-worker-1");  // equal rates
+  beat(3, 100);
   beat(1, 1000, 10'000);
   EXPECT_EQ(where(request(40)), "prefill-worker-1");
-  beat(1, 1000, 100);
-  EXPECT_THAT(where(request(40)), HasSubstr("of the time"));
+  beat(1, 1000, 10);
+  EXPECT_EQ(where(request(40)), "here: expected to take 0.0986 of the time that prefill-worker-1 needs");
+  beat(1, 50, 10'000);
+  EXPECT_EQ(where(request(40)), "here: expected to take 0.349 of the time that prefill-worker-1 needs");
+}
+
+TEST_F(RouterTest, WithAutoAPromptGoesAwayUnlessMoreWaitsAtTheOtherWorkerThanThePromptIsLong) {
+  start_auto(1000);
+  boost::asio::io_context io(1);
+  const auto work = boost::asio::make_work_guard(io);
+  std::vector<std::unique_ptr<Generation>> held(2);
+  EXPECT_EQ(place_of_prompt(request(100)), "prefill-worker-1");  // though it has to be moved
+  hold(&io, request(50), &held[0]);
+  EXPECT_EQ(place_of_prompt(request(100)), "prefill-worker-1");
+  hold(&io, request(60), &held[1]);
+  EXPECT_THAT(place_of_prompt(request(100)), HasSubstr("here: expected to take"));
+  EXPECT_EQ(place_of_prompt(request(200)), "prefill-worker-1");
+  held.clear();
+  EXPECT_EQ(place_of_prompt(request(100)), "prefill-worker-1");
+}
+
+TEST_F(RouterTest, WithAutoWhatOthersSentThereCountsAsLongAsAHeartbeatSaysSo) {
+  start_auto(1000);
+  beat(1, 1000, 50'000, /*queued_tokens=*/500);
+  EXPECT_THAT(place_of_prompt(request(100)), HasSubstr("here: expected to take"));
+  clock_.advance(std::chrono::seconds(6));
+  EXPECT_EQ(place_of_prompt(request(100)), "prefill-worker-1");
+  // The heartbeat counts this router's own prompts too.
+  boost::asio::io_context io(1);
+  const auto work = boost::asio::make_work_guard(io);
+  std::unique_ptr<Generation> held;
+  hold(&io, request(90), &held);
+  beat(1, 1000, 50'000, 95);
+  EXPECT_EQ(place_of_prompt(request(100)), "prefill-worker-1");
+  held.reset();
+  beat(3, 1000, 0, 500);
+  beat(1, 1000, 50'000, 500);
+  EXPECT_EQ(place_of_prompt(request(100)), "prefill-worker-1");  // others' prompts wait here too
+}
+
+TEST_F(RouterTest, WithAutoADecodeWorkerIsMeasuredByOnePromptAMinuteUntilItsRateIsKnown) {
+  start_auto(0);
+  EXPECT_EQ(place_of_prompt(request(100)), "prefill-worker-1");  // neither is known
+  beat(1, 1000, 50'000);
+  EXPECT_EQ(place_of_prompt(request(63)), "prefill-worker-1");
+  EXPECT_EQ(place_of_prompt(request(100)), "here: to measure how fast it computes prompts");
+  EXPECT_EQ(place_of_prompt(request(100)), "prefill-worker-1");
+  clock_.advance(std::chrono::seconds(61));
+  EXPECT_EQ(place_of_prompt(request(100)), "here: to measure how fast it computes prompts");
+  EXPECT_EQ(place_of_prompt(request(100)), "prefill-worker-1");
+  beat(3, 10'000);
+  EXPECT_THAT(place_of_prompt(request(100)), HasSubstr("here: expected to take"));
+}
+
+TEST_F(RouterTest, WithAutoAWorkerThatWasSlowIsTriedAgainAfterAMinuteWithoutPrompts) {
+  start_auto(1000);
+  EXPECT_EQ(place_of_prompt(request(100)), "prefill-worker-1");
+  beat(1, 10, 50'000);
+  EXPECT_THAT(place_of_prompt(request(100)), HasSubstr("here: expected to take"));
+  clock_.advance(std::chrono::seconds(61));
+  beat(1, 10, 50'000, /*queued_tokens=*/1);
+  EXPECT_THAT(place_of_prompt(request(100)), HasSubstr("here: expected to take"));  // others keep it busy
+  beat(1, 10, 50'000);
+  EXPECT_EQ(place_of_prompt(request(100)), "prefill-worker-1");
+  EXPECT_THAT(place_of_prompt(request(100)), HasSubstr("here: expected to take"));
 }
 
 TEST_F(RouterTest, PrefillWorkersAloneAnswerNothingAndAggregatedOnesNeedNoOther) {

@@ -152,6 +152,13 @@ TEST(PoolCard, TheFastestBackendOfBothIsChosen) {
   EXPECT_EQ(choose_backend(mine, theirs, "shm"), "");
   mine.backends["nixl"] = theirs.backends["nixl"] = "n";
   EXPECT_EQ(choose_backend(mine, theirs, "auto"), "nixl");
+  EXPECT_EQ(choose_backend(mine, theirs, "tcp"), "tcp");
+  theirs.host = mine.host;
+  EXPECT_EQ(choose_backend(mine, theirs, "auto"), "shm");
+  theirs.backends.erase("shm");
+  EXPECT_EQ(choose_backend(mine, theirs, "auto"), "nixl");
+  theirs.backends.erase("nixl");
+  EXPECT_EQ(choose_backend(mine, theirs, "auto"), "tcp");
   theirs.backends.clear();
   EXPECT_EQ(choose_backend(mine, theirs, "auto"), "");
 }

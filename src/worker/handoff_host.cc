@@ -23,6 +23,7 @@ class OwningHost final : public HandoffHost {
     mover.host = std::move(options.host);
     mover.backend = std::move(options.backend);
     mover.nixl = std::move(options.nixl);
+    mover.has_rdma = options.has_rdma;
     TRY(mover_, handoff::make_transfer_mover(std::move(mover)));
     backends_ = mover_->backends();
     const auto executor = io->at(0).get_executor();

@@ -24,6 +24,7 @@ namespace dynamo::worker {
 struct HandoffOptions {
   std::string backend = "auto";  // --disaggregation-transfer-backend
   transfer::NixlLibrary nixl;
+  bool has_rdma = false;     // "auto" may use nixl
   std::string name;          // of the worker
   std::string host;          // address that other workers reach it by
   std::string model_digest;  // workers of equal digests compute equal blocks

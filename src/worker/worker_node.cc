@@ -212,6 +212,7 @@ class AnnouncedNode final : public WorkerNode {
     auto name = claim_name(registry_, lease_.get(), options_.name_space, role, instance_.instance,
                            Clock::steady().now() + kAnnounceLimit);
     if (!name.is_ok()) return name.status();
+    if (engine_.renamed) engine_.renamed(*name);
     lease_->remove(name_key(options_.name_space, instance_.role, instance_.name));
     MutexLock lock(mutex_);
     instance_.role = role;

@@ -45,6 +45,7 @@ struct HostedEngine {
   std::function<Task<std::string>(wire::Prefill)> prefill;  // null: it computes no prompts for others
   std::function<double()> transfer_tokens_per_second;       // null: it moves none
   std::string transfer;                                     // KV transfer backends, comma-separated
+  std::function<void(const std::string& name)> renamed;     // the node has this name from now on; null: nobody minds
   std::function<void(Time until)> stop;
   std::string model;         // served name
   std::string model_bundle;  // model_bundle::to_bytes

@@ -1,5 +1,6 @@
 """Workers that change roles while clients go on."""
 import concurrent.futures
+import re
 import subprocess
 import threading
 import time
@@ -81,3 +82,46 @@ def test_the_last_worker_that_answers_stays(cluster):
     last = set_role(hub, "decode-worker-1", "prefill")
     assert last.returncode == 1 and "decode-worker-1 is the last worker that answers for 'mock'" in last.stderr
     assert set_role(hub, instances(url)[0]["instance"], instances(url)[0]["role"]).returncode == 0
+
+
+def samples(port):
+    """A worker's series of its engine and hand-offs: {name: {value of the label worker: value}}."""
+    found = {}
+    for line in httpx.get(f"http://127.0.0.1:{port}/metrics").raise_for_status().text.splitlines():
+        if sample := re.fullmatch(r'(dynamo_(?:engine|handoff)_\w+)\{(?:[^}]*,)?worker="([^"]*)"[^}]*\} (\S+)', line):
+            found.setdefault(sample[1], {})[sample[2]] = float(sample[3])
+    return found
+
+
+def test_metrics_show_the_name_that_a_worker_has_now(cluster):
+    _, hub = cluster("hub", "hub", "--port", 0)
+    address = hub(r"hub ready address=(\S+)")
+    ports = [cluster(f"mocker-{number}", "mocker", "--hub", address, "--served-model-name", "mock", "--speedup-ratio", 20, "--num-blocks", 512,
+                     "--system-port", 0, "--disaggregation-mode", mode)[1](r"worker ready .*system_port=(\d+)")
+             for number, mode in enumerate(("prefill", "decode", "decode"))]
+    _, frontend = cluster("frontend", "frontend", "--hub", address, "--http-host", "127.0.0.1", "--http-port", 0, "--router-mode", "round-robin")
+    url = frontend(r"serving url=(\S+)")
+
+    def ask(first):
+        reply = httpx.post(f"{url}/v1/completions", timeout=60, json={"model": "mock", "prompt": list(range(first, first + 99)), "max_tokens": 5, "ignore_eos": True})
+        assert reply.status_code == 200, reply.text
+
+    wait_until(lambda: [one["state"] for one in instances(url)] == ["ready"] * 3)
+    for first in (100, 200, 300, 400):
+        ask(first)
+    wait_until(lambda: all(samples(port)["dynamo_handoff_received_blocks_total"].popitem()[1] == 14 for port in ports[1:]))
+    changing = next(port for port in ports if "decode-worker-1" in samples(port)["dynamo_engine_running_sequences"])
+    before = samples(changing)
+    assert set(before) >= {"dynamo_engine_generated_tokens_total", "dynamo_engine_step_seconds_count", "dynamo_handoff_total", "dynamo_handoff_seconds_count"}
+    assert {name for series in before.values() for name in series} == {"decode-worker-1"}
+    done = set_role(address, "decode-worker-1", "prefill")
+    assert done.stdout == "decode-worker-1 is prefill-worker-2 now\n", done.stdout + done.stderr
+    after = samples(changing)
+    assert set(after) == set(before)
+    assert {name for series in after.values() for name in series} == {"prefill-worker-2"}
+    assert after["dynamo_engine_generated_tokens_total"]["prefill-worker-2"] == before["dynamo_engine_generated_tokens_total"]["decode-worker-1"] > 0
+    wait_until(lambda: "prefill-worker-2" in [one["worker"] for one in instances(url) if one["state"] == "ready"])
+    for first in (500, 600):
+        ask(first)
+    # What it begins to count in its new role is under its new name too.
+    wait_until(lambda: samples(changing).get("dynamo_handoff_sent_total") == {"prefill-worker-2": 1})
