@@ -97,7 +97,7 @@ Result<worker::HostedEngine> make_engine(const WorkerFlags& flags, const std::st
     handoff.has_rdma = has_rdma();
     handoff.name = name;
     handoff.host = host;
-    handoff.model_digest = worker::weights_digest(files);
+    TRY(handoff.model_digest, worker::weights_digest(files));
     handoff.identity = {flags.planes.name_space, DYNAMO_VERSION, 0};
     auto started = worker::HandoffHost::start(std::move(handoff), engine->engine(), engine->pool(), engine->kv_layout(),
                                               engine->load().total_blocks, io, metrics);

@@ -4,6 +4,8 @@
 
 #include <fmt/format.h>
 
+#include "kernels/dtype.h"
+#include "model/weight_table.h"
 #include "model_bundle/model_bundle.h"
 
 namespace dynamo::worker {
@@ -62,14 +64,20 @@ Result<ModelFiles> open_model_files(const std::string& path, std::string served_
   return files;
 }
 
-std::string weights_digest(const ModelFiles& files) {
+Result<std::string> weights_digest(const ModelFiles& files) {
+  constexpr size_t kPieces = 8;  // of each weight
+  constexpr size_t kPieceBytes = 64;
   const model::ModelConfig& config = files.source->config();
-  const model::StoredModel& stored = files.source->stored();
-  std::string text =
-      fmt::format("{} {} {} {} {} {} {} {}", model::architecture_name(config.architecture), config.layers, config.heads,
-                  config.kv_heads, config.head_dim, config.vocab_size, stored.format, stored.file_bytes);
-  for (const model::StoredType& type : stored.types)
-    text += fmt::format(" {} {} {}", type.name, type.tensors, type.bytes);
+  std::string text = fmt::format("{} {} {} {} {} {}", model::architecture_name(config.architecture), config.layers,
+                                 config.heads, config.kv_heads, config.head_dim, config.vocab_size);
+  for (const model::WeightSlot slot : model::weight_slots(config)) {
+    TRY(const kernels::MatrixSource weight, files.source->weight(slot.role, slot.layer));
+    text += fmt::format(" {} {} {} ", kernels::dtype_name(weight.dtype), weight.rows, weight.columns);
+    const size_t bytes = weight.rows * kernels::row_bytes(weight.dtype, weight.columns);
+    const size_t piece = std::min(bytes, kPieceBytes);
+    for (size_t i = 0; i < kPieces; ++i)
+      text.append(reinterpret_cast<const char*>(weight.data + (bytes - piece) / (kPieces - 1) * i), piece);
+  }
   return model_bundle::digest_of(text);
 }
 

@@ -26,8 +26,9 @@ struct ModelFiles {
 Result<ModelFiles> open_model_files(const std::string& path, std::string served_name,
                                     model::Weights weights = model::Weights::kNeeded);
 
-// Workers whose models have the same one compute the same KV blocks: of the shape, and of what the weights' files say of themselves.
-std::string weights_digest(const ModelFiles& files);
+// Workers whose models have the same one compute the same KV blocks: of the shape, each weight's type, and bytes from eight places of
+// each, so that a fine-tuned model is another one. Reads some pages of each weight. Errors: those of ModelSource::weight().
+Result<std::string> weights_digest(const ModelFiles& files);
 
 // What frontends need of the model, as bytes that travel (model_bundle/model_bundle.h). Requires: files.source is open.
 Result<std::string> bundle_of(const ModelFiles& files, uint32_t block_tokens);

@@ -3,6 +3,7 @@ import concurrent.futures
 import json
 import os
 import random
+import re
 import signal
 import sys
 import threading
@@ -219,22 +220,37 @@ def test_short_prompts_stay_where_they_are_decoded_when_told(start_server):
         assert total(server, "dynamo_handoff_received_blocks_total") - before == moved
 
 
-def test_workers_without_a_backend_in_common_are_named_and_the_prompt_is_computed_where_it_is_answered(reference, cluster):
+def why_it_was_computed_locally(reference, cluster, prefill_flags, decode_flags):
+    """Starts a prefill and a decode worker that do not go together, asks one prompt, and returns what the decode worker says of it."""
     _, hub = cluster("hub", "hub", "--port", 0)
     address = hub(r"hub ready address=(\S+)")
-    model = ["--model-path", MODEL_FILE, "--served-model-name", MODEL, "--hub", address, "--context-length", CONTEXT]
+    common = ["--served-model-name", MODEL, "--hub", address, "--context-length", CONTEXT]
     _, front = cluster("frontend", "frontend", "--http-host", "127.0.0.1", "--http-port", 0, "--hub", address)
-    _, prefill = cluster("prefill", "worker", *model, "--disaggregation-mode", "prefill", "--disaggregation-transfer-backend", "shm")
-    _, decode = cluster("decode", "decode-worker", *model, "--disaggregation-mode", "decode", "--disaggregation-transfer-backend", "tcp")
+    _, prefill = cluster("prefill", "worker", *common, "--disaggregation-mode", "prefill", *prefill_flags)
+    _, decode = cluster("decode", "decode-worker", *common, "--disaggregation-mode", "decode", *decode_flags)
     url = front(r"serving url=(\S+)")
     prefill("worker ready")
     decode("worker ready")
-    until = time.monotonic() + 20
-    while len([one for one in httpx.get(f"{url}/health").json()["instances"] if one["state"] == "ready"]) < 2:
-        assert time.monotonic() < until
-        time.sleep(0.05)
+    wait_until(lambda: [one["state"] for one in httpx.get(f"{url}/health").json()["instances"]] == ["ready"] * 2)
     body = {"model": MODEL, "prompt": prompt_of(100, seed=10), "max_tokens": 12, "temperature": 0, "ignore_eos": True}
     reply = httpx.post(f"{url}/v1/completions", json=body, timeout=60)
     assert reply.status_code == 200 and said(reply.json()) == said(ask(reference, body))
-    why = decode("a hand-off failed; the rest of the prompt is computed here .*")
+    return decode("a hand-off failed; the rest of the prompt is computed here .*")
+
+
+def test_workers_without_a_backend_in_common_are_named_and_the_prompt_is_computed_where_it_is_answered(reference, cluster):
+    flags = ["--model-path", MODEL_FILE, "--disaggregation-transfer-backend"]
+    why = why_it_was_computed_locally(reference, cluster, [*flags, "shm"], [*flags, "tcp"])
     assert "how=refused" in why and "shm here, tcp there" in why
+
+
+def test_a_prefill_worker_with_other_weights_is_refused_with_both_digests_before_a_block_moves(reference, cluster, tmp_path):
+    tuned = tmp_path / MODEL_FILE.name
+    weights = bytearray(MODEL_FILE.read_bytes())
+    for at in range(len(weights) - (1 << 20), len(weights), 7):
+        weights[at] ^= 1
+    tuned.write_bytes(weights)
+    why = why_it_was_computed_locally(reference, cluster, ["--model-path", tuned], ["--model-path", MODEL_FILE])
+    assert "how=refused" in why
+    here, there = re.search(r"model: (\w+) here, (\w+) there", why).groups()
+    assert here != there

@@ -1,0 +1,49 @@
+#include "worker/model_files.h"
+
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+
+#include "base/check.h"
+#include "model/testing/tiny_model.h"
+
+namespace dynamo::worker {
+namespace {
+
+namespace fs = std::filesystem;
+
+std::string digest_at(const std::string& path) {
+  auto files = open_model_files(path, "");
+  CHECK_OK(files);
+  auto digest = weights_digest(*files);
+  CHECK_OK(digest);
+  return *digest;
+}
+
+TEST(WeightsDigest, IsOfTheModelAndNotOfWhereItLies) {
+  const model::testing::TemporaryFolder folder;
+  const std::string one = folder.path() + "/one";
+  const std::string other = folder.path() + "/other";
+  for (const std::string& path : {one, other}) CHECK_OK(model::testing::write_tiny_hf_folder({}, path));
+  EXPECT_EQ(digest_at(one), digest_at(other));
+}
+
+TEST(WeightsDigest, AModelWithOneOtherWeightIsAnotherOne) {
+  const model::testing::TemporaryFolder folder;
+  const std::string path = folder.path() + "/model";
+  CHECK_OK(model::testing::write_tiny_hf_folder({}, path));
+  const std::string before = digest_at(path);
+  const std::string file = path + "/model.safetensors";
+  std::stringstream bytes;
+  bytes << std::ifstream(file, std::ios::binary).rdbuf();
+  std::string tuned = bytes.str();
+  for (size_t at = tuned.size() - 512; at < tuned.size(); ++at) tuned[at] = static_cast<char>(tuned[at] ^ 1);
+  std::ofstream(file, std::ios::binary) << tuned;
+  EXPECT_EQ(fs::file_size(file), tuned.size());
+  EXPECT_NE(digest_at(path), before);
+}
+
+}  // namespace
+}  // namespace dynamo::worker
