@@ -237,19 +237,22 @@ Task<Status> ConnectingChannel::connect_and_serve() {
   co_return status;
 }
 
-// Pings while nothing comes, and ends the link when even that brings nothing, or when hello is late.
+// Pings while nothing comes, and while nothing else goes: the other end listens for signs of life too. Ends the link when even that
+// brings nothing, or when hello is late.
 Task<void> ConnectingChannel::watch(std::shared_ptr<Link> link, Time hello_until) {
   asio::steady_timer timer(executor_);
   while (link->is_open()) {
-    timer.expires_after(options_.ping_interval);
+    const Time due = Clock::steady().now() + options_.ping_interval;
+    timer.expires_at(due);
     error_code ignored;
     co_await timer.async_wait(asio::redirect_error(asio::use_awaitable, ignored));
     if (!link->is_open()) break;
     const Time now = Clock::steady().now();
+    const bool has_listened = now < due + options_.silence_limit / 2;  // and was not stopped itself
     const Duration silence = now - link->last_received();
-    if (silence >= options_.silence_limit || (!is_connected_ && now >= hello_until)) {
+    if ((silence >= options_.silence_limit && has_listened) || (!is_connected_ && now >= hello_until)) {
       link->close();
-    } else if (silence >= options_.ping_interval) {
+    } else if (std::max(silence, now - link->last_sent()) >= options_.ping_interval) {
       link->send(FrameType::kPing, 0, {});
     }
   }

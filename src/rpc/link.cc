@@ -28,13 +28,15 @@ Link::Link(asio::ip::tcp::socket socket)
     : socket_(std::move(socket)),
       peer_(name_of(socket_)),
       drained_(socket_.get_executor()),
-      last_received_(Clock::steady().now()) {
+      last_received_(Clock::steady().now()),
+      last_sent_(last_received_) {
   error_code ignored;
   socket_.set_option(asio::ip::tcp::no_delay(true), ignored);
 }
 
 void Link::send(wire::FrameType type, uint32_t stream, std::string_view payload) {
   if (is_closed_) return;
+  last_sent_ = Clock::steady().now();
   wire::append_frame(type, stream, payload, &pending_);
   if (is_flush_posted_ || !writing_.empty()) return;
   is_flush_posted_ = true;

@@ -39,6 +39,7 @@ class Link : public std::enable_shared_from_this<Link> {
 
   bool is_open() const { return !is_closed_; }
   Time last_received() const { return last_received_; }
+  Time last_sent() const { return last_sent_; }
   std::string peer() const { return peer_; }
 
  private:
@@ -52,6 +53,7 @@ class Link : public std::enable_shared_from_this<Link> {
   bool is_closed_ = false;
   Notice drained_;
   Time last_received_;
+  Time last_sent_;
 };
 
 }  // namespace dynamo::rpc

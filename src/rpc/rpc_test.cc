@@ -37,8 +37,9 @@ class RpcTest : public testing::Test {
     stop_server();
   }
 
-  void serve(uint16_t port, Identity identity) {
+  void serve(uint16_t port, Identity identity, std::chrono::milliseconds silence_limit = 10s) {
     ServerOptions options;
+    options.silence_limit = silence_limit;
     options.host = "127.0.0.1";
     options.port = port;
     options.identity = std::move(identity);
@@ -54,6 +55,7 @@ class RpcTest : public testing::Test {
   }
 
   // "last moment": an end that comes at the same moment as the cancel. "echo X": X, twice. "hang": for ever. "flood": 64 KiB pieces for ever. "fail": kExhausted. "end X": X with the end.
+  // "drip": a piece every 20 ms, for 3 s.
   static Task<Status> answer(RpcTest* test, std::string request, ReplyStream* reply) {
     struct Running {
       std::atomic<int>* count;
@@ -80,6 +82,17 @@ class RpcTest : public testing::Test {
       });
       co_await moment.wait(Time::max());
       reply->send_last("too late");
+      co_return Status();
+    }
+    if (request == "drip") {
+      boost::asio::steady_timer pause(co_await boost::asio::this_coro::executor);
+      for (const Time until = in(3s); Clock::steady().now() < until;) {
+        pause.expires_after(20ms);
+        co_await pause.async_wait(boost::asio::use_awaitable);
+        std::string piece = "x";
+        const Status status = co_await reply->send(std::move(piece));
+        if (!status.is_ok()) co_return status;
+      }
       co_return Status();
     }
     while (request == "flood") {
@@ -356,6 +369,18 @@ TEST_F(RpcTest, APeerThatFallsSilentIsNoticed) {
   EXPECT_FALSE(channel_->is_connected());
   is_over.set_value();
   relay.join();
+}
+
+TEST_F(RpcTest, AnAnswerThatFlowsForLongerThanTheSilenceLimitIsNotCutOff) {
+  stop_server();
+  serve(0, {.name_space = "ns", .version = "1", .instance = 7}, /*silence_limit=*/1s);
+  ChannelOptions to_it = options();
+  to_it.ping_interval = 100ms;
+  connect(to_it);
+  ASSERT_TRUE(wait_connected().is_ok());
+  const auto dripped = ask("drip", 30s);
+  ASSERT_TRUE(dripped.is_ok()) << dripped.status().to_string();
+  EXPECT_GT(dripped->size(), 10U);
 }
 
 TEST_F(RpcTest, ARetiredChannelLetsItsRequestsEndAndThenLeaves) {

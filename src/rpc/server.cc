@@ -117,12 +117,15 @@ class Connection : public std::enable_shared_from_this<Connection> {
  private:
   static Task<void> watch_silence(std::shared_ptr<Connection> self) {
     asio::steady_timer timer(self->executor_);
+    const Duration limit = self->shared_->options.silence_limit;
     while (self->link_->is_open()) {
-      timer.expires_after(self->shared_->options.silence_limit / 4);
+      const Time due = Clock::steady().now() + limit / 4;
+      timer.expires_at(due);
       error_code ignored;
       co_await timer.async_wait(asio::redirect_error(asio::use_awaitable, ignored));
-      if (Clock::steady().now() - self->link_->last_received() >= self->shared_->options.silence_limit)
-        self->link_->close();
+      const Time now = Clock::steady().now();
+      const bool has_listened = now < due + limit / 4;  // and was not stopped itself
+      if (has_listened && now - self->link_->last_received() >= limit) self->link_->close();
     }
   }
 
