@@ -101,8 +101,10 @@ Status TcpPeer::open_one() {
 
 // Returns: how many bytes went; 0 if the connection is blocked, or has nothing to send.
 Result<size_t> TcpPeer::send_batch(Connection* connection) {
+  const bool was_idle = !connection->outgoing.has_puts();
   const std::span<iovec> parts = lanes_.next_parts(&connection->outgoing);
   if (parts.empty()) return size_t{0};
+  if (was_idle) connection->last_life = connection->last_ping = Clock::steady().now();
   msghdr message = {};
   message.msg_iov = parts.data();
   message.msg_iovlen = parts.size();
@@ -116,7 +118,6 @@ Result<size_t> TcpPeer::send_batch(Connection* connection) {
   }
   if (count < 0) return unavailable(errno_text("sending"));
   connection->outgoing.sent(static_cast<size_t>(count));
-  connection->last_life = Clock::steady().now();
   return static_cast<size_t>(count);
 }
 
@@ -138,7 +139,10 @@ void TcpPeer::on_event(uint64_t token, uint32_t events) {
   }
   if (status.is_ok() && (events & ~uint32_t{EPOLLOUT}) != 0) status = receive_replies(&connection);
   if (!status.is_ok()) return lose(token, status);
-  if ((events & EPOLLOUT) != 0) connection.is_blocked = false;
+  if ((events & EPOLLOUT) != 0) {
+    connection.is_blocked = false;
+    connection.last_life = Clock::steady().now();  // bytes taken without that are none: its kernel takes some by itself
+  }
   send();
 }
 

@@ -236,5 +236,22 @@ TEST(TcpPeer, WhereNoMoreConnectionsAreTakenOneIsEnough) {
   EXPECT_TRUE(holds(pair.receiver.data(), kBytes, 8));
 }
 
+TEST(TcpPeer, AConnectionThatGivesNoSignOfLifeEndsThePeerThoughOthersDo) {
+  Pair pair(kThisHost, kTwo, /*patience=*/std::chrono::milliseconds(500));
+  pair.greet(2);
+  const PutId put = pair.put(32 * kSmall, "split");
+  ASSERT_TRUE(pair.drive([&] { pair.receiver.serve(0); }, [&] { return pair.sender.has_finished(put); }));
+  EXPECT_EQ(pair.sender.how(put).code(), Code::kUnavailable);
+  EXPECT_TRUE(pair.receiver.notifications.empty());
+}
+
+TEST(TcpPeer, APeerWhoseKernelTakesPingsButThatAnswersNoneIsGivenUp) {
+  Pair pair(kThisHost, {.least = 1, .most = 1}, /*patience=*/std::chrono::milliseconds(500));
+  pair.greet(1);
+  const PutId put = pair.put(8, "small");
+  ASSERT_TRUE(pair.drive([] {}, [&] { return pair.sender.has_finished(put); }));
+  EXPECT_EQ(pair.sender.how(put).code(), Code::kUnavailable);
+}
+
 }  // namespace
 }  // namespace dynamo::transfer
