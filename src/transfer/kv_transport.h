@@ -75,6 +75,13 @@ struct NixlLibrary {
 
 class WritePermits;  // transfer/write_permits.h
 
+// Connections of backend tcp to one peer: several where the network limits each, as clouds and bundled links do.
+struct TcpConnections {
+  size_t least = 1;  // opened by the first put; at least 1
+  size_t most = 4;   // at least `least`; another is opened while data waits that none takes, but to peers on this host
+  uint64_t part_bytes = 1U << 20;  // at least 1; what each takes at a time of a put of more than four parts
+};
+
 struct TransportOptions {
   PoolMemory pool;
   WritePermits* permits =
@@ -82,6 +89,7 @@ struct TransportOptions {
   std::string name;  // of this end, unique in the cluster: "decode-worker-2-1f…"
   std::string host = "127.0.0.1";  // address that peers reach this end by
   NixlLibrary nixl;
+  TcpConnections tcp;
   Duration patience =
       std::chrono::seconds(5);  // a peer that gives no sign of life this long with puts in flight is gone
 };

@@ -4,10 +4,10 @@
 //   then `ranges` times u64 to | u64 bytes, then `bytes` bytes                                                      all little-endian
 //
 //   to the receiver  hello: first; bytes of hello_of()       data: bytes for the ranges of the pool, one after another
-//                    notify: the put's last; its notification   ping; of a put: was cancelled
+//                    notify: the put's last; its notification   ping; of a put: cancelled, or its data lies on other connections too
 //   to the sender    welcome: the hello was right             ack: the put's notification was given out           pong: with the ping's put
 //
-// A connection belongs to the end that opened it; only that one puts.
+// A connection belongs to the end that opened it; only that one puts. It may open several; the receiver need not know that.
 #pragma once
 
 #include <cstddef>

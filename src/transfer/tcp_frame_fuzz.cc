@@ -56,7 +56,7 @@ void reply(std::string_view bytes) {
   TcpOutgoing outgoing("hello", pool);
   const Copy copy{0, 0, 100};
   outgoing.begin();
-  for (PutId put = 1; put < 10; ++put) outgoing.put(put, std::span(&copy, 1), "here");
+  for (PutId put = 1; put < 10; ++put) outgoing.put(put, std::span(&copy, 1), "here", kNoPermit);
   std::vector<PutId> acknowledged, landed;
   while (!bytes.empty()) {
     const std::string_view piece = bytes.substr(0, 7);

@@ -20,21 +20,29 @@ constinit std::array<std::byte, kMostFrameBytes> zeros = {};
 }  // namespace
 
 void TcpOutgoing::put(PutId id, std::span<const Copy> copies, std::string notification, PermitId permit) {
-  puts_.push_back({id, CopyCursor(copies), std::move(notification), permit});
+  puts_.push_back({id, CopyCursor(copies), std::move(notification), permit, Then::kNotify});
+}
+
+void TcpOutgoing::part(PutId id, std::span<const Copy> copies, PermitId permit) {
+  puts_.push_back({id, CopyCursor(copies), {}, permit, Then::kMore});
+}
+
+void TcpOutgoing::ask(PutId id) {
+  puts_.push_back({id, {}, {}, kNoPermit, Then::kAsk});
 }
 
 TcpOutgoing::Cancelled TcpOutgoing::cancel(PutId id) {
-  const auto found = std::ranges::find(puts_, id, &Put::id);
-  if (found == puts_.end()) return Cancelled::kNo;
-  const bool has_begun = found->has_begun;
-  if (has_begun) {
+  if (!puts_.empty() && puts_.front().id == id) {
     for (size_t at = std::max(next_part_, open_put_part_); at < parts_.size(); ++at) parts_[at].iov_base = zeros.data();
     open_put_part_ = parts_.size();
+  }
+  const bool was_waiting = std::erase_if(puts_, [id](const Put& put) { return put.id == id; }) > 0;
+  if (begun_.erase(id) > 0) {
     landing_.insert(id);
     to_ask_.push_back(id);
   }
-  puts_.erase(found);
-  return has_begun ? Cancelled::kLater : Cancelled::kNow;
+  if (landing_.contains(id)) return Cancelled::kLater;
+  return was_waiting ? Cancelled::kNow : Cancelled::kNo;
 }
 
 void TcpOutgoing::begin() {
@@ -73,7 +81,7 @@ void TcpOutgoing::frame(TcpFrameHeader header, std::string text) {
 }
 
 void TcpOutgoing::frame_data(Put* put, uint64_t* budget, uint32_t* ranges) {
-  put->has_begun = true;
+  begun_.insert(put->id);
   TcpFrameHeader header{.type = TcpFrameType::kData, .put = put->id, .permit = put->permit};
   std::string& text = texts_.emplace_back(bytes_of(header));
   const size_t text_part = parts_.size();
@@ -93,6 +101,18 @@ void TcpOutgoing::frame_data(Put* put, uint64_t* budget, uint32_t* ranges) {
   open_put_part_ = text_part + 1;
 }
 
+void TcpOutgoing::frame_end(Put* put) {
+  if (put->then == Then::kMore) {
+    open_put_part_ = parts_.size();
+    return;
+  }
+  begun_.erase(put->id);
+  const bool is_notified = put->then == Then::kNotify;
+  frame({.type = is_notified ? TcpFrameType::kNotify : TcpFrameType::kPing, .put = put->id},
+        std::move(put->notification));
+  (is_notified ? unacknowledged_ : landing_).insert(put->id);
+}
+
 void TcpOutgoing::fill_batch() {
   if (std::exchange(wants_ping_, false)) frame({.type = TcpFrameType::kPing}, {});
   for (const PutId id : std::exchange(to_ask_, {})) frame({.type = TcpFrameType::kPing, .put = id}, {});
@@ -107,8 +127,7 @@ void TcpOutgoing::fill_batch() {
     }
     if (put.notification.size() > budget && count > 0) break;
     budget -= std::min<uint64_t>(budget, put.notification.size());
-    frame({.type = TcpFrameType::kNotify, .put = put.id}, std::move(put.notification));
-    unacknowledged_.insert(put.id);
+    frame_end(&put);
     puts_.pop_front();
   }
 }
@@ -136,11 +155,11 @@ Status TcpOutgoing::received(std::string_view bytes, std::vector<PutId>* acknowl
   return {};
 }
 
-TcpOutgoing::Unfinished TcpOutgoing::take_puts() {
-  Unfinished taken{{unacknowledged_.begin(), unacknowledged_.end()}, {landing_.begin(), landing_.end()}};
-  for (const Put& put : puts_) taken.puts.push_back(put.id);
-  *this = TcpOutgoing(hello_, pool_);
-  return taken;
+std::vector<PutId> TcpOutgoing::unacknowledged() const {
+  std::vector<PutId> puts(unacknowledged_.begin(), unacknowledged_.end());
+  for (const Put& put : puts_)
+    if (put.then == Then::kNotify) puts.push_back(put.id);
+  return puts;
 }
 
 }  // namespace dynamo::transfer

@@ -1,4 +1,5 @@
-// The sending half of a connection of backend "tcp", without its socket: the puts of one peer, cut into frames.
+// The sending half of a connection of backend "tcp", without its socket: puts, and parts of puts, cut into frames. Which of a peer's
+// connections gets what: transfer/tcp_lanes.h.
 // Threads: one.
 #pragma once
 
@@ -23,7 +24,12 @@ class TcpOutgoing {
   // `pool` outlives it.
   TcpOutgoing(std::string hello, std::span<const std::byte> pool) : hello_(std::move(hello)), pool_(pool) {}
 
-  void put(PutId id, std::span<const Copy> copies, std::string notification, PermitId permit = kNoPermit);
+  // All of a put, or after part() the rest of it: the notification follows the data.
+  void put(PutId id, std::span<const Copy> copies, std::string notification, PermitId permit);
+  // Data of a put; another part of it, put() or ask() follows.
+  void part(PutId id, std::span<const Copy> copies, PermitId permit);
+  // After the last part() of a put that other connections carry too: received() says when all its parts have landed.
+  void ask(PutId id);
   enum class Cancelled { kNo, kNow, kLater };
   // No: it is unknown, or its notification may be on its way. Later: some of it is on its way; received() says when that has landed.
   Cancelled cancel(PutId id);
@@ -34,39 +40,43 @@ class TcpOutgoing {
   // What to send next, empty if nothing; valid until the next call of anything here. From the pool itself, at most about 1 MiB.
   std::span<iovec> next_parts();
   void sent(size_t bytes);
-  // `bytes` came from the receiver. Appends puts that it acknowledged, and cancelled ones of which nothing is on its way any more.
+  // `bytes` came from the receiver. Appends puts that it acknowledged, and those asked for or cancelled of which nothing is on its way
+  // here any more.
   // Errors: kCorrupt; the connection has to be closed then.
   Status received(std::string_view bytes, std::vector<PutId>* acknowledged, std::vector<PutId>* landed);
 
-  // Whether puts have not finished.
-  bool has_puts() const { return !puts_.empty() || !unacknowledged_.empty() || !landing_.empty(); }
-  struct Unfinished {
-    std::vector<PutId> puts;
-    std::vector<PutId> cancelled;
-  };
-  // Forgets all puts, and what is left of the connection. Returns: them.
-  Unfinished take_puts();
+  // Whether the receiver has answered the hello. Nothing but the hello is sent before.
+  bool is_welcome() const { return is_welcome_; }
+  // Whether something can be sent, or waits for the welcome.
+  bool has_unsent() const { return next_part_ < parts_.size() || !puts_.empty(); }
+  // Whether puts have not finished of which something was given here: they are lost with the connection.
+  bool has_puts() const { return !puts_.empty() || !begun_.empty() || !unacknowledged_.empty() || !landing_.empty(); }
+  // Those whose notification was given here, but for the cancelled ones.
+  std::vector<PutId> unacknowledged() const;
 
  private:
+  enum class Then : uint8_t { kNotify, kAsk, kMore };
   struct Put {
     PutId id = 0;
     CopyCursor copies;
     std::string notification;
     PermitId permit = kNoPermit;
-    bool has_begun = false;  // data of it is in a batch, or was
+    Then then = Then::kNotify;  // after the copies
   };
 
   void frame(TcpFrameHeader header, std::string text);
   void frame_data(Put* put, uint64_t* budget, uint32_t* ranges);
+  void frame_end(Put* put);
   void fill_batch();
 
   std::string hello_;
   std::span<const std::byte> pool_;
   bool is_welcome_ = false;
   bool wants_ping_ = false;
-  std::deque<Put> puts_;            // whose notification is not in a batch yet
-  std::set<PutId> unacknowledged_;  // the others
-  std::set<PutId> landing_;         // cancelled with data on its way
+  std::deque<Put> puts_;            // that are not in a batch as a whole
+  std::set<PutId> begun_;           // data of it is in a batch, or was; its end is not
+  std::set<PutId> unacknowledged_;  // its notification is in a batch, or was
+  std::set<PutId> landing_;         // asked for, or cancelled with data on its way
   std::vector<PutId> to_ask_;       // of these: the receiver has to be asked whether it has landed
   // The frames that are being sent: parts in the pool and in texts_.
   std::vector<iovec> parts_;

@@ -103,6 +103,14 @@ Status connect_result(int socket) {
   return error == 0 ? Status() : unavailable(fmt::format("connecting: {}", std::strerror(error)));
 }
 
+bool is_to_this_host(int socket) {
+  SocketAddress own, other;
+  own.size = other.size = sizeof(own.storage);
+  return ::getsockname(socket, reinterpret_cast<sockaddr*>(&own.storage), &own.size) == 0 &&
+         ::getpeername(socket, reinterpret_cast<sockaddr*>(&other.storage), &other.size) == 0 &&
+         own.host() == other.host();
+}
+
 void set_options(int socket, Duration patience) {
   const auto milliseconds = std::chrono::ceil<std::chrono::milliseconds>(patience).count();
   const int seconds = static_cast<int>(std::clamp<int64_t>(milliseconds / 1000, 1, 3600));

@@ -32,6 +32,8 @@ Result<Fd> listen_on(SocketAddress* address);
 Result<Fd> begin_connect(const SocketAddress& address);
 // Returns: how a connect that is over has ended. Errors: kUnavailable.
 Status connect_result(int socket);
+// Whether a connected socket's two ends have one address.
+bool is_to_this_host(int socket);
 // `patience`: how long what was sent may stay unacknowledged by the other kernel.
 void set_options(int socket, Duration patience);
 

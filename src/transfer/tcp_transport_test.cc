@@ -8,11 +8,23 @@
 
 namespace dynamo::transfer {
 
-INSTANTIATE_TEST_SUITE_P(Tcp, Conformance, testing::Values(Backend{"tcp", make_tcp_transport}), name_of_backend);
-
 namespace {
 
+// Several connections from the first put on, and all but the smallest puts in parts over them.
+Result<std::unique_ptr<KvTransport>> make_with_lanes(TransportOptions options) {
+  options.tcp = {.least = 3, .most = 3, .part_bytes = 4096};
+  return make_tcp_transport(std::move(options));
+}
+
 const Backend kTcp{"tcp", make_tcp_transport};
+const Backend kTcpLanes{"tcp_lanes", make_with_lanes};
+
+}  // namespace
+
+INSTANTIATE_TEST_SUITE_P(Tcp, Conformance, testing::Values(kTcp), name_of_backend);
+INSTANTIATE_TEST_SUITE_P(TcpLanes, Conformance, testing::Values(kTcpLanes), name_of_backend);
+
+namespace {
 
 // A connection to `end` by someone who says what he wants.
 class Stranger {
