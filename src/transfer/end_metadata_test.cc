@@ -34,10 +34,10 @@ TEST(EndMetadata, OfAnotherBackendOrVersionIsNamedWithOurs) {
   EXPECT_EQ(backend.text(), "metadata of backend 'tcp' was given to backend 'shm'");
   std::string bytes = tcp().to_bytes();
   bytes.resize(bytes.size() - sizeof(uint64_t));
-  bytes[4 + 4 + 3] = 2;  // magic, "tcp"
+  bytes[4 + 4 + 3] = 9;  // magic, "tcp"
   const Status version = TcpMetadata::parse(with_checksum(bytes)).status();
   EXPECT_EQ(version.code(), Code::kCorrupt);
-  EXPECT_EQ(version.text(), "metadata of tcp version 2; this end speaks version 1");
+  EXPECT_EQ(version.text(), "metadata of tcp version 9; this end speaks version 2");
 }
 
 TEST(EndMetadata, ABitThatFlippedIsCorrupt) {
