@@ -192,17 +192,17 @@ def test_a_killed_worker_costs_clients_time_and_nothing_else(reference, start_se
 def test_a_prefill_worker_that_was_stopped_and_goes_on_spoils_nothing(reference, start_server, backend):
     """What it was writing when it was stopped was given up meanwhile, and its blocks serve other prompts."""
     server = start_server("--context-length", str(CONTEXT), "--prefill-workers", "1", "--decode-workers", "1", "--kv-cache-mib", "24", env=backend)
-    bodies = [{"prompt": prompt_of(100 + 60 * i, seed=12), "max_tokens": 20} for i in range(8)]
-    expected = [said(ask(reference, body))[0] for body in bodies]
-    for _ in range(2):
+    for seed in (12, 13):
+        bodies = [{"prompt": prompt_of(60 + 50 * i, seed=seed), "max_tokens": 12} for i in range(6)]
+        expected = [said(ask(reference, body))[0] for body in bodies]
         (prefill,) = workers(server, "prefill")
-        with concurrent.futures.ThreadPoolExecutor(8) as pool:
-            answers = [pool.submit(lambda body=body: said(ask(server, body))[0]) for body in bodies * 2]
-            time.sleep(0.3)
+        with concurrent.futures.ThreadPoolExecutor(len(bodies)) as pool:
+            answers = [pool.submit(lambda body=body: said(ask(server, body))[0]) for body in bodies]
+            time.sleep(0.5)
             os.kill(prefill, signal.SIGSTOP)
             time.sleep(4)  # its silence is noticed after 2
             os.kill(prefill, signal.SIGCONT)
-            assert [answer.result() for answer in answers] == expected * 2
+            assert [answer.result() for answer in answers] == expected
     wait_until(lambda: is_at_rest(server))
 
 
@@ -234,7 +234,7 @@ def why_it_was_computed_locally(reference, cluster, prefill_flags, decode_flags)
     wait_until(lambda: [one["state"] for one in httpx.get(f"{url}/health").json()["instances"]] == ["ready"] * 2)
     body = {"model": MODEL, "prompt": prompt_of(100, seed=10), "max_tokens": 12, "temperature": 0, "ignore_eos": True}
     reply = httpx.post(f"{url}/v1/completions", json=body, timeout=60)
-    assert reply.status_code == 200 and said(reply.json()) == said(ask(reference, body))
+    assert reply.status_code == 200 and said(reply.json())[0] == said(ask(reference, body))[0]
     return decode("a hand-off failed; the rest of the prompt is computed here .*")
 
 
