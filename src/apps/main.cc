@@ -1,4 +1,6 @@
 // dynamo: one program, one subcommand per role. Parses the command line and calls it.
+#include <sys/resource.h>
+
 #include <CLI/CLI.hpp>
 
 #include <cstdio>
@@ -15,6 +17,14 @@ dynamo::Status configure_logging(const std::string& filter) {
   return filter.empty() ? dynamo::Status() : dynamo::log::configure(filter);
 }
 
+// Every connection is a descriptor, and the soft limit is 1,024 on most systems, for the sake of select(), which nothing here uses.
+void allow_all_descriptors() {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == limit.rlim_max) return;
+  limit.rlim_cur = limit.rlim_max;
+  ::setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 }  // namespace
 
 int dynamo::apps::finish(const std::string& command, const Status& status) {
@@ -26,6 +36,7 @@ int dynamo::apps::finish(const std::string& command, const Status& status) {
 int main(int argc, char** argv) {
   // Set for another program's NIXL, it would start the etcd client in ours, whose gRPC does not go with this program's.
   ::unsetenv("NIXL_ETCD_ENDPOINTS");
+  allow_all_descriptors();
   CLI::App app("dynamo: multi-node LLM serving with KV-aware routing");
   app.name("dynamo");
   app.set_version_flag("--version", "dynamo " DYNAMO_VERSION);

@@ -2,6 +2,7 @@
 import json
 import os
 import re
+import resource
 import shutil
 import signal
 import socket
@@ -27,6 +28,17 @@ def test_unknown_flag_and_command_are_named():
     assert done.returncode == 2 and "fly" in done.stderr
     done = run("serve", "--http-port", "70000")
     assert done.returncode == 2 and "70000" in done.stderr and "--http-port" in done.stderr
+
+
+def test_a_process_may_have_as_many_connections_as_the_system_allows(cluster):
+    few = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, few[1]))  # what the program inherits
+    try:
+        process, hub = cluster("hub", "hub", "--port", 0)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, few)
+    hub("hub ready")
+    assert resource.prlimit(process.pid, resource.RLIMIT_NOFILE) == (few[1], few[1])
 
 
 def test_port_taken_is_said_with_its_number():
