@@ -25,6 +25,8 @@ namespace {
 using discovery::Role;
 
 constexpr uint32_t kMostNames = 1U << 20;
+constexpr Duration kAwayLimit = std::chrono::seconds(60);  // of a registry, while a name is claimed
+constexpr Duration kAwayPause = std::chrono::milliseconds(200);
 
 uint64_t random_instance() {
   std::random_device random;
@@ -259,10 +261,8 @@ class AnnouncedNode final : public WorkerNode {
   std::shared_ptr<Heartbeat> heartbeat_;
 };
 
-}  // namespace
-
-Result<std::string> claim_name(discovery::Registry* registry, discovery::Lease* lease, const std::string& name_space,
-                               Role role, uint64_t instance, Time until) {
+Result<std::string> try_to_claim_name(discovery::Registry* registry, discovery::Lease* lease,
+                                      const std::string& name_space, Role role, uint64_t instance, Time until) {
   const std::string prefix = fmt::format("/dynamo/names/{}/{}/", name_space, discovery::role_name(role));
   TRY(const auto taken, registry->list(prefix, until));
   for (uint32_t number = 1; number < kMostNames; ++number) {
@@ -272,6 +272,21 @@ Result<std::string> claim_name(discovery::Registry* registry, discovery::Lease* 
     if (is_ours) return name_of(role, number);
   }
   return exhausted("no name is free under " + prefix);
+}
+
+}  // namespace
+
+Result<std::string> claim_name(discovery::Registry* registry, discovery::Lease* lease, const std::string& name_space,
+                               Role role, uint64_t instance, Time until) {
+  until = std::min(until, Clock::steady().now() + kAwayLimit);
+  for (bool has_told = false;;) {
+    auto name = try_to_claim_name(registry, lease, name_space, role, instance, until);
+    if (name.is_ok() || name.status().code() != Code::kUnavailable || Clock::steady().now() + kAwayPause >= until)
+      return name;
+    if (!std::exchange(has_told, true))
+      LOG(info, "waiting for the registry, for a name", {"why", name.status().to_string()});
+    std::this_thread::sleep_for(kAwayPause);
+  }
 }
 
 Result<std::unique_ptr<WorkerNode>> WorkerNode::start(

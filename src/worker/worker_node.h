@@ -67,7 +67,8 @@ class WorkerNode {
   virtual void stop(Time until) = 0;
 };
 
-// The first free name of a role ("worker-1", "prefill-worker-1", ...), held as long as the lease. Errors: as Lease::claim.
+// The first free name of a role ("worker-1", "prefill-worker-1", ...), held as long as the lease. Waits for a registry that is
+// away, for a minute at most. Errors: as Lease::claim.
 Result<std::string> claim_name(discovery::Registry* registry, discovery::Lease* lease, const std::string& name_space,
                                discovery::Role role, uint64_t instance, Time until);
 

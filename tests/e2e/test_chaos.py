@@ -1,6 +1,6 @@
 """Prefill and decode workers, frontends, etcd and NATS killed at random moments under load: clients lose nothing.
 
-CHAOS_KILLS=200 python -m pytest tests/e2e/test_chaos.py    more of it than the few kills of every day
+CHAOS_KILLS=200 CHAOS_SEED=5 python -m pytest -s tests/e2e/test_chaos.py    more of it than the few kills of every day, and others
 """
 import concurrent.futures
 import json
@@ -19,6 +19,7 @@ import pytest
 from conftest import DYNAMO, MODEL, MODEL_FILE
 
 KILLS = int(os.environ.get("CHAOS_KILLS", "10"))
+SEED = int(os.environ.get("CHAOS_SEED", "11"))
 CLIENTS = 6
 PROMPTS = 24
 REQUEST_LIMIT = 60  # seconds
@@ -188,7 +189,7 @@ def test_nothing_is_lost_whoever_dies_and_when(cluster):
         part.start()
         return name
 
-    draw = random.Random(11)
+    draw = random.Random(SEED)
     with concurrent.futures.ThreadPoolExecutor(CLIENTS) as pool:
         clients = [pool.submit(ask_on, client) for client in range(CLIENTS)]
         try:
