@@ -601,11 +601,11 @@ Task<Result<std::unique_ptr<Router::State::Booking>>> Router::State::book(const 
 }
 
 void Router::State::count_decision(Worker* worker, std::string_view reason) {
-  auto known = std::ranges::find(worker->decisions, reason, [](const auto& one) { return one.first; });
+  auto known = std::ranges::find_if(worker->decisions, [&](const auto& one) { return one.first == reason; });
   if (known == worker->decisions.end()) {
     MetricLabels labels = worker->labels;
     labels["reason"] = reason;
-    known = worker->decisions.insert(known, {reason, &metrics_->counter(kDecisions, labels)});
+    known = worker->decisions.insert(known, {std::string(reason), &metrics_->counter(kDecisions, labels)});
   }
   known->second->Increment();
 }

@@ -58,7 +58,7 @@ struct Worker {
   prometheus::Gauge* pending_tokens = nullptr;
   prometheus::Gauge* index_blocks = nullptr;
   prometheus::Gauge* index_state = nullptr;
-  std::vector<std::pair<std::string_view, prometheus::Counter*>> decisions;  // by reason
+  std::vector<std::pair<std::string, prometheus::Counter*>> decisions;  // by reason
   prometheus::Counter* refusals = nullptr;
   prometheus::Counter* migrations = nullptr;
   prometheus::Counter* prompt_blocks = nullptr;
