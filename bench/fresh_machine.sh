@@ -14,7 +14,7 @@ root=$(cd "$folder" && pwd)/root
 
 if [ ! -d "$root" ]; then
   debootstrap --variant=minbase --include=git,ca-certificates bookworm "$root" >"$folder/debootstrap.log"
-  printf 'deb http://deb.debian.org/debian bookworm%s main\n' '' -updates >"$root/etc/apt/sources.list"
+  sed -i 's/^\(deb .*\) bookworm main$/&\n\1 bookworm-updates main/' "$root/etc/apt/sources.list"
 fi
 cp /etc/resolv.conf /etc/hosts "$root/etc/"
 cp /etc/ssl/certs/ca-certificates.crt "$root/etc/ssl/certs/"
