@@ -3,6 +3,7 @@ import os
 import pathlib
 import re
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -25,6 +26,18 @@ def why_no_nixl():
     if not list(pathlib.Path(sys.prefix).glob("lib*/python*/site-packages/.nixl_cu*")):
         return f"the wheel nixl-cu13 is not installed in {sys.prefix}"
     return None
+
+
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as one:
+        return one.getsockname()[1]
+
+
+def wait_until(is_so, limit=60):
+    until = time.monotonic() + limit
+    while not is_so():
+        assert time.monotonic() < until
+        time.sleep(0.05)
 
 
 def children_of(parent):

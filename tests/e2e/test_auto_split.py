@@ -4,12 +4,11 @@ import itertools
 import json
 import os
 import shutil
-import socket
 import subprocess
-import time
 
 import httpx
 import pytest
+from conftest import free_port, wait_until
 
 LONG = 6000  # tokens
 SHORT = 500
@@ -38,13 +37,6 @@ def start_cluster(cluster, prefill_speed, decode_speed):
 
 def instances(url):
     return {one["worker"]: one for one in httpx.get(f"{url}/health").json()["instances"]}
-
-
-def wait_until(is_so, limit=60):
-    until = time.monotonic() + limit
-    while not is_so():
-        assert time.monotonic() < until
-        time.sleep(0.05)
 
 
 def ask(url, tokens):
@@ -98,11 +90,6 @@ def test_a_slow_prefill_worker_gets_no_prompts_once_its_rate_and_the_decode_work
     assert is_away(said[0]) and any(is_measuring(one) for one in said)
     assert is_here(ask(url, SHORT))
     assert is_here(ask(url, LONG))
-
-
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as one:
-        return one.getsockname()[1]
 
 
 @pytest.fixture

@@ -10,14 +10,13 @@ import random
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import threading
 import time
 
 import httpx
 import pytest
-from conftest import DYNAMO, MODEL, MODEL_FILE
+from conftest import DYNAMO, MODEL, MODEL_FILE, free_port
 
 KILLS = int(os.environ.get("CHAOS_KILLS", "10"))
 SEED = int(os.environ.get("CHAOS_SEED", "11"))
@@ -25,11 +24,6 @@ CLIENTS = 6
 PROMPTS = 24
 REQUEST_LIMIT = 60  # seconds
 AWAY = 15  # seconds in which a killed frontend is there again and has found its workers
-
-
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as one:
-        return one.getsockname()[1]
 
 
 class Part:

@@ -11,7 +11,7 @@ import time
 
 import httpx
 import pytest
-from conftest import MODEL, MODEL_FILE, Server, why_no_nixl
+from conftest import MODEL, MODEL_FILE, Server, wait_until, why_no_nixl
 
 CONTEXT = 1024
 
@@ -75,13 +75,6 @@ def stream(server, body):
 
 def total(server, metric):
     return sum(value for name, value in server.metrics().items() if name.startswith(metric))
-
-
-def wait_until(is_so, limit=60):
-    until = time.monotonic() + limit
-    while not is_so():
-        assert time.monotonic() < until
-        time.sleep(0.1)
 
 
 def is_at_rest(server):

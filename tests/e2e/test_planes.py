@@ -1,12 +1,11 @@
 """Discovery and events that are not there, or not as they should be: said with address and remedy, and an end to the waiting."""
 import os
 import shutil
-import socket
 import subprocess
 import time
 
 import pytest
-from conftest import DYNAMO, MODEL_FILE
+from conftest import DYNAMO, MODEL_FILE, free_port
 
 
 def run(*arguments, limit=30, **env):
@@ -14,11 +13,6 @@ def run(*arguments, limit=30, **env):
     started = time.monotonic()
     done = subprocess.run([DYNAMO, *map(str, arguments)], capture_output=True, text=True, timeout=limit, env={**clean, **env})
     return done, time.monotonic() - started
-
-
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as one:
-        return one.getsockname()[1]
 
 
 @pytest.mark.parametrize("command", [["frontend", "--http-port", "0"], ["worker", "--model-path", MODEL_FILE], ["mocker", "--model-path", MODEL_FILE]])
