@@ -84,9 +84,9 @@ struct TcpConnections {
 
 struct TransportOptions {
   PoolMemory pool;
-  WritePermits* permits =
-      nullptr;       // who may write into the pool; outlives the transport. Null: whoever has the metadata
-  std::string name;  // of this end, unique in the cluster: "decode-worker-2-1f…"
+  // Who may write into the pool; outlives the transport. Null: whoever has the metadata.
+  WritePermits* permits = nullptr;
+  std::string name;                // of this end, unique in the cluster: "decode-worker-2-1f…"
   std::string host = "127.0.0.1";  // address that peers reach this end by
   NixlLibrary nixl;
   TcpConnections tcp;
@@ -116,8 +116,8 @@ class KvTransport {
   virtual void drop_peer(PeerId peer) = 0;
 
   // Begins to copy, and to tell the peer `notification` after that. No copies: the notification alone. An empty notification is sent
-  // too. `permit` is the peer's, for the copies. Errors: kInvalid (a range outside either pool, a notification above kMostNotificationBytes, with the numbers), kNotFound
-  // (no such peer), kUnavailable (it cannot be reached now).
+  // too. `permit` is the peer's, for the copies. Errors: kInvalid (a range outside either pool, a notification above
+  // kMostNotificationBytes, with the numbers), kNotFound (no such peer), kUnavailable (it cannot be reached now).
   virtual Result<PutId> put(PeerId peer, std::span<const Copy> copies, std::string notification,
                             PermitId permit = kNoPermit) = 0;
   // Stops as soon as it can, which may take `patience`; the put finishes with kCancelled, or with ok if it was through. Parts of it

@@ -121,7 +121,7 @@ class ShmTransport final : public KvTransport {
   void finish(PutId put, Status status) { progress_.finished.push_back({put, std::move(status)}); }
 
   bool advance(Peer* peer);
-  static Status copy(Reach* reach, std::span<const std::byte> pool, Put* put, uint64_t* budget);
+  Status copy(Reach* reach, Put* put, uint64_t* budget) const;
   std::optional<Status> advance_put(Peer* peer, Put* put, uint64_t* budget);
   bool advance_all();
   Time check_patience(Time now);
@@ -266,12 +266,13 @@ bool ShmTransport::advance(Peer* peer) {
   return !peer->puts.empty() && !(is_waiting && peer->reach->ring.waits_for_room());
 }
 
-Status ShmTransport::copy(Reach* reach, std::span<const std::byte> pool, Put* put, uint64_t* budget) {
+// Errors: kCancelled (its permit is closed).
+Status ShmTransport::copy(Reach* reach, Put* put, uint64_t* budget) const {
   if (put->copies.is_done()) return {};
   if (!reach->writer.begin(put->permit)) return cancelled("the receiver takes no more of it");
   while (*budget > 0 && !put->copies.is_done()) {
     const Copy piece = put->copies.take(*budget);
-    std::memcpy(reach->pool.data() + piece.to, pool.data() + piece.from, piece.bytes);
+    std::memcpy(reach->pool.data() + piece.to, options_.pool.data + piece.from, piece.bytes);
     *budget -= piece.bytes;
   }
   reach->writer.end();
@@ -280,7 +281,7 @@ Status ShmTransport::copy(Reach* reach, std::span<const std::byte> pool, Put* pu
 
 // Returns: how it finished, or nothing yet.
 std::optional<Status> ShmTransport::advance_put(Peer* peer, Put* put, uint64_t* budget) {
-  const Status copied = copy(&*peer->reach, {options_.pool.data, options_.pool.bytes}, put, budget);
+  const Status copied = copy(&*peer->reach, put, budget);
   if (!copied.is_ok()) return copied;
   if (!put->copies.is_done()) return std::nullopt;
   put->noticed += peer->reach->ring.write(std::string_view(put->notice).substr(put->noticed));

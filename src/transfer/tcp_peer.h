@@ -4,8 +4,8 @@
 // put still waits, but not to a peer on this host: there one is bound by the processors. What lies on which: transfer/tcp_lanes.h.
 //
 // A connection on which nothing of a put is may end without harm. One that ends with something of a put on it, or on which the peer
-// acknowledges nothing, answers no ping and makes no room in a full socket for `patience`, ends the peer: all its connections are closed, and all its puts
-// finish with kUnavailable. The next put connects again.
+// acknowledges nothing, answers no ping and makes no room in a full socket for `patience`, ends the peer: all its connections are
+// closed, and all its puts finish with kUnavailable. The next put connects again.
 // Threads: one.
 #pragma once
 
