@@ -21,12 +21,27 @@ namespace {
 using transfer::KvTransport;
 using transfer::PoolCard;
 
+// Another worker's pool, and the backends between it and ours, fastest first. What changes is guarded by the mover's mutex.
+struct Peer {
+  explicit Peer(PoolCard of) : card(std::move(of)) {}
+  const PoolCard card;
+  std::vector<std::string> backends;
+  size_t in_use = 0;
+  // While a slower one than the first is in use:
+  Duration pause{};
+  Time try_faster_at{};
+  bool is_trying = false;
+};
+
 // A peer's pool, by one backend.
 struct PoolRoute final : Route {
-  std::string_view backend() const override { return name; }
-  uint32_t blocks() const override { return static_cast<uint32_t>(card.block_count); }
-  std::string name;
-  PoolCard card;
+  PoolRoute(std::shared_ptr<Peer> to, size_t by) : peer(std::move(to)), index(by) {}
+  std::string_view backend() const override { return name(); }
+  uint32_t blocks() const override { return static_cast<uint32_t>(peer->card.block_count); }
+  const std::string& name() const { return peer->backends[index]; }
+  const std::string& metadata() const { return peer->card.backends.at(name()); }
+  const std::shared_ptr<Peer> peer;
+  const size_t index;
 };
 
 struct PutOrder {
@@ -84,13 +99,17 @@ class Carrier {
       handle(transport_->poll(Clock::steady().now() + std::chrono::seconds(1)));
     }
     for (auto& [put, one] : running_) one.done(cancelled("the worker stops"), 0);
-    MutexLock lock(mutex_);
-    for (Order& order : orders_)
+    std::vector<Order> orders;
+    {
+      MutexLock lock(mutex_);
+      orders.swap(orders_);
+    }
+    for (Order& order : orders)
       if (auto* put = std::get_if<PutOrder>(&order)) put->done(cancelled("the worker stops"), 0);
   }
 
   void carry_out(PutOrder order) {
-    const std::string& metadata = order.route->card.backends.at(order.route->name);
+    const std::string& metadata = order.route->metadata();
     auto put = start(metadata, order.copies, std::move(order.notice), order.permit);
     if (!put.is_ok()) return order.done(put.status(), 0);
     Running& one = running_[*put];
@@ -167,7 +186,10 @@ Result<std::unique_ptr<KvTransport>> make_transport(std::string_view backend,
 
 class TransferMover final : public BlockMover {
  public:
-  TransferMover(MoverOptions options) : wanted_(std::move(options.backend)), card_(std::move(options.card)) {
+  TransferMover(MoverOptions options)
+      : wanted_(std::move(options.backend)),
+        pause_before_faster_(options.pause_before_faster),
+        card_(std::move(options.card)) {
     card_.host = transfer::this_host();
   }
 
@@ -184,12 +206,13 @@ class TransferMover final : public BlockMover {
       backends = {"tcp"};
       if (options.pool.fd >= 0) backends.emplace_back("shm");
     }
+    const auto make = options.make_transport ? options.make_transport : make_transport;
     for (const std::string& backend : backends) {
-      TRY(auto opened, make_transport(backend, transport));
+      TRY(auto opened, make(backend, transport));
       offer(std::move(opened));
     }
     if (wanted_ == "auto" && options.has_rdma) {
-      auto nixl = make_transport("nixl", transport);
+      auto nixl = make("nixl", transport);
       if (nixl.is_ok()) {
         offer(std::move(*nixl));
       } else {
@@ -205,38 +228,26 @@ class TransferMover final : public BlockMover {
 
   Result<std::shared_ptr<const Route>> route(std::string_view bytes) override {
     MutexLock lock(mutex_);
-    if (const auto known = routes_.find(std::string(bytes)); known != routes_.end())
-      return std::shared_ptr<const Route>(known->second);
-    auto route = std::make_shared<PoolRoute>();
-    TRY(route->card, PoolCard::parse(bytes));
-    const Status compatible = transfer::check_compatible(card_, route->card);
-    if (!compatible.is_ok()) return unsupported(std::string(compatible.text()));
-    route->name = transfer::choose_backend(card_, route->card, wanted_);
-    if (route->name.empty())
-      return unsupported(
-          fmt::format("no transfer backend in common: {} here, {} there", names_of(card_), names_of(route->card)));
-    LOG(info, "transfer backend chosen", {"backend", route->name}, {"here", names_of(card_)},
-        {"there", names_of(route->card)}, {"block_bytes", card_.block_bytes});
-    if (routes_.size() >= kMostRoutes) routes_.clear();
-    routes_[std::string(bytes)] = route;
-    return std::shared_ptr<const Route>(route);
+    std::string key(bytes);
+    auto known = peers_.find(key);
+    if (known == peers_.end()) {
+      TRY(auto peer, meet(bytes));
+      if (peers_.size() >= kMostPeers) peers_.clear();
+      known = peers_.emplace(std::move(key), std::move(peer)).first;
+    }
+    const std::shared_ptr<Peer>& peer = known->second;
+    if (peer->in_use > 0 && !peer->is_trying && Clock::steady().now() >= peer->try_faster_at) try_faster(peer);
+    return std::shared_ptr<const Route>(std::make_shared<PoolRoute>(peer, peer->in_use));
   }
 
   uint64_t put(std::shared_ptr<const Route> route, uint64_t room, std::vector<BlockPair> blocks, std::string notice,
                Done done) override {
-    PutOrder order;
-    order.permit = room;
-    order.number = ++last_;
-    order.route = std::static_pointer_cast<const PoolRoute>(std::move(route));
-    std::vector<transfer::BlockPair> pairs;
-    pairs.reserve(blocks.size());
-    for (const BlockPair& block : blocks) pairs.push_back({block.from, block.to});
-    order.copies = transfer::copies_of(card_, order.route->card, pairs);
-    order.notice = std::move(notice);
-    order.done = std::move(done);
-    const uint64_t number = order.number;
-    carriers_.at(order.route->name)->give(std::move(order));
-    return number;
+    auto by = std::static_pointer_cast<const PoolRoute>(std::move(route));
+    return give(by, room, blocks, std::move(notice),
+                [this, by, done = std::move(done)](const Status& status, uint64_t bytes) {
+                  judge(*by, status, bytes);
+                  done(status, bytes);
+                });
   }
   void cancel(uint64_t put) override {
     for (const auto& [name, carrier] : carriers_) carrier->give(CancelOrder{put});
@@ -255,7 +266,76 @@ class TransferMover final : public BlockMover {
   }
 
  private:
-  static constexpr size_t kMostRoutes = 4096;
+  static constexpr size_t kMostPeers = 4096;
+  static constexpr Duration kLongestPause = std::chrono::minutes(10);
+
+  Result<std::shared_ptr<Peer>> meet(std::string_view bytes) const {
+    TRY(PoolCard card, PoolCard::parse(bytes));
+    auto peer = std::make_shared<Peer>(std::move(card));
+    const Status compatible = transfer::check_compatible(card_, peer->card);
+    if (!compatible.is_ok()) return unsupported(std::string(compatible.text()));
+    for (const std::string_view name : transfer::backends_between(card_, peer->card, wanted_))
+      peer->backends.emplace_back(name);
+    if (peer->backends.empty())
+      return unsupported(
+          fmt::format("no transfer backend in common: {} here, {} there", names_of(card_), names_of(peer->card)));
+    peer->pause = pause_before_faster_;
+    LOG(info, "transfer backend chosen", {"backend", peer->backends.front()}, {"here", names_of(card_)},
+        {"there", names_of(peer->card)}, {"block_bytes", card_.block_bytes});
+    return peer;
+  }
+
+  uint64_t give(std::shared_ptr<const PoolRoute> route, uint64_t room, std::span<const BlockPair> blocks,
+                std::string notice, Done done) {
+    PutOrder order;
+    order.permit = room;
+    order.number = ++last_;
+    std::vector<transfer::BlockPair> pairs;
+    pairs.reserve(blocks.size());
+    for (const BlockPair& block : blocks) pairs.push_back({block.from, block.to});
+    order.copies = transfer::copies_of(card_, route->peer->card, pairs);
+    order.notice = std::move(notice);
+    order.done = std::move(done);
+    order.route = std::move(route);
+    const uint64_t number = order.number;
+    carriers_.at(order.route->name())->give(std::move(order));
+    return number;
+  }
+
+  // Takes the next backend for the peer if this one has failed it.
+  void judge(const PoolRoute& route, const Status& status, uint64_t bytes) {
+    MutexLock lock(mutex_);
+    Peer& peer = *route.peer;
+    if (status.is_ok()) {
+      if (bytes > 0 && route.index == 0) peer.pause = pause_before_faster_;
+      return;
+    }
+    const bool is_about_backend = status.code() != Code::kCancelled && status.code() != Code::kInvalid;
+    if (!is_about_backend || route.index != peer.in_use || peer.in_use + 1 == peer.backends.size()) return;
+    ++peer.in_use;
+    wait_longer(&peer);
+    LOG(warn, "a transfer backend failed; the next one is taken", {"failed", route.name()},
+        {"taken", peer.backends[peer.in_use]}, {"why", status.to_string()});
+  }
+
+  void wait_longer(Peer* peer) REQUIRES(mutex_) {
+    peer->try_faster_at = Clock::steady().now() + peer->pause;
+    peer->pause = std::min(2 * peer->pause, kLongestPause);
+  }
+
+  void try_faster(const std::shared_ptr<Peer>& peer) REQUIRES(mutex_) {
+    peer->is_trying = true;
+    auto faster = std::make_shared<PoolRoute>(peer, peer->in_use - 1);
+    give(faster, transfer::kNoPermit, {}, /*notice=*/{}, [this, faster](const Status& status, uint64_t) {
+      MutexLock lock(mutex_);
+      Peer& peer = *faster->peer;
+      peer.is_trying = false;
+      wait_longer(&peer);
+      if (!status.is_ok() || peer.in_use != faster->index + 1) return;
+      peer.in_use = faster->index;
+      LOG(info, "a transfer backend is used again", {"backend", faster->name()});
+    });
+  }
 
   void offer(std::unique_ptr<KvTransport> transport) {
     const std::string backend(transport->backend());
@@ -289,11 +369,12 @@ class TransferMover final : public BlockMover {
   }
 
   const std::string wanted_;
+  const Duration pause_before_faster_;
   PoolCard card_;  // fixed once open() has returned
   std::string card_bytes_;
   Mutex mutex_;
   std::function<void(std::string)> handler_ GUARDED_BY(mutex_);
-  std::unordered_map<std::string, std::shared_ptr<const PoolRoute>> routes_ GUARDED_BY(mutex_);  // by card
+  std::unordered_map<std::string, std::shared_ptr<Peer>> peers_ GUARDED_BY(mutex_);  // by card
   std::atomic<uint64_t> last_{0};
   std::unique_ptr<transfer::WritePermits> permits_;
   bool knows_writers_ = true;                                 // fixed once open() has returned

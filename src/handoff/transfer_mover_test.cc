@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <cstring>
 
 #include "base/check.h"
@@ -21,8 +22,7 @@ struct Done {
 // A worker's mover, with its pool.
 class Worker {
  public:
-  explicit Worker(const std::string& name, const std::string& backend, auto change) {
-    MoverOptions options;
+  explicit Worker(const std::string& name, const std::string& backend, auto change, MoverOptions options = {}) {
     options.card.model_digest = "sha256:abc";
     options.card.layout = {.layers = 3, .kv_heads = 2, .head_dim = 8, .block_tokens = 4, .dtype = kv::KvDtype::kBF16};
     options.card.block_count = kBlocks;
@@ -148,6 +148,93 @@ TEST(TransferMover, AutoOffersNixlWhereTheMachineHasRdmaAndTheLibraryLoads) {
               card->backends.erase("nixl");
             }),
             "tcp");
+}
+
+// An end of backend shm that can be broken, as if its device went down.
+class Breakable final : public transfer::KvTransport {
+ public:
+  Breakable(std::unique_ptr<transfer::KvTransport> inner, const std::atomic<bool>* is_broken)
+      : inner_(std::move(inner)), is_broken_(is_broken) {}
+  std::string_view backend() const override { return inner_->backend(); }
+  bool keeps_permits() const override { return inner_->keeps_permits(); }
+  const std::string& metadata() const override { return inner_->metadata(); }
+  Result<transfer::PeerId> add_peer(std::string_view metadata) override { return inner_->add_peer(metadata); }
+  void drop_peer(transfer::PeerId peer) override { inner_->drop_peer(peer); }
+  Result<transfer::PutId> put(transfer::PeerId peer, std::span<const transfer::Copy> copies, std::string notification,
+                              transfer::PermitId permit) override {
+    if (*is_broken_) return unavailable("the device is down");
+    return inner_->put(peer, copies, std::move(notification), permit);
+  }
+  void cancel(transfer::PutId put) override { inner_->cancel(put); }
+  transfer::Progress poll(Time until) override { return inner_->poll(until); }
+  void wake() override { inner_->wake(); }
+
+ private:
+  std::unique_ptr<transfer::KvTransport> inner_;
+  const std::atomic<bool>* is_broken_;
+};
+
+TEST(TransferMover, ABackendThatFailsGivesWayToTheNextUntilItWorksAgain) {
+  std::atomic<bool> is_broken{true};
+  MoverOptions options;
+  options.pause_before_faster = std::chrono::milliseconds(1);
+  options.make_transport =
+      [&](std::string_view backend,
+          const transfer::TransportOptions& one) -> Result<std::unique_ptr<transfer::KvTransport>> {
+    if (backend == "tcp") return transfer::make_tcp_transport(one);
+    TRY(auto shm, transfer::make_shm_transport(one));
+    return std::unique_ptr<transfer::KvTransport>(std::make_unique<Breakable>(std::move(shm), &is_broken));
+  };
+  Worker prefill("prefill-worker-1", "auto", [](transfer::PoolCard*) {}, std::move(options));
+  Worker decode("decode-worker-1");
+  size_t puts = 0;
+  const auto backend_now = [&] {
+    const auto route = prefill.mover().route(decode.mover().card());
+    CHECK_OK(route);
+    return std::string((*route)->backend());
+  };
+  // What became of a block sent now.
+  const auto send = [&](const std::string& notice) {
+    const auto route = prefill.mover().route(decode.mover().card());
+    CHECK_OK(route);
+    const uint64_t room = decode.mover().open_room();
+    prefill.mover().put(*route, room, {{1, 2}}, notice,
+                        [&](const Status& status, uint64_t bytes) { prefill.done.add({status, bytes}); });
+    CHECK(prefill.done.wait_for_count(++puts));
+    decode.mover().close_room(room);
+    return prefill.done.all().back().status;
+  };
+
+  EXPECT_EQ(backend_now(), "shm");
+  EXPECT_EQ(send("lost").code(), Code::kUnavailable);
+  std::memset(prefill.block(1), 7, prefill.block_bytes());
+  for (int i = 0; i < 20; ++i) {
+    EXPECT_EQ(backend_now(), "tcp") << i;  // however often shm is tried meanwhile
+    EXPECT_TRUE(send("by tcp").is_ok()) << i;
+  }
+  EXPECT_EQ(std::memcmp(decode.block(2), prefill.block(1), decode.block_bytes()), 0);
+  is_broken = false;
+  EXPECT_TRUE(wait_until([&] { return backend_now() == "shm"; }));
+  EXPECT_TRUE(send("by shm").is_ok());
+  is_broken = true;
+  EXPECT_FALSE(send("lost").is_ok());
+  EXPECT_EQ(backend_now(), "tcp");
+}
+
+TEST(TransferMover, ABackendThatWasAskedForIsNotReplaced) {
+  Worker prefill("prefill-worker-1", "shm");
+  auto decode = std::make_unique<Worker>("decode-worker-1");
+  const std::string card = decode->mover().card();
+  decode.reset();
+  for (size_t puts = 1; puts <= 2; ++puts) {
+    const auto route = prefill.mover().route(card);
+    CHECK_OK(route);
+    EXPECT_EQ((*route)->backend(), "shm");
+    prefill.mover().put(*route, 1, {{0, 0}}, "to nobody",
+                        [&](const Status& status, uint64_t bytes) { prefill.done.add({status, bytes}); });
+    ASSERT_TRUE(prefill.done.wait_for_count(puts));
+    EXPECT_FALSE(prefill.done.all().back().status.is_ok());
+  }
 }
 
 TEST(TransferMover, AnUnknownBackendIsNamedWithThoseThatAreThere) {

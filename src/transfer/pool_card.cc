@@ -171,14 +171,15 @@ std::vector<Copy> copies_of(const PoolCard& mine, const PoolCard& theirs, std::s
   return copies;
 }
 
-std::string_view choose_backend(const PoolCard& mine, const PoolCard& theirs, std::string_view wanted) {
+std::vector<std::string_view> backends_between(const PoolCard& mine, const PoolCard& theirs, std::string_view wanted) {
   static constexpr std::array<std::string_view, 3> kFastestFirst = {"shm", "nixl", "tcp"};
+  std::vector<std::string_view> names;
   for (const std::string_view name : kFastestFirst) {
     const bool have_both = mine.backends.contains(std::string(name)) && theirs.backends.contains(std::string(name));
     const bool can_reach = name != "shm" || mine.host == theirs.host;
-    if (have_both && can_reach && (wanted == "auto" || wanted == name)) return name;
+    if (have_both && can_reach && (wanted == "auto" || wanted == name)) names.push_back(name);
   }
-  return {};
+  return names;
 }
 
 }  // namespace dynamo::transfer

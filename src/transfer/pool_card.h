@@ -52,8 +52,8 @@ struct BlockPair {
 // hold, a copy for K and V of each layer; nothing if they have no head in common. Requires: check_compatible(mine, theirs).
 std::vector<Copy> copies_of(const PoolCard& mine, const PoolCard& theirs, std::span<const BlockPair> pairs);
 
-// The fastest backend that both have, or the one that is wanted: "auto", "shm", "tcp", "nixl". Shm only within one host.
-// Returns: empty if there is none.
-std::string_view choose_backend(const PoolCard& mine, const PoolCard& theirs, std::string_view wanted);
+// The backends that both have and that connect their hosts, fastest first: all for "auto", else the one that is wanted ("shm", "tcp",
+// "nixl"). Shm only within one host.
+std::vector<std::string_view> backends_between(const PoolCard& mine, const PoolCard& theirs, std::string_view wanted);
 
 }  // namespace dynamo::transfer

@@ -1,5 +1,6 @@
 #include "transfer/pool_card.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <random>
@@ -141,26 +142,26 @@ TEST(PoolCard, HeadsArriveWhereTheirLayoutPutsThem) {
   }
 }
 
-TEST(PoolCard, TheFastestBackendOfBothIsChosen) {
+TEST(PoolCard, BackendsOfBothComeFastestFirst) {
+  using testing::ElementsAre;
+  using testing::IsEmpty;
   PoolCard mine = card_of(1, 0);
   PoolCard theirs = mine;
-  EXPECT_EQ(choose_backend(mine, theirs, "auto"), "shm");
-  EXPECT_EQ(choose_backend(mine, theirs, "tcp"), "tcp");
-  EXPECT_EQ(choose_backend(mine, theirs, "nixl"), "");
+  EXPECT_THAT(backends_between(mine, theirs, "auto"), ElementsAre("shm", "tcp"));
+  EXPECT_THAT(backends_between(mine, theirs, "tcp"), ElementsAre("tcp"));
+  EXPECT_THAT(backends_between(mine, theirs, "nixl"), IsEmpty());
   theirs.host = "boot/8";
-  EXPECT_EQ(choose_backend(mine, theirs, "auto"), "tcp");
-  EXPECT_EQ(choose_backend(mine, theirs, "shm"), "");
+  EXPECT_THAT(backends_between(mine, theirs, "auto"), ElementsAre("tcp"));
+  EXPECT_THAT(backends_between(mine, theirs, "shm"), IsEmpty());
   mine.backends["nixl"] = theirs.backends["nixl"] = "n";
-  EXPECT_EQ(choose_backend(mine, theirs, "auto"), "nixl");
-  EXPECT_EQ(choose_backend(mine, theirs, "tcp"), "tcp");
+  EXPECT_THAT(backends_between(mine, theirs, "auto"), ElementsAre("nixl", "tcp"));
+  EXPECT_THAT(backends_between(mine, theirs, "tcp"), ElementsAre("tcp"));
   theirs.host = mine.host;
-  EXPECT_EQ(choose_backend(mine, theirs, "auto"), "shm");
+  EXPECT_THAT(backends_between(mine, theirs, "auto"), ElementsAre("shm", "nixl", "tcp"));
   theirs.backends.erase("shm");
-  EXPECT_EQ(choose_backend(mine, theirs, "auto"), "nixl");
-  theirs.backends.erase("nixl");
-  EXPECT_EQ(choose_backend(mine, theirs, "auto"), "tcp");
+  EXPECT_THAT(backends_between(mine, theirs, "auto"), ElementsAre("nixl", "tcp"));
   theirs.backends.clear();
-  EXPECT_EQ(choose_backend(mine, theirs, "auto"), "");
+  EXPECT_THAT(backends_between(mine, theirs, "auto"), IsEmpty());
 }
 
 }  // namespace
