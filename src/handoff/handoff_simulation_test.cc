@@ -57,6 +57,7 @@ struct World {
   asio::io_context io{1};
   double trouble = 0;
   bool knows_writers = false;  // as shm and tcp do; as nixl does not
+  Time first_put_goes_on{};    // of each mover: nothing of it is written before
 };
 
 // An engine whose steps take simulated time.
@@ -222,6 +223,7 @@ class FakeMover final : public BlockMover {
     World* const world = world_;
     Network* const network = network_;
     const bool is_slow = world->chance(world->trouble / 10);
+    if (number == 1) co_await world->sleep(world->first_put_goes_on - world->clock.now());
     // Block by block, so that a write is seen half done.
     for (const BlockPair& block : blocks) {
       const Duration step = world->draw(is_slow ? milliseconds(2000) : milliseconds(3));
@@ -574,6 +576,49 @@ TEST(HandoffSimulation, EveryPromptArrivesSomehowAndNothingStaysHeld) {
   for (const char* what : {"answered", "too late", "done", "given_up", "unreachable", "refused", "lost", "stalled",
                            "not_arrived", "retries", "local", "moved blocks"})
     EXPECT_GT(counts[what], 50) << what;
+}
+
+TEST(HandoffSimulation, ASlowHandoffHoldsUpNoOtherOfItsPair) {
+  World world(1);
+  world.first_put_goes_on = world.clock.now() + seconds(10);
+  Network network;
+  Node prefill(&world, &network, "prefill", /*blocks=*/100, /*batch=*/16);
+  Node decode(&world, &network, "decode", /*blocks=*/100, /*batch=*/16);
+  std::vector<std::shared_ptr<Collected>> sinks;
+  const auto ask = [&](size_t tokens) {
+    GenerateRequest request;
+    request.id = fmt::format("r{}", sinks.size());
+    for (size_t i = 0; i < tokens; ++i) request.prompt.push_back(static_cast<TokenId>((i + sinks.size()) % kVocab));
+    request.stop.max_tokens = 5;
+    request.deadline = world.clock.now() + seconds(60);
+    request.prefill_at.push_back({1, prefill.card, ""});
+    sinks.push_back(std::make_shared<Collected>());
+    auto source = decode.decode->source_of(request);
+    ASSERT_TRUE(decode.engine->submit(request, sinks.back(), {std::move(source), nullptr}).is_ok());
+  };
+  const auto run_until = [&](Time until) {
+    for (bool goes_on = true; goes_on && world.clock.now() < until; goes_on = world.clock.advance_to_next()) {
+      world.io.restart();
+      while (world.io.poll() > 0) {
+      }
+    }
+  };
+  const auto count_over = [&] { return std::ranges::count_if(sinks, [](const auto& one) { return one->is_over(); }); };
+  const auto count_done = [&] { return decode.metrics.counter(kHandoffs, {{"end", "done"}}).Value(); };
+
+  ask(40);
+  run_until(world.clock.now() + milliseconds(200));  // all of it is computed
+  for (size_t tokens : {1, 15, 16, 17, 40, 40, 40, 40}) ask(tokens);
+  run_until(world.first_put_goes_on - seconds(5));
+  EXPECT_EQ(count_over(), 8);
+  EXPECT_EQ(count_done(), 8);
+  EXPECT_FALSE(sinks.front()->is_over());
+  run_until(world.first_put_goes_on + seconds(5));
+  EXPECT_EQ(count_over(), 9);
+  EXPECT_EQ(count_done(), 9);  // nothing was computed where it is decoded
+  prefill.die();
+  decode.die();
+  run_until(Time::max());
 }
 
 }  // namespace
