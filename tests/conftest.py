@@ -2,6 +2,7 @@
 import os
 import pathlib
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -178,3 +179,56 @@ def cluster(tmp_path):
     for process in reversed(running):
         process.kill()
         process.wait(10)
+
+
+class EtcdAndNats:
+    """Real ones, on ports of their own; `flags` leads processes of ours to them."""
+
+    def __init__(self, folder):
+        for program in ("etcd", "etcdctl", "nats-server"):
+            if not shutil.which(program):
+                pytest.skip(f"{program} is not installed")
+        port, peer, nats = free_port(), free_port(), free_port()
+        self.url, self.data = f"http://127.0.0.1:{port}", folder / "etcd"
+        self.flags = ["--etcd-endpoints", self.url, "--nats-server", f"nats://127.0.0.1:{nats}"]
+        self._etcd_command = ["etcd", "--data-dir", self.data, "--listen-client-urls", self.url, "--advertise-client-urls", self.url,
+                              "--listen-peer-urls", f"http://127.0.0.1:{peer}"]
+        self._nats = self._run(["nats-server", "--addr", "127.0.0.1", "--port", str(nats)])
+        self._start_etcd()
+
+    @staticmethod
+    def _run(command):
+        return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    def _start_etcd(self):
+        self._etcd = self._run(self._etcd_command)
+        wait_until(lambda: self._etcdctl("endpoint", "health").returncode == 0)
+
+    def _etcdctl(self, *arguments):
+        return subprocess.run(["etcdctl", f"--endpoints={self.url}", *arguments], capture_output=True, text=True, timeout=30,
+                              env={**os.environ, "ETCDCTL_API": "3"})
+
+    def ctl(self, *arguments):
+        """What etcdctl prints."""
+        done = self._etcdctl(*arguments)
+        done.check_returncode()
+        return done.stdout
+
+    def lose_everything(self):
+        """As if etcd's disk was gone."""
+        self._etcd.kill()
+        self._etcd.wait(10)
+        shutil.rmtree(self.data)
+        self._start_etcd()
+
+    def stop(self):
+        for process in (self._etcd, self._nats):
+            process.kill()
+            process.wait(10)
+
+
+@pytest.fixture
+def etcd_and_nats(tmp_path):
+    running = EtcdAndNats(tmp_path)
+    yield running
+    running.stop()

@@ -32,6 +32,12 @@ class Members {
     fail(value, name, fmt::format("a whole number from {} to {}", least, most));
     return 0;
   }
+  // False if it is missing.
+  bool flag(const char* name) {
+    const json::value* value = find(name);
+    if (value && !value->is_bool()) fail(value, name, "true or false");
+    return value && value->is_bool() && value->get_bool();
+  }
   const Status& status() const { return status_; }
   void fail(std::string text) {
     if (status_.is_ok()) status_ = corrupt(std::move(text));
@@ -87,19 +93,21 @@ std::string key_of(std::string_view name_space, const WorkerInstance& worker) {
 }
 
 std::string to_json(const WorkerInstance& worker) {
-  return json::serialize(json::object{{"instance", instance_text(worker.instance)},
-                                      {"name", worker.name},
-                                      {"role", role_name(worker.role)},
-                                      {"model", worker.model},
-                                      {"address", worker.address},
-                                      {"block_size", worker.block_tokens},
-                                      {"total_blocks", worker.total_blocks},
-                                      {"max_batch_tokens", worker.max_batch_tokens},
-                                      {"context_length", worker.context_length},
-                                      {"model_digest", worker.model_digest},
-                                      {"transfer", worker.transfer},
-                                      {"started_at", worker.started_at},
-                                      {"version", worker.version}});
+  json::object object{{"instance", instance_text(worker.instance)},
+                      {"name", worker.name},
+                      {"role", role_name(worker.role)},
+                      {"model", worker.model},
+                      {"address", worker.address},
+                      {"block_size", worker.block_tokens},
+                      {"total_blocks", worker.total_blocks},
+                      {"max_batch_tokens", worker.max_batch_tokens},
+                      {"context_length", worker.context_length},
+                      {"model_digest", worker.model_digest},
+                      {"transfer", worker.transfer},
+                      {"started_at", worker.started_at},
+                      {"version", worker.version}};
+  if (worker.is_leaving) object["leaving"] = true;
+  return json::serialize(object);
 }
 
 Result<WorkerInstance> worker_from_json(std::string_view text) {
@@ -123,6 +131,7 @@ Result<WorkerInstance> worker_from_json(std::string_view text) {
   worker.transfer = members.text("transfer");
   worker.started_at = static_cast<int64_t>(members.number("started_at", 0, INT64_MAX));
   worker.version = members.text("version");
+  worker.is_leaving = members.flag("leaving");
   if (members.status().is_ok()) {
     if (const auto number = parse_hex(instance); number && *number != 0) {
       worker.instance = *number;

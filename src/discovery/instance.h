@@ -32,6 +32,7 @@ struct WorkerInstance {
   std::string transfer;           // KV transfer backends it can do, comma-separated; empty: none
   int64_t started_at = 0;         // Unix milliseconds
   std::string version;            // of the program
+  bool is_leaving = false;        // JSON: leaving, if so. It wants no new requests; its key goes next
   bool operator==(const WorkerInstance&) const = default;
 };
 

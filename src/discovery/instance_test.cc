@@ -28,6 +28,13 @@ TEST(WorkerInstance, ComesBackFromItsJson) {
   EXPECT_EQ(key_of("ns", example()), "/dynamo/workers/ns/decode/00001f0000000000");
 }
 
+TEST(WorkerInstance, OneThatLeavesSaysSo) {
+  WorkerInstance worker = example();
+  EXPECT_EQ(to_json(worker).find("leaving"), std::string::npos);
+  worker.is_leaving = true;
+  EXPECT_EQ(worker_from_json(to_json(worker)).value(), worker);
+}
+
 TEST(WorkerInstance, MembersThatItDoesNotKnowAreIgnored) {
   std::string text = to_json(example());
   text.insert(1, R"("later":{"x":[1]},)");
@@ -55,6 +62,7 @@ TEST(WorkerInstance, WhatIsWrongIsNamed) {
       {with("00001f0000000000", "00001G0000000000"), "instance"},
       {with("00001f0000000000", "0"), "instance"},
       {with(R"("name":"worker-1")", R"("name":"")"), "name"},
+      {with(R"("name":"worker-1")", R"("name":"worker-1","leaving":1)"), "leaving"},
   };
   for (const auto& [text, named] : cases) {
     const auto read = worker_from_json(text);

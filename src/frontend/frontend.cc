@@ -30,13 +30,16 @@ using discovery::WorkerInstance;
 constexpr Duration kFetchTimeout = std::chrono::seconds(30);
 constexpr Duration kFirstFetchTimeout = std::chrono::seconds(5);  // of a model; twice as long after each failure
 constexpr Duration kFetchPause = std::chrono::seconds(1);         // after a failure
+constexpr Duration kLook = std::chrono::milliseconds(500);        // at workers whose key is gone
 
 struct Model;
 
 // An announced worker.
 struct Member {
+  std::string announced;  // value of its key
   WorkerInstance instance;
-  std::string refusal;  // why it gets no requests, if it never will
+  bool is_unlisted = false;  // its key is gone
+  std::string refusal;       // why it gets no requests, if it never will
   std::shared_ptr<rpc::RemoteWorker> remote;
   std::shared_ptr<Model> model;
 };
@@ -156,6 +159,8 @@ class WatchingFrontend final : public Frontend {
   // Callbacks of coroutines.
   void on_bundle(const std::string& key, uint64_t instance, const Result<std::string>& bytes);
   void on_blocks(const std::string& model, uint64_t instance, const Result<rpc::BlockSnapshot>& blocks);
+  // Whether the worker is there without a key. Removes it if it is not connected either.
+  bool is_kept_without_key(const std::string& key, uint64_t instance);
   std::shared_ptr<rpc::RemoteWorker> remote_of(uint64_t instance) const {
     MutexLock lock(mutex_);
     for (const auto& [key, member] : members_)
@@ -165,6 +170,8 @@ class WatchingFrontend final : public Frontend {
 
  private:
   void on_workers(std::span<const discovery::KeyChange> changes);
+  void list(const std::string& key, const std::string& value) REQUIRES(mutex_);
+  void unlist(const std::string& key) REQUIRES(mutex_);
   void add(const std::string& key, const std::string& value) REQUIRES(mutex_);
   void remove(const std::string& key) REQUIRES(mutex_);
   void readmit() REQUIRES(mutex_);
@@ -205,21 +212,72 @@ void WatchingFrontend::on_workers(std::span<const discovery::KeyChange> changes)
   MutexLock lock(mutex_);
   has_view_ = true;
   for (const discovery::KeyChange& change : changes) {
-    remove(change.key);
-    if (change.value) add(change.key, *change.value);
+    if (change.value) {
+      list(change.key, *change.value);
+    } else {
+      unlist(change.key);
+    }
   }
   readmit();
+}
+
+void WatchingFrontend::list(const std::string& key, const std::string& value) {
+  if (const auto found = members_.find(key); found != members_.end()) {
+    Member& member = found->second;
+    if (std::exchange(member.is_unlisted, false) && member.announced == value) {
+      LOG(info, "a worker's key is back", {"worker", member.instance.name});
+      return;
+    }
+    remove(key);
+  }
+  add(key, value);
+}
+
+void WatchingFrontend::unlist(const std::string& key) {
+  const auto found = members_.find(key);
+  if (found == members_.end()) return;
+  Member& member = found->second;
+  if (!member.remote || !member.remote->is_connected()) return remove(key);
+  member.is_unlisted = true;
+  LOG(warn, "a worker's key is gone; it stays while it is connected", {"worker", member.instance.name});
+  const auto look = [](std::shared_ptr<Anchor> anchor, std::string key, uint64_t instance) -> Task<void> {
+    asio::steady_timer timer(co_await asio::this_coro::executor);
+    for (;;) {
+      timer.expires_after(kLook);
+      co_await timer.async_wait(asio::use_awaitable);
+      MutexLock lock(anchor->mutex);
+      if (!anchor->owner || !anchor->owner->is_kept_without_key(key, instance)) co_return;
+    }
+  };
+  asio::io_context& thread = io_->next();
+  asio::post(thread, [look, &thread, anchor = anchor_, key, instance = member.instance.instance] {
+    asio::co_spawn(thread, look(anchor, key, instance), asio::detached);
+  });
+}
+
+bool WatchingFrontend::is_kept_without_key(const std::string& key, uint64_t instance) {
+  MutexLock lock(mutex_);
+  const auto found = members_.find(key);
+  if (found == members_.end() || !found->second.is_unlisted || found->second.instance.instance != instance)
+    return false;
+  if (found->second.remote->is_connected()) return true;
+  remove(key);
+  readmit();
+  return false;
 }
 
 void WatchingFrontend::add(const std::string& key, const std::string& value) {
   auto read = discovery::worker_from_json(value);
   Member member;
+  member.announced = value;
   if (!read.is_ok()) {
     member.refusal = read.status().text();
   } else {
     member.instance = std::move(read).value();
     if (discovery::key_of(options_.name_space, member.instance) != key) {
       member.refusal = "the key is not that of its value";
+    } else if (member.instance.is_leaving) {
+      return;
     } else {
       member.model = model_for(member.instance);
       member.refusal = why_refused(*member.model, member.instance);
@@ -230,6 +288,10 @@ void WatchingFrontend::add(const std::string& key, const std::string& value) {
     members_.emplace(key, std::move(member));
     return;
   }
+  const auto before = std::ranges::find_if(members_, [&](const auto& one) {
+    return one.second.is_unlisted && one.second.instance.instance == member.instance.instance;
+  });
+  if (before != members_.end()) remove(std::string(before->first));  // in another role
   rpc::ChannelOptions channel;
   channel.address = member.instance.address;
   channel.expected_instance = member.instance.instance;
@@ -569,6 +631,7 @@ json::array WatchingFrontend::instances() const {
     } else if (view == views.end()) {
       one["state"] = "loading model";
     } else {
+      if (member.is_unlisted) one["why"] = "its key is gone; it stays while it is connected";
       one["state"] = view->second.state;
       one["active_requests"] = view->second.active_requests;
       one["queued_tokens"] = view->second.queued_tokens;

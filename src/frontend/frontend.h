@@ -2,7 +2,8 @@
 //
 // A frontend has no model files. The first worker of a name brings card, tokenizer and template (model_bundle); workers of the same
 // name that differ in these or in block size are refused, with both values. A model is served from when its first worker is connected
-// until its last is gone. Order for each worker: announced, connected, its blocks known, routable.
+// until its last is gone. Order for each worker: announced, connected, its blocks known, routable. A worker goes when it says that it
+// leaves, or when its key is gone and it is not connected: a store that loses keys takes nobody's workers away.
 // Threads: everything from any thread; work happens on the registry's and the bus's threads, the I/O threads, and one that loads.
 #pragma once
 

@@ -84,7 +84,12 @@ class AnnouncedNode final : public WorkerNode {
   void stop(Time until) override {
     is_stopping_ = true;
     role_changes_.join();
-    lease_.reset();  // routers see it go before it refuses
+    // Routers see it go before it refuses.
+    if (server_ && registry_->is_connected()) {
+      say_goodbye();
+      static_cast<void>(lease_->sync(Clock::steady().now() + kGoodbyeLimit));
+    }
+    lease_.reset();
     if (heartbeat_) heartbeat_->stop();
     if (server_) server_->stop(until);
     server_.reset();
@@ -184,17 +189,25 @@ class AnnouncedNode final : public WorkerNode {
           "this worker moves no KV blocks; start it with --disaggregation-mode prefill or decode to change roles "
           "later");
     const discovery::WorkerInstance before = instance_;
-    lease_->remove(discovery::key_of(options_.name_space, before));
+    say_goodbye();
     LOG(info, "changing roles: no new requests until those it has are over", {"worker", before.name},
         {"to", wanted.role()});
     Status status = drain(Clock::steady().now() + std::chrono::seconds(wanted.drain_seconds()));
     if (status.is_ok()) status = take_role(*role);
+    if (status.is_ok()) lease_->remove(discovery::key_of(options_.name_space, before));
     lease_->put(discovery::key_of(options_.name_space, instance_), discovery::to_json(instance_));
     TRY_STATUS(status);
     TRY_STATUS(lease_->sync(Clock::steady().now() + kAnnounceLimit).with("announcing the worker in its new role"));
     LOG(info, "worker ready", {"worker", instance_.name}, {"before", before.name},
         {"role", discovery::role_name(instance_.role)});
     return {};
+  }
+
+  // A key that merely goes is no goodbye: a store may lose it.
+  void say_goodbye() {
+    discovery::WorkerInstance leaving = instance_;
+    leaving.is_leaving = true;
+    lease_->put(discovery::key_of(options_.name_space, leaving), discovery::to_json(leaving));
   }
 
   Status drain(Time until) {
@@ -243,6 +256,7 @@ class AnnouncedNode final : public WorkerNode {
   }
 
   static constexpr Duration kAnnounceLimit = std::chrono::seconds(10);
+  static constexpr Duration kGoodbyeLimit = std::chrono::seconds(1);
   static constexpr Duration kUntilHeard = std::chrono::milliseconds(500);
 
   NodeOptions options_;

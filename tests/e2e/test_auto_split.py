@@ -2,13 +2,9 @@
 import concurrent.futures
 import itertools
 import json
-import os
-import shutil
-import subprocess
 
 import httpx
-import pytest
-from conftest import free_port, wait_until
+from conftest import wait_until
 
 LONG = 6000  # tokens
 SHORT = 500
@@ -92,38 +88,12 @@ def test_a_slow_prefill_worker_gets_no_prompts_once_its_rate_and_the_decode_work
     assert is_here(ask(url, LONG))
 
 
-@pytest.fixture
-def etcd_and_nats(tmp_path):
-    """Flags for both, and a function that writes a key."""
-    for program in ("etcd", "etcdctl", "nats-server"):
-        if not shutil.which(program):
-            pytest.skip(f"{program} is not installed")
-    port, peer, nats = free_port(), free_port(), free_port()
-    etcd = f"http://127.0.0.1:{port}"
-    commands = [["etcd", "--data-dir", tmp_path / "etcd", "--listen-client-urls", etcd, "--advertise-client-urls", etcd,
-                 "--listen-peer-urls", f"http://127.0.0.1:{peer}"],
-                ["nats-server", "--addr", "127.0.0.1", "--port", str(nats)]]
-    running = [subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) for command in commands]
-
-    def ctl(*arguments):
-        return subprocess.run(["etcdctl", f"--endpoints={etcd}", *arguments], capture_output=True, text=True, timeout=30, env={**os.environ, "ETCDCTL_API": "3"})
-
-    try:
-        wait_until(lambda: ctl("endpoint", "health").returncode == 0)
-        yield ["--etcd-endpoints", etcd, "--nats-server", f"nats://127.0.0.1:{nats}"], lambda key, value: ctl("put", key, value).check_returncode()
-    finally:
-        for process in running:
-            process.kill()
-            process.wait(10)
-
-
 def test_auto_can_be_set_and_taken_back_while_the_router_runs(cluster, etcd_and_nats):
-    plane, put = etcd_and_nats
-    start_workers(cluster, 0.1, 10, *plane)
-    url, frontend = start_frontend(cluster, *plane)
+    start_workers(cluster, 0.1, 10, *etcd_and_nats.flags)
+    url, frontend = start_frontend(cluster, *etcd_and_nats.flags)
 
     def set_length(length):
-        put("/dynamo/config/mock", json.dumps({"max_local_prefill_length": length}))
+        etcd_and_nats.ctl("put", "/dynamo/config/mock", json.dumps({"max_local_prefill_length": length}))
 
     assert is_away(ask(url, SHORT))
     assert is_away(ask(url, SHORT))
