@@ -41,7 +41,7 @@ Result<std::vector<discovery::WorkerInstance>> list_workers(discovery::Registry*
   std::vector<discovery::WorkerInstance> workers;
   for (const auto& [key, value] : keys) {
     auto worker = discovery::worker_from_json(value);
-    if (worker.is_ok()) workers.push_back(std::move(worker).value());
+    if (worker.is_ok() && !worker->is_leaving) workers.push_back(std::move(worker).value());
   }
   return workers;
 }

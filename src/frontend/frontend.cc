@@ -172,6 +172,7 @@ class WatchingFrontend final : public Frontend {
   void on_workers(std::span<const discovery::KeyChange> changes);
   void list(const std::string& key, const std::string& value) REQUIRES(mutex_);
   void unlist(const std::string& key) REQUIRES(mutex_);
+  void remove_unlisted(uint64_t instance) REQUIRES(mutex_);
   void add(const std::string& key, const std::string& value) REQUIRES(mutex_);
   void remove(const std::string& key) REQUIRES(mutex_);
   void readmit() REQUIRES(mutex_);
@@ -266,6 +267,13 @@ bool WatchingFrontend::is_kept_without_key(const std::string& key, uint64_t inst
   return false;
 }
 
+void WatchingFrontend::remove_unlisted(uint64_t instance) {
+  const auto found = std::ranges::find_if(members_, [instance](const auto& one) {
+    return one.second.is_unlisted && one.second.instance.instance == instance;
+  });
+  if (found != members_.end()) remove(std::string(found->first));
+}
+
 void WatchingFrontend::add(const std::string& key, const std::string& value) {
   auto read = discovery::worker_from_json(value);
   Member member;
@@ -279,6 +287,7 @@ void WatchingFrontend::add(const std::string& key, const std::string& value) {
     } else if (member.instance.is_leaving) {
       return;
     } else {
+      remove_unlisted(member.instance.instance);  // in the role that it had
       member.model = model_for(member.instance);
       member.refusal = why_refused(*member.model, member.instance);
     }
@@ -288,10 +297,6 @@ void WatchingFrontend::add(const std::string& key, const std::string& value) {
     members_.emplace(key, std::move(member));
     return;
   }
-  const auto before = std::ranges::find_if(members_, [&](const auto& one) {
-    return one.second.is_unlisted && one.second.instance.instance == member.instance.instance;
-  });
-  if (before != members_.end()) remove(std::string(before->first));  // in another role
   rpc::ChannelOptions channel;
   channel.address = member.instance.address;
   channel.expected_instance = member.instance.instance;

@@ -245,13 +245,20 @@ TEST_F(EtcdRegistryTest, AMemberThatHangsIsLeft) {
   const auto members = EtcdProcess::start_cluster(3);
   ASSERT_TRUE(members.is_ok()) << members.status().to_string();
   Pair pair(options(*members), seconds(10));
+  const Time began = Clock::steady().now();
   (*members)[0]->hang();
   EXPECT_TRUE(pair.goes_on("2"));
+  std::fprintf(stderr, "resumed after %.1f\n", std::chrono::duration<double>(Clock::steady().now() - began).count());
   (*members)[0]->resume();
   // If it was the leader it may end the lease as it last knew it, whoever renewed it since (etcd issue 15247): then the keys come again.
   pair.lease->put("changes", "3");
   EXPECT_TRUE(pair.lease->sync(soon()).is_ok());
-  EXPECT_TRUE(pair.seen.wait_for_view({{"stays", "1"}, {"changes", "3"}}));
+  std::fprintf(stderr, "synced after %.1f\n", std::chrono::duration<double>(Clock::steady().now() - began).count());
+  if (!pair.seen.wait_for_view({{"stays", "1"}, {"changes", "3"}})) {
+    for (const auto& m : *members) std::fprintf(stderr, "AT %s: %s\n", m->endpoint().c_str(), etcdctl(*m, "get --prefix ''").c_str());
+    for (const auto& m : *members) std::fprintf(stderr, "STATUS %s: %s\n", m->endpoint().c_str(), etcdctl(*m, "endpoint status").c_str());
+  }
+  EXPECT_TRUE(pair.seen.wait_for_view({{"stays", "1"}, {"changes", "3"}})) << testing::PrintToString(pair.seen.all());
 }
 
 }  // namespace
