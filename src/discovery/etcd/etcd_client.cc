@@ -173,7 +173,8 @@ Status EtcdClient::log_in(const std::shared_ptr<grpc::Channel>& channel, Time un
 }
 
 Status EtcdClient::call(
-    Time until, const std::function<grpc::Status(const std::shared_ptr<grpc::Channel>&, grpc::ClientContext*)>& call) {
+    Time until, const std::function<grpc::Status(const std::shared_ptr<grpc::Channel>&, grpc::ClientContext*)>& call,
+    bool* may_come_late) {
   size_t tries = 0;
   {
     MutexLock lock(mutex_);
@@ -205,6 +206,7 @@ Status EtcdClient::call(
       forget_token();
     } else if (is_about_endpoint(status)) {
       give_up(at);
+      if (may_come_late != nullptr) *may_come_late = true;
     } else {
       return Status(status.error_code() == grpc::NOT_FOUND ? Code::kNotFound : Code::kInvalid, failure.text());
     }

@@ -25,8 +25,11 @@ class EtcdClient {
   // Runs `call` on the endpoint that answered last; on others, and after logging in again, when it fails for that. `call` gets a fresh
   // context with deadline and token each time. Errors: kUnavailable (nobody answered in time), kCorrupt (a certificate that is not to be
   // trusted), kInvalid (credentials, or what etcd says of the request), kNotFound (such as a lease).
+  // Sets `may_come_late`, however it ends, if the request was given up at an endpoint that may still carry it out: one that stands still
+  // does so when it goes on, after whatever was written meanwhile.
   Status call(Time until,
-              const std::function<grpc::Status(const std::shared_ptr<grpc::Channel>&, grpc::ClientContext*)>& call);
+              const std::function<grpc::Status(const std::shared_ptr<grpc::Channel>&, grpc::ClientContext*)>& call,
+              bool* may_come_late = nullptr);
 
   // For streams: the endpoint to use now, and a context's credentials.
   std::shared_ptr<grpc::Channel> channel() const;

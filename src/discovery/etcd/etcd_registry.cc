@@ -54,8 +54,9 @@ struct Shared {
     }
   }
   Status call(Time until,
-              const std::function<grpc::Status(const std::shared_ptr<grpc::Channel>&, grpc::ClientContext*)>& call) {
-    Status status = client->call(until, call);
+              const std::function<grpc::Status(const std::shared_ptr<grpc::Channel>&, grpc::ClientContext*)>& call,
+              bool* may_come_late = nullptr) {
+    Status status = client->call(until, call, may_come_late);
     is_distrusted = status.code() == Code::kCorrupt;
     if (is_distrusted) status = unavailable(status.text());
     note(status);
@@ -84,11 +85,19 @@ struct LeaseState {
   View stored;                     // under the present lease, for all we know
   std::set<std::string> removals;  // keys no longer wished that may be in the store
   int64_t id = 0;                  // 0: none granted
+  // A write under it was given up and may still be carried out, after later ones. None is once the lease has ended, so another takes its place.
+  bool is_doubtful = false;
+  std::vector<int64_t> to_end;  // doubtful ones before it, whose late writes may still change our keys
   Time renew_at{};
   bool is_closing = false;
   bool is_closed = false;
   Status last;  // failure of the last attempt
-  bool is_synced() const { return id != 0 && wishes == stored && removals.empty(); }
+  bool is_certain() const { return id != 0 && !is_doubtful && to_end.empty(); }
+  bool is_synced() const { return is_certain() && wishes == stored && removals.empty(); }
+  bool has(const std::string& key, const std::string& value) const {
+    const auto found = stored.find(key);
+    return is_certain() && found != stored.end() && found->second == value;
+  }
 };
 
 // Keeps all leases of a registry, on one thread.
@@ -153,13 +162,20 @@ class Keeper {
   Status renew(LeaseState* state, int64_t id);
   Status store(LeaseState* state, int64_t id);
   Status remove_stored(LeaseState* state, int64_t id, const std::string& key);
-  void revoke(LeaseState* state);
+  Status replace_doubtful(LeaseState* state);
+  Status end_replaced(LeaseState* state);
+  Status revoke(int64_t id, Duration limit);
+  void close_lease(LeaseState* state);
+  // A write of this lease's; notes what may come of it late. On any thread.
+  Status write(LeaseState* state, Time until,
+               const std::function<grpc::Status(const std::shared_ptr<grpc::Channel>&, grpc::ClientContext*)>& call);
   // Whose the key is now, and its value. On any thread.
   struct Holder {
     int64_t lease = 0;
     std::string value;
   };
-  Result<Holder> put_if_absent(int64_t lease, const std::string& key, const std::string& value, Time until);
+  Result<Holder> put_if_absent(LeaseState* state, int64_t lease, const std::string& key, const std::string& value,
+                               Time until);
 
   std::shared_ptr<Shared> shared_;
   Mutex mutex_;
@@ -180,6 +196,7 @@ Status Keeper::grant(LeaseState* state) {
   }));
   MutexLock lock(mutex_);
   state->id = response.id();
+  state->is_doubtful = false;
   state->stored.clear();
   state->removals.clear();  // they went with the lease before
   state->renew_at = asked + state->time_to_live / 3;
@@ -216,6 +233,7 @@ Status Keeper::renew(LeaseState* state, int64_t id) {
 }
 
 Status Keeper::store(LeaseState* state, int64_t id) {
+  if (id == 0) return unavailable("the lease was lost");
   View missing;
   std::set<std::string> removals;
   {
@@ -234,7 +252,7 @@ Status Keeper::store(LeaseState* state, int64_t id) {
     request.set_value(value);
     request.set_lease(id);
     etcdserverpb::PutResponse response;
-    const Status status = shared_->call(Clock::steady().now() + kCallTimeout, [&](const auto& channel, auto* context) {
+    const Status status = write(state, Clock::steady().now() + kCallTimeout, [&](const auto& channel, auto* context) {
       return etcdserverpb::KV::NewStub(channel)->Put(context, request, &response);
     });
     MutexLock lock(mutex_);
@@ -259,7 +277,7 @@ Status Keeper::remove_stored(LeaseState* state, int64_t id, const std::string& k
   compare->set_lease(id);
   request.add_success()->mutable_request_delete_range()->set_key(key);
   etcdserverpb::TxnResponse response;
-  TRY_STATUS(shared_->call(Clock::steady().now() + kCallTimeout, [&](const auto& channel, auto* context) {
+  TRY_STATUS(write(state, Clock::steady().now() + kCallTimeout, [&](const auto& channel, auto* context) {
     return etcdserverpb::KV::NewStub(channel)->Txn(context, request, &response);
   }));
   MutexLock lock(mutex_);
@@ -268,19 +286,69 @@ Status Keeper::remove_stored(LeaseState* state, int64_t id, const std::string& k
   return {};
 }
 
-void Keeper::revoke(LeaseState* state) {
-  int64_t id = 0;
-  {
-    MutexLock lock(mutex_);
-    id = state->id;
-  }
-  if (id == 0) return;
+Status Keeper::write(
+    LeaseState* state, Time until,
+    const std::function<grpc::Status(const std::shared_ptr<grpc::Channel>&, grpc::ClientContext*)>& call) {
+  bool may_come_late = false;
+  const Status status = shared_->call(until, call, &may_come_late);
+  MutexLock lock(mutex_);
+  state->is_doubtful |= may_come_late;
+  return status;
+}
+
+Status Keeper::revoke(int64_t id, Duration limit) {
   etcdserverpb::LeaseRevokeRequest request;
   request.set_id(id);
   etcdserverpb::LeaseRevokeResponse response;
-  static_cast<void>(shared_->call(Clock::steady().now() + kFarewell, [&](const auto& channel, auto* context) {
+  const Status status = shared_->call(Clock::steady().now() + limit, [&](const auto& channel, auto* context) {
     return etcdserverpb::Lease::NewStub(channel)->LeaseRevoke(context, request, &response);
-  }));
+  });
+  return status.code() == Code::kNotFound ? Status() : status;
+}
+
+void Keeper::close_lease(LeaseState* state) {
+  std::vector<int64_t> ids;
+  {
+    MutexLock lock(mutex_);
+    ids = state->to_end;
+    if (state->id != 0) ids.push_back(state->id);
+  }
+  for (const int64_t id : ids) static_cast<void>(revoke(id, kFarewell));
+}
+
+// Puts all keys under a new lease, so that they outlive the doubtful one.
+Status Keeper::replace_doubtful(LeaseState* state) {
+  int64_t doubtful = 0;
+  {
+    MutexLock lock(mutex_);
+    doubtful = state->id;
+  }
+  TRY_STATUS(grant(state));
+  int64_t id = 0;
+  {
+    MutexLock lock(mutex_);
+    if (doubtful != 0) state->to_end.push_back(doubtful);
+    id = state->id;
+  }
+  return store(state, id);
+}
+
+// After this nothing is written late, and keys that were before it are as they should be.
+Status Keeper::end_replaced(LeaseState* state) {
+  std::vector<int64_t> ids;
+  {
+    MutexLock lock(mutex_);
+    ids = state->to_end;
+  }
+  for (const int64_t id : ids) TRY_STATUS(revoke(id, kCallTimeout));
+  int64_t id = 0;
+  {
+    MutexLock lock(mutex_);
+    std::erase_if(state->to_end, [&](int64_t one) { return std::ranges::count(ids, one) > 0; });
+    state->stored.clear();
+    id = state->id;
+  }
+  return store(state, id);
 }
 
 Status Keeper::tend(LeaseState* state) {
@@ -301,7 +369,19 @@ Status Keeper::tend(LeaseState* state) {
     MutexLock lock(mutex_);
     id = state->id;
   }
-  return store(state, id);
+  Status status = store(state, id);
+  bool is_doubtful = false;
+  bool has_replaced = false;
+  {
+    MutexLock lock(mutex_);
+    is_doubtful = state->is_doubtful && state->id != 0;
+    has_replaced = is_doubtful || !state->to_end.empty();
+  }
+  if (is_doubtful && !is_away(status)) status = replace_doubtful(state);
+  if (has_replaced && !is_away(status)) status = end_replaced(state);
+  MutexLock lock(mutex_);
+  must_look_ |= state->is_doubtful;
+  return status;
 }
 
 void Keeper::run() {
@@ -323,7 +403,7 @@ void Keeper::run() {
         is_closing = lease->is_closing || is_ending;
       }
       if (is_closing) {
-        revoke(lease.get());
+        close_lease(lease.get());
         MutexLock lock(mutex_);
         lease->is_closed = true;
         leases_.remove(lease);
@@ -363,7 +443,7 @@ Result<bool> Keeper::claim(LeaseState* state, const std::string& key, const std:
                                     state->last.is_ok() ? "no answer yet" : state->last.text()));
       }
     }
-    const auto holder = put_if_absent(id, key, value, until);
+    const auto holder = put_if_absent(state, id, key, value, until);
     MutexLock lock(mutex_);
     if (holder.status().code() == Code::kNotFound) {  // the lease was lost; the keeper gets another
       if (state->id == id) state->id = 0;
@@ -379,20 +459,22 @@ Result<bool> Keeper::claim(LeaseState* state, const std::string& key, const std:
       changed_.notify_all();
       return holder.status();
     }
-    if (holder->lease != id) return false;
+    const bool is_ours =
+        holder->lease == id || holder->lease == state->id || std::ranges::count(state->to_end, holder->lease) > 0;
+    if (!is_ours) return false;
     state->removals.erase(key);
     state->wishes[key] = value;
-    if (state->id == id) state->stored[key] = holder->value;
-    if (holder->value == value) return true;
-    must_look_ = true;  // it was ours before, with another value
+    if (holder->lease == state->id) state->stored[key] = holder->value;
+    if (state->has(key, value)) return true;
+    must_look_ = true;  // it was ours before, with another value, or its lease is replaced
     changed_.notify_all();
-    changed_.wait_until(mutex_, until, [&]() REQUIRES(mutex_) { return state->is_synced(); });
+    changed_.wait_until(mutex_, until, [&]() REQUIRES(mutex_) { return state->has(key, value); });
     return true;
   }
 }
 
-Result<Keeper::Holder> Keeper::put_if_absent(int64_t lease, const std::string& key, const std::string& value,
-                                             Time until) {
+Result<Keeper::Holder> Keeper::put_if_absent(LeaseState* state, int64_t lease, const std::string& key,
+                                             const std::string& value, Time until) {
   etcdserverpb::TxnRequest request;
   auto* compare = request.add_compare();
   compare->set_target(etcdserverpb::Compare::CREATE);
@@ -404,7 +486,7 @@ Result<Keeper::Holder> Keeper::put_if_absent(int64_t lease, const std::string& k
   put->set_lease(lease);
   request.add_failure()->mutable_request_range()->set_key(key);
   etcdserverpb::TxnResponse response;
-  TRY_STATUS(shared_->call(until, [&](const auto& channel, auto* context) {
+  TRY_STATUS(write(state, until, [&](const auto& channel, auto* context) {
     return etcdserverpb::KV::NewStub(channel)->Txn(context, request, &response);
   }));
   if (response.succeeded()) return Holder{lease, value};
@@ -530,22 +612,37 @@ class ConnectedRegistry final : public EtcdRegistry {
     TRY(auto listed, shared_->list(prefix, until));
     return std::move(listed.first);
   }
+  // Only over what was there when it was called, so that it is not carried out late (EtcdClient::call()) over a later one; over a later
+  // removal it may be.
   Status write(std::string key, std::optional<std::string> value, Time until) override {
-    if (!value) {
-      etcdserverpb::DeleteRangeRequest request;
-      request.set_key(key);
-      etcdserverpb::DeleteRangeResponse response;
-      return shared_->call(until, [&](const auto& channel, auto* context) {
-        return etcdserverpb::KV::NewStub(channel)->DeleteRange(context, request, &response);
-      });
+    for (;;) {
+      etcdserverpb::RangeRequest ask;
+      ask.set_key(key);
+      etcdserverpb::RangeResponse found;
+      TRY_STATUS(shared_->call(until, [&](const auto& channel, auto* context) {
+        return etcdserverpb::KV::NewStub(channel)->Range(context, ask, &found);
+      }));
+      etcdserverpb::TxnRequest request;
+      auto* compare = request.add_compare();
+      compare->set_target(etcdserverpb::Compare::MOD);
+      compare->set_key(key);
+      compare->set_mod_revision(found.kvs().empty() ? 0 : found.kvs(0).mod_revision());
+      auto* change = request.add_success();
+      if (value) {
+        change->mutable_request_put()->set_key(key);
+        change->mutable_request_put()->set_value(*value);
+      } else {
+        change->mutable_request_delete_range()->set_key(key);
+      }
+      etcdserverpb::TxnResponse response;
+      TRY_STATUS(shared_->call(until, [&](const auto& channel, auto* context) {
+        return etcdserverpb::KV::NewStub(channel)->Txn(context, request, &response);
+      }));
+      if (response.succeeded()) return {};
+      // Changed meanwhile: by another, or by our own try whose answer was lost. Either way this comes after it.
+      if (Clock::steady().now() >= until)
+        return deadline(fmt::format("etcd at {}: {} changes all the time", shared_->client->addresses(), key));
     }
-    etcdserverpb::PutRequest request;
-    request.set_key(key);
-    request.set_value(*value);
-    etcdserverpb::PutResponse response;
-    return shared_->call(until, [&](const auto& channel, auto* context) {
-      return etcdserverpb::KV::NewStub(channel)->Put(context, request, &response);
-    });
   }
   bool is_connected() const override { return shared_->is_connected; }
 

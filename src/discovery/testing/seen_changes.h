@@ -9,6 +9,8 @@
 #include <utility>
 #include <vector>
 
+#include <fmt/format.h>
+
 #include "base/testing/patience.h"
 #include "discovery/registry.h"
 
@@ -40,6 +42,11 @@ class SeenChanges {
 
   std::vector<KeyChange> first() const { return calls_.all().front(); }
   std::vector<KeyChange> all() const { return flat(calls_.all()); }
+  std::string to_string() const {
+    std::string text;
+    for (const KeyChange& change : all()) text += fmt::format("{}={} ", change.key, change.value.value_or("(gone)"));
+    return text;
+  }
 
  private:
   using Calls = std::vector<std::vector<KeyChange>>;
