@@ -32,6 +32,14 @@ message::Outcome outcome_of(Code code) {
   }
 }
 
+// 0 if it acts on none.
+LeaseId lease_of(const Request& request) {
+  if (request.has_grant()) return request.grant().lease();
+  if (request.has_revoke()) return request.revoke().lease();
+  if (request.has_put()) return request.put().lease();
+  return request.has_remove() ? request.remove().lease() : 0;
+}
+
 }  // namespace
 
 HubCore::HubCore(HubLimits limits, uint64_t incarnation)
@@ -131,7 +139,10 @@ Status HubCore::handle_interest(Peer* peer, const Request& request) {
 message::Answer HubCore::act_on_keys(const Peer& peer, const Request& request, Time now) {
   message::Answer answer;
   Status status;
-  if (request.has_grant()) {
+  if (store_.holder(lease_of(request)) > peer.id) {
+    // Its client has come back by a later connection since, and what it said there counts, though this is read after it.
+    status = not_found("the lease was taken over by a later connection");
+  } else if (request.has_grant()) {
     const message::Grant& grant = request.grant();
     KeyStore::Keys wishes;
     for (const message::KeyValue& wish : grant.wishes()) wishes[wish.key()] = wish.value();

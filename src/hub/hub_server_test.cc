@@ -148,6 +148,56 @@ TEST(HubServer, LeaseOfAConnectionThatBrokeIsTakenOver) {
   EXPECT_TRUE(seen.wait_for({{"old", ""}, {"stays", ""}, {"old", std::nullopt}, {"new", ""}}));
 }
 
+// As when the hub stood still, and reads what it was sent meanwhile by both.
+TEST(HubServer, WhatComesLateOnAConnectionWhoseLeaseWasTakenOverChangesNothing) {
+  HubHost hub;
+  const auto watcher = hub.client();
+  discovery::SeenChanges seen;
+  const auto watch = watcher->watch("", seen.callback());
+  ASSERT_TRUE(seen.wait_for_first());
+  const auto ask = [](RawPeer* peer, auto fill) {
+    Request request;
+    request.set_id(1);
+    fill(&request);
+    peer->send(request);
+    return peer->next_message().answer().outcome();
+  };
+  const auto grant = [](const char* value) {
+    return [value](Request* request) {
+      request->mutable_grant()->set_lease(5);
+      request->mutable_grant()->set_time_to_live_ms(60000);
+      message::KeyValue& wish = *request->mutable_grant()->add_wishes();
+      wish.set_key("key");
+      wish.set_value(value);
+    };
+  };
+  const auto put = [](const char* key, const char* value, bool is_claim) {
+    return [=](Request* request) {
+      request->mutable_put()->set_lease(5);
+      request->mutable_put()->set_key(key);
+      request->mutable_put()->set_value(value);
+      request->mutable_put()->set_only_if_absent(is_claim);
+    };
+  };
+  RawPeer first(hub.port()), second(hub.port());
+  first.greet();
+  second.greet();
+  ASSERT_EQ(ask(&first, grant("1")), message::DONE);
+  ASSERT_EQ(ask(&second, grant("2")), message::DONE);
+  EXPECT_EQ(ask(&first, put("key", "1", false)), message::LEASE_UNKNOWN);
+  EXPECT_EQ(ask(&first, put("other", "1", true)), message::LEASE_UNKNOWN);
+  EXPECT_EQ(ask(&first, grant("1")), message::LEASE_UNKNOWN);
+  EXPECT_EQ(ask(&first,
+                [](Request* request) {
+                  request->mutable_remove()->set_lease(5);
+                  request->mutable_remove()->set_key("key");
+                }),
+            message::LEASE_UNKNOWN);
+  EXPECT_EQ(ask(&first, [](Request* request) { request->mutable_revoke()->set_lease(5); }), message::LEASE_UNKNOWN);
+  EXPECT_EQ(ask(&second, put("key", "3", false)), message::DONE);
+  EXPECT_TRUE(seen.wait_for({{"key", "1"}, {"key", "2"}, {"key", "3"}})) << seen.to_string();
+}
+
 TEST(HubServer, PortInUseNamesTheFlag) {
   HubHost hub;
   IoThreads io(1);

@@ -132,6 +132,11 @@ void KeyStore::renew(HolderId holder, Time heard) {
   }
 }
 
+HolderId KeyStore::holder(LeaseId id) const {
+  const auto found = leases_.find(id);
+  return found == leases_.end() ? 0 : found->second.holder;
+}
+
 void KeyStore::release(HolderId holder) {
   for (auto& [id, lease] : leases_) {
     if (lease.holder == holder) lease.holder = 0;

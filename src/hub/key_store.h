@@ -20,7 +20,7 @@
 namespace dynamo::hub {
 
 using LeaseId = uint64_t;   // 0: none
-using HolderId = uint64_t;  // a connection; 0: none
+using HolderId = uint64_t;  // a connection, later ones have higher numbers; 0: none
 
 class KeyStore {
  public:
@@ -49,6 +49,8 @@ class KeyStore {
   Status remove(LeaseId lease, const std::string& key);
   Keys list(std::string_view prefix) const;
 
+  // 0 if there is no such lease, or its holder is gone.
+  HolderId holder(LeaseId id) const;
   // The holder was heard at `heard`: its leases last from then.
   void renew(HolderId holder, Time heard);
   // The holder is gone: its leases end at their deadlines unless they are taken over.
