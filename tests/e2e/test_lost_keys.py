@@ -87,6 +87,17 @@ def test_a_worker_without_a_key_is_left_when_it_dies(mocks, etcd_and_nats):
     assert ask(url).status_code == 404
 
 
+def test_a_worker_that_comes_back_in_another_role_is_there_once(mocks, etcd_and_nats, tmp_path):
+    url, frontend, _ = mocks
+    key, value = next(pair for pair in zip(*[iter(etcd_and_nats.ctl("get", "--prefix", WORKERS).splitlines())] * 2) if '"worker-1"' in pair[1])
+    etcd_and_nats.ctl("del", key)
+    frontend(f"{GONE} worker=worker-1")
+    etcd_and_nats.ctl("put", key.replace("/aggregated/", "/decode/"), json.dumps(json.loads(value) | {"role": "decode", "name": "decode-worker-1"}))
+    wait_until(lambda: states(url) == {"decode-worker-1": "ready", "worker-2": "ready"})
+    assert ask(url).status_code == 200
+    assert "gets no requests" not in (tmp_path / "frontend.log").read_text()
+
+
 def test_a_worker_that_leaves_in_order_is_left_at_once(mocks, etcd_and_nats, tmp_path):
     url, frontend, workers = mocks
     leaving, stays = workers
