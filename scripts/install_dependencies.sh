@@ -3,13 +3,13 @@
 # Debian 12 and Ubuntu 24.04; needs root or sudo only when something is missing.
 set -euo pipefail
 
-packages=(g++ cmake ninja-build pkg-config ccache mold git ca-certificates
+packages=(g++ cmake ninja-build pkg-config ccache mold git ca-certificates curl
   libfmt-dev libspdlog-dev libcli11-dev libssl-dev libpcre2-dev libxxhash-dev libedit-dev prometheus-cpp-dev
   libprotobuf-dev protobuf-compiler libgrpc++-dev protobuf-compiler-grpc libnats-dev
   python3 python3-pip)
 if [ "${1:-}" = --tests ]; then
   packages+=(libgtest-dev libgmock-dev libbenchmark-dev clang-19 clang-format-19 libclang-rt-19-dev python3-venv
-    etcd-server etcd-client nats-server iproute2 procps curl)
+    etcd-server etcd-client nats-server iproute2 procps)
 fi
 . /etc/os-release
 case "$ID-${VERSION_ID:-}" in
