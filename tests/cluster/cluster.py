@@ -174,6 +174,7 @@ class Cluster:
         self.terminals = []
         self.env = {
             **os.environ,
+            "PATH": f"{sys.prefix}/bin:{os.environ['PATH']}",  # as where a virtual environment is active: Debian alone has no `python`
             "PYTHONPATH": str(ROOT / "compat/python"),
             "DYNAMO_BIN": str(ROOT / "build/release/dynamo"),
             "INFRA_NODE_IP": self.network.address("infra"),
