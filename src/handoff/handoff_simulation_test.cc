@@ -48,6 +48,12 @@ struct World {
     const Time until = clock.now() + time;
     co_await timer.wait(until);
   }
+  // Runs what can run now.
+  void settle() {
+    io.restart();
+    while (io.poll() > 0) {
+    }
+  }
   void spawn(Task<void> task) {
     asio::co_spawn(io, std::move(task), [](std::exception_ptr failure) { CHECK(failure == nullptr); });
   }
@@ -442,9 +448,9 @@ class Simulation {
       for (int i = 0; i < 2; ++i) world_.spawn(kill_and_replace());
       for (int i = 0; i < 4; ++i) world_.spawn(break_a_link());
     }
-    settle();
+    world_.settle();
     while (world_.clock.advance_to_next()) {
-      settle();
+      world_.settle();
       ASSERT_LT(++turns_, 500'000);
     }
   }
@@ -480,11 +486,6 @@ class Simulation {
   }
 
  private:
-  void settle() {
-    world_.io.restart();
-    while (world_.io.poll() > 0) {
-    }
-  }
   Node* add_node(const std::string& kind) {
     nodes_.push_back(std::make_unique<Node>(&world_, &network_, fmt::format("{}-{}", kind, nodes_.size()),
                                             static_cast<uint32_t>(30 + world_.draw(40)),
@@ -597,11 +598,8 @@ TEST(HandoffSimulation, ASlowHandoffHoldsUpNoOtherOfItsPair) {
     ASSERT_TRUE(decode.engine->submit(request, sinks.back(), {std::move(source), nullptr}).is_ok());
   };
   const auto run_until = [&](Time until) {
-    for (bool goes_on = true; goes_on && world.clock.now() < until; goes_on = world.clock.advance_to_next()) {
-      world.io.restart();
-      while (world.io.poll() > 0) {
-      }
-    }
+    for (bool goes_on = true; goes_on && world.clock.now() < until; goes_on = world.clock.advance_to_next())
+      world.settle();
   };
   const auto count_over = [&] { return std::ranges::count_if(sinks, [](const auto& one) { return one->is_over(); }); };
   const auto count_done = [&] { return decode.metrics.counter(kHandoffs, {{"end", "done"}}).Value(); };

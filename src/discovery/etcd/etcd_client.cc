@@ -172,9 +172,7 @@ Status EtcdClient::log_in(const std::shared_ptr<grpc::Channel>& channel, Time un
   return {};
 }
 
-Status EtcdClient::call(
-    Time until, const std::function<grpc::Status(const std::shared_ptr<grpc::Channel>&, grpc::ClientContext*)>& call,
-    bool* may_come_late) {
+Status EtcdClient::call(Time until, const Call& call, bool* may_come_late) {
   size_t tries = 0;
   {
     MutexLock lock(mutex_);

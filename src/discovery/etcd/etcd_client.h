@@ -19,6 +19,8 @@ namespace dynamo::discovery {
 
 class EtcdClient {
  public:
+  using Call = std::function<grpc::Status(const std::shared_ptr<grpc::Channel>&, grpc::ClientContext*)>;
+
   // Errors: kInvalid (TLS files that cannot be read).
   static Result<std::unique_ptr<EtcdClient>> create(EtcdOptions options);
 
@@ -27,9 +29,7 @@ class EtcdClient {
   // trusted), kInvalid (credentials, or what etcd says of the request), kNotFound (such as a lease).
   // Sets `may_come_late`, however it ends, if the request was given up at an endpoint that may still carry it out: one that stands still
   // does so when it goes on, after whatever was written meanwhile.
-  Status call(Time until,
-              const std::function<grpc::Status(const std::shared_ptr<grpc::Channel>&, grpc::ClientContext*)>& call,
-              bool* may_come_late = nullptr);
+  Status call(Time until, const Call& call, bool* may_come_late = nullptr);
 
   // For streams: the endpoint to use now, and a context's credentials.
   std::shared_ptr<grpc::Channel> channel() const;

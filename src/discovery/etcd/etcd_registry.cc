@@ -53,9 +53,7 @@ struct Shared {
       LOG(warn, "etcd is away; what is known stands", {"endpoints", client->addresses()}, {"why", status.text()});
     }
   }
-  Status call(Time until,
-              const std::function<grpc::Status(const std::shared_ptr<grpc::Channel>&, grpc::ClientContext*)>& call,
-              bool* may_come_late = nullptr) {
+  Status call(Time until, const EtcdClient::Call& call, bool* may_come_late = nullptr) {
     Status status = client->call(until, call, may_come_late);
     is_distrusted = status.code() == Code::kCorrupt;
     if (is_distrusted) status = unavailable(status.text());
@@ -160,15 +158,13 @@ class Keeper {
   Status tend(LeaseState* state);
   Status grant(LeaseState* state);
   Status renew(LeaseState* state, int64_t id);
-  Status store(LeaseState* state, int64_t id);
+  Status store(LeaseState* state);
   Status remove_stored(LeaseState* state, int64_t id, const std::string& key);
-  Status replace_doubtful(LeaseState* state);
   Status end_replaced(LeaseState* state);
   Status revoke(int64_t id, Duration limit);
   void close_lease(LeaseState* state);
   // A write of this lease's; notes what may come of it late. On any thread.
-  Status write(LeaseState* state, Time until,
-               const std::function<grpc::Status(const std::shared_ptr<grpc::Channel>&, grpc::ClientContext*)>& call);
+  Status write(LeaseState* state, Time until, const EtcdClient::Call& call);
   // Whose the key is now, and its value. On any thread.
   struct Holder {
     int64_t lease = 0;
@@ -186,6 +182,7 @@ class Keeper {
   std::thread thread_;
 };
 
+// In place of the present lease, if there is one, which is to end when all keys are under this.
 Status Keeper::grant(LeaseState* state) {
   etcdserverpb::LeaseGrantRequest request;
   request.set_ttl(state->time_to_live.count());
@@ -195,6 +192,7 @@ Status Keeper::grant(LeaseState* state) {
     return etcdserverpb::Lease::NewStub(channel)->LeaseGrant(context, request, &response);
   }));
   MutexLock lock(mutex_);
+  if (state->id != 0) state->to_end.push_back(state->id);
   state->id = response.id();
   state->is_doubtful = false;
   state->stored.clear();
@@ -232,18 +230,20 @@ Status Keeper::renew(LeaseState* state, int64_t id) {
   return {};
 }
 
-Status Keeper::store(LeaseState* state, int64_t id) {
-  if (id == 0) return unavailable("the lease was lost");
+Status Keeper::store(LeaseState* state) {
+  int64_t id = 0;
   View missing;
   std::set<std::string> removals;
   {
     MutexLock lock(mutex_);
+    id = state->id;
     for (const auto& [key, value] : state->wishes) {
       const auto found = state->stored.find(key);
       if (found == state->stored.end() || found->second != value) missing[key] = value;
     }
     removals = state->removals;
   }
+  if (id == 0) return unavailable("the lease was lost");
   for (const std::string& key : removals) TRY_STATUS(remove_stored(state, id, key));
   Status refused;  // a value that etcd does not take holds up no other
   for (const auto& [key, value] : missing) {
@@ -286,9 +286,7 @@ Status Keeper::remove_stored(LeaseState* state, int64_t id, const std::string& k
   return {};
 }
 
-Status Keeper::write(
-    LeaseState* state, Time until,
-    const std::function<grpc::Status(const std::shared_ptr<grpc::Channel>&, grpc::ClientContext*)>& call) {
+Status Keeper::write(LeaseState* state, Time until, const EtcdClient::Call& call) {
   bool may_come_late = false;
   const Status status = shared_->call(until, call, &may_come_late);
   MutexLock lock(mutex_);
@@ -316,23 +314,6 @@ void Keeper::close_lease(LeaseState* state) {
   for (const int64_t id : ids) static_cast<void>(revoke(id, kFarewell));
 }
 
-// Puts all keys under a new lease, so that they outlive the doubtful one.
-Status Keeper::replace_doubtful(LeaseState* state) {
-  int64_t doubtful = 0;
-  {
-    MutexLock lock(mutex_);
-    doubtful = state->id;
-  }
-  TRY_STATUS(grant(state));
-  int64_t id = 0;
-  {
-    MutexLock lock(mutex_);
-    if (doubtful != 0) state->to_end.push_back(doubtful);
-    id = state->id;
-  }
-  return store(state, id);
-}
-
 // After this nothing is written late, and keys that were before it are as they should be.
 Status Keeper::end_replaced(LeaseState* state) {
   std::vector<int64_t> ids;
@@ -341,44 +322,28 @@ Status Keeper::end_replaced(LeaseState* state) {
     ids = state->to_end;
   }
   for (const int64_t id : ids) TRY_STATUS(revoke(id, kCallTimeout));
-  int64_t id = 0;
   {
     MutexLock lock(mutex_);
-    std::erase_if(state->to_end, [&](int64_t one) { return std::ranges::count(ids, one) > 0; });
+    state->to_end.clear();
     state->stored.clear();
-    id = state->id;
   }
-  return store(state, id);
+  return store(state);
 }
 
 Status Keeper::tend(LeaseState* state) {
-  int64_t id = 0;
-  bool must_renew = false;
-  {
+  const auto ask = [&](auto what) {
     MutexLock lock(mutex_);
-    id = state->id;
-    must_renew = Clock::steady().now() >= state->renew_at;
-  }
-  if (id != 0 && must_renew) TRY_STATUS(renew(state, id));
-  {
-    MutexLock lock(mutex_);
-    id = state->id;
-  }
-  if (id == 0) {
+    return what();
+  };
+  const int64_t to_renew = ask([&] { return Clock::steady().now() >= state->renew_at ? state->id : 0; });
+  if (to_renew != 0) TRY_STATUS(renew(state, to_renew));
+  if (ask([&] { return state->id == 0; })) TRY_STATUS(grant(state));
+  Status status = store(state);
+  if (!is_away(status) && ask([&] { return state->is_doubtful && state->id != 0; })) {
     TRY_STATUS(grant(state));
-    MutexLock lock(mutex_);
-    id = state->id;
+    status = store(state);
   }
-  Status status = store(state, id);
-  bool is_doubtful = false;
-  bool has_replaced = false;
-  {
-    MutexLock lock(mutex_);
-    is_doubtful = state->is_doubtful && state->id != 0;
-    has_replaced = is_doubtful || !state->to_end.empty();
-  }
-  if (is_doubtful && !is_away(status)) status = replace_doubtful(state);
-  if (has_replaced && !is_away(status)) status = end_replaced(state);
+  if (!is_away(status) && ask([&] { return !state->to_end.empty(); })) status = end_replaced(state);
   MutexLock lock(mutex_);
   must_look_ |= state->is_doubtful;
   return status;
