@@ -181,50 +181,67 @@ def cluster(tmp_path):
         process.wait(10)
 
 
-class EtcdAndNats:
-    """Real ones, on ports of their own; `flags` leads processes of ours to them."""
+class Etcd:
+    """A real one, on ports of its own."""
 
     def __init__(self, folder):
-        for program in ("etcd", "etcdctl", "nats-server"):
-            if not shutil.which(program):
-                pytest.skip(f"{program} is not installed")
-        port, peer, nats = free_port(), free_port(), free_port()
-        self.url, self.data = f"http://127.0.0.1:{port}", folder / "etcd"
-        self.flags = ["--etcd-endpoints", self.url, "--nats-server", f"nats://127.0.0.1:{nats}"]
-        self._etcd_command = ["etcd", "--data-dir", self.data, "--listen-client-urls", self.url, "--advertise-client-urls", self.url,
-                              "--listen-peer-urls", f"http://127.0.0.1:{peer}"]
-        self._nats = self._run(["nats-server", "--addr", "127.0.0.1", "--port", str(nats)])
-        self._start_etcd()
+        self.skip_without("etcd", "etcdctl")
+        port, peer = free_port(), free_port()
+        self.url, self._data = f"http://127.0.0.1:{port}", folder / "etcd"
+        self._command = ["etcd", "--data-dir", self._data, "--listen-client-urls", self.url, "--advertise-client-urls", self.url,
+                         "--listen-peer-urls", f"http://127.0.0.1:{peer}"]
+        self._start()
 
     @staticmethod
-    def _run(command):
+    def skip_without(*programs):
+        for program in programs:
+            if not shutil.which(program):
+                pytest.skip(f"{program} is not installed")
+
+    @staticmethod
+    def run(command):
         return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
-    def _start_etcd(self):
-        self._etcd = self._run(self._etcd_command)
-        wait_until(lambda: self._etcdctl("endpoint", "health").returncode == 0)
+    def _start(self):
+        self._process = self.run(self._command)
+        wait_until(lambda: self._try_ctl("endpoint", "health").returncode == 0)
 
-    def _etcdctl(self, *arguments):
+    def _try_ctl(self, *arguments):
         return subprocess.run(["etcdctl", f"--endpoints={self.url}", *arguments], capture_output=True, text=True, timeout=30,
                               env={**os.environ, "ETCDCTL_API": "3"})
 
     def ctl(self, *arguments):
         """What etcdctl prints."""
-        done = self._etcdctl(*arguments)
+        done = self._try_ctl(*arguments)
         done.check_returncode()
         return done.stdout
 
     def lose_everything(self):
-        """As if etcd's disk was gone."""
-        self._etcd.kill()
-        self._etcd.wait(10)
-        shutil.rmtree(self.data)
-        self._start_etcd()
+        """As if its disk was gone."""
+        self._process.kill()
+        self._process.wait(10)
+        shutil.rmtree(self._data)
+        self._start()
 
     def stop(self):
-        for process in (self._etcd, self._nats):
-            process.kill()
-            process.wait(10)
+        self._process.kill()
+        self._process.wait(10)
+
+
+class EtcdAndNats(Etcd):
+    """Both; `flags` leads processes of ours to them."""
+
+    def __init__(self, folder):
+        self.skip_without("nats-server")
+        super().__init__(folder)
+        nats = free_port()
+        self.flags = ["--etcd-endpoints", self.url, "--nats-server", f"nats://127.0.0.1:{nats}"]
+        self._nats = self.run(["nats-server", "--addr", "127.0.0.1", "--port", str(nats)])
+
+    def stop(self):
+        self._nats.kill()
+        self._nats.wait(10)
+        super().stop()
 
 
 @pytest.fixture

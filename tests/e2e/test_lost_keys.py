@@ -5,7 +5,7 @@ import time
 
 import httpx
 import pytest
-from conftest import wait_until
+from conftest import Etcd, wait_until
 
 GONE = "a worker's key is gone; it stays while it is connected"
 WORKERS = "/dynamo/workers/"
@@ -29,8 +29,8 @@ def states(url):
     return {one["worker"]: one["state"] for one in httpx.get(f"{url}/health").json().get("instances", [])}
 
 
-def ask(url, **more):
-    return httpx.post(f"{url}/v1/completions", timeout=60, json={"model": "mock", "prompt": "Once upon a time", "max_tokens": 4, "ignore_eos": True, **more})
+def ask(url):
+    return httpx.post(f"{url}/v1/completions", timeout=60, json={"model": "mock", "prompt": "Once upon a time", "max_tokens": 4, "ignore_eos": True})
 
 
 def read_stream(url, tokens):
@@ -49,11 +49,7 @@ def revoke_all_leases(etcd):
         etcd.ctl("lease", "revoke", lease)
 
 
-def start_anew(etcd):
-    etcd.lose_everything()
-
-
-@pytest.mark.parametrize("lose", [revoke_all_leases, start_anew], ids=["leases revoked", "all lost"])
+@pytest.mark.parametrize("lose", [revoke_all_leases, Etcd.lose_everything], ids=["leases revoked", "all lost"])
 def test_requests_go_on_while_keys_are_gone_and_workers_announce_themselves_again(mocks, etcd_and_nats, lose):
     url, frontend, workers = mocks
     before = etcd_and_nats.ctl("get", "--prefix", "/dynamo/")

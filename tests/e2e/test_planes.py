@@ -1,11 +1,10 @@
 """Discovery and events that are not there, or not as they should be: said with address and remedy, and an end to the waiting."""
 import os
-import shutil
 import subprocess
 import time
 
 import pytest
-from conftest import DYNAMO, MODEL_FILE, free_port
+from conftest import DYNAMO, MODEL_FILE, Etcd, free_port
 
 
 def run(*arguments, limit=30, **env):
@@ -39,41 +38,30 @@ def test_wrong_etcd_endpoints_are_named_at_once(endpoints, said):
 
 @pytest.fixture(scope="module")
 def etcd(tmp_path_factory):
-    if not shutil.which("etcd") or not shutil.which("etcdctl"):
-        pytest.skip("etcd is not installed")
-    port, peer = free_port(), free_port()
-    url = f"http://127.0.0.1:{port}"
-    process = subprocess.Popen(["etcd", "--data-dir", tmp_path_factory.mktemp("etcd"), "--listen-client-urls", url, "--advertise-client-urls", url,
-                                "--listen-peer-urls", f"http://127.0.0.1:{peer}"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    ctl = lambda *arguments, **env: subprocess.run(["etcdctl", f"--endpoints={url}", *arguments], capture_output=True, text=True, timeout=30,
-                                                   env={**os.environ, "ETCDCTL_API": "3", **env})
-    until = time.monotonic() + 20
-    while ctl("endpoint", "health").returncode != 0:
-        assert time.monotonic() < until
-    yield url, ctl
-    process.kill()
-    process.wait(10)
+    running = Etcd(tmp_path_factory.mktemp("etcd"))
+    yield running
+    running.stop()
 
 
 def test_no_nats_is_said_with_its_address(etcd):
     port = free_port()
-    done, _ = run("frontend", "--http-port", 0, "--startup-timeout", 2, ETCD_ENDPOINTS=etcd[0], NATS_SERVER=f"nats://127.0.0.1:{port}")
+    done, _ = run("frontend", "--http-port", 0, "--startup-timeout", 2, ETCD_ENDPOINTS=etcd.url, NATS_SERVER=f"nats://127.0.0.1:{port}")
     assert done.returncode == 1 and f"127.0.0.1:{port}" in done.stderr
-    done, took = run("frontend", "--http-port", 0, ETCD_ENDPOINTS=etcd[0], NATS_SERVER="http://127.0.0.1:4222")
+    done, took = run("frontend", "--http-port", 0, ETCD_ENDPOINTS=etcd.url, NATS_SERVER="http://127.0.0.1:4222")
     assert done.returncode == 1 and "http" in done.stderr and took < 10
 
 
 def test_the_first_endpoint_dead_is_passed_over(etcd):
     port = free_port()
-    done, _ = run("frontend", "--http-port", 0, "--startup-timeout", 8, ETCD_ENDPOINTS=f"http://127.0.0.1:{free_port()},{etcd[0]}", NATS_SERVER=f"nats://127.0.0.1:{port}")
+    done, _ = run("frontend", "--http-port", 0, "--startup-timeout", 8, ETCD_ENDPOINTS=f"http://127.0.0.1:{free_port()},{etcd.url}", NATS_SERVER=f"nats://127.0.0.1:{port}")
     assert "nats" in done.stderr.lower() and f"127.0.0.1:{port}" in done.stderr  # etcd was found: it is NATS that is missing
 
 
 def test_etcd_credentials_are_checked(etcd):
-    url, ctl = etcd
-    assert ctl("user", "add", "root:secret").returncode == 0
-    assert ctl("user", "grant-role", "root", "root").returncode == 0
-    assert ctl("auth", "enable").returncode == 0
+    url = etcd.url
+    etcd.ctl("user", "add", "root:secret")
+    etcd.ctl("user", "grant-role", "root", "root")
+    etcd.ctl("auth", "enable")
     try:
         nats = f"nats://127.0.0.1:{free_port()}"
         without, took = run("frontend", "--http-port", 0, ETCD_ENDPOINTS=url, NATS_SERVER=nats)
@@ -83,7 +71,7 @@ def test_etcd_credentials_are_checked(etcd):
         right, _ = run("frontend", "--http-port", 0, "--startup-timeout", 2, ETCD_ENDPOINTS=url, NATS_SERVER=nats, ETCD_AUTH_USERNAME="root", ETCD_AUTH_PASSWORD="secret")
         assert "etcd" not in right.stderr.splitlines()[-1] and nats[7:] in right.stderr
     finally:
-        ctl("--user", "root:secret", "auth", "disable")
+        etcd.ctl("--user", "root:secret", "auth", "disable")
 
 
 def test_what_is_not_there_yet_is_refused_by_name():
