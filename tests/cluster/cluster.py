@@ -234,6 +234,19 @@ class Cluster:
     def curl(self, path, *flags, host="front"):
         return self.ask("node1", "curl", "-s", "--max-time", "60", *flags, self.url(path, host))
 
+    def complete(self, body, on_text=lambda text: None):
+        """Returns: the text of a streamed completion. on_text() is given what there is of it, each time that some comes."""
+        command = ["ip", "netns", "exec", self.network.space("node1"), "curl", "-sN", "--max-time", "60", "-H", "content-type: application/json",
+                   "-d", json.dumps({**body, "model": SERVED, "stream": True}), self.url("/v1/completions")]
+        text, line = "", ""
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=self.env) as curl:
+            for line in filter(str.strip, curl.stdout):
+                if line.startswith("data: {"):
+                    text += json.loads(line[6:])["choices"][0]["text"]
+                    on_text(text)
+        assert line == "data: [DONE]\n", line
+        return text
+
     def chat(self, content, host="front", **more):
         """Returns: the worker that answered (None: no answer), and the answer."""
         body = {"model": SERVED, "messages": [{"role": "user", "content": content}], "temperature": 0, "max_tokens": 20, **more}

@@ -4,8 +4,6 @@ import os
 import re
 import signal
 import sys
-import threading
-import time
 
 import pytest
 from cluster import SCRIPTS, SERVED, make_cluster, wait_until
@@ -112,33 +110,21 @@ def test_every_pair_moves_blocks_by_its_backend(cluster):
 
 
 def test_an_answer_goes_on_when_its_decode_worker_is_killed(cluster):
-    body = {"model": SERVED, "prompt": "Once upon a time, in a small village,", "max_tokens": 150, "temperature": 0, "ignore_eos": True}
-
-    def complete(stream):
-        reply = cluster.curl("/v1/completions", "-N", "-H", "content-type: application/json", "-d", json.dumps({**body, "stream": stream}))
-        if not stream:
-            return json.loads(reply)["choices"][0]["text"]
-        events = [line[6:] for line in reply.splitlines() if line.startswith("data: ")]
-        assert events[-1] == "[DONE]", reply[-500:]
-        return "".join(json.loads(event)["choices"][0]["text"] for event in events[:-1])
-
-    expected = complete(False)
+    body = {"prompt": "Once upon a time, in a small village,", "max_tokens": 150, "temperature": 0, "ignore_eos": True}
+    expected = cluster.complete(body)
     before = len(cluster.frontend.log())
-    texts = []
-    thread = threading.Thread(target=lambda: texts.append(complete(True)))
-    thread.start()
-    chosen = r"Selected (decode-worker-\d)"
-    wait_until(lambda: re.search(chosen, cluster.frontend.log()[before:]))
-    name = re.search(chosen, cluster.frontend.log()[before:]).group(1)
-    host = host_of(cluster, name)
-    victim = next(pid for pid, command in cluster.pids(host).items() if command.startswith("dynamo.sglang.decode_worker"))
-    time.sleep(0.5)
-    os.kill(victim, signal.SIGKILL)
-    thread.join(60)
-    assert texts == [expected]
-    assert re.search(rf"\[DEBUG\] Worker {name} unhealthy, rerouting -> decode-worker-\d", cluster.frontend.log()[before:])
+    killed = []
+
+    def kill_once(text):
+        if len(text) > 40 and not killed:
+            killed.append(re.search(r"Selected (decode-worker-\d)", cluster.frontend.log()[before:]).group(1))
+            host = host_of(cluster, killed[0])
+            os.kill(next(pid for pid, command in cluster.pids(host).items() if command.startswith("dynamo.sglang.decode_worker")), signal.SIGKILL)
+
+    assert cluster.complete(body, kill_once) == expected
+    assert re.search(rf"\[DEBUG\] Worker {killed[0]} unhealthy, rerouting -> decode-worker-\d", cluster.frontend.log()[before:])
     # The user starts it again.
-    cluster.nodes[("node1", "node2").index(host)].type(REPLICA[REPLICA.index("CUDA_VISIBLE_DEVICES=1"):].replace(
+    cluster.nodes[("node1", "node2").index(host_of(cluster, killed[0]))].type(REPLICA[REPLICA.index("CUDA_VISIBLE_DEVICES=1"):].replace(
         "--model-path Qwen/Qwen3-0.6B", f"--model-path {MODEL_FILE}").replace("backend nixl", f"backend {cluster.backend}"))
     wait_until(lambda: cluster.ready() == 4, what="the worker again")
 

@@ -3,7 +3,6 @@ import json
 import re
 import signal
 import sys
-import threading
 import time
 
 import pytest
@@ -100,7 +99,7 @@ def test_a_temperature_spreads_what_would_stick_to_one_worker(cluster):
     sticky = {cluster.chat(question, max_tokens=1)[0] for _ in range(5)}
     assert len(sticky) == 1
     spread = {"nvext": {"router_config_override": {"router_temperature": 5.0}}}
-    assert len({cluster.chat(question, max_tokens=1, **spread)[0] for _ in range(30)}) == 4
+    assert len({cluster.chat(question, max_tokens=1, **spread)[0] for _ in range(50)}) == 4
 
 
 def test_settings_in_the_store_change_live(cluster):
@@ -176,29 +175,18 @@ def test_a_host_cut_off_and_back_serves_again(cluster):
 
 
 def test_streams_survive_a_killed_worker_with_the_same_text(cluster):
-    body = {"model": SERVED, "prompt": "Once upon a time, in a small village,", "max_tokens": 150, "temperature": 0, "ignore_eos": True}
-
-    def complete(stream):
-        reply = cluster.curl("/v1/completions", "-N", "-H", "content-type: application/json", "-d", json.dumps({**body, "stream": stream}))
-        if not stream:
-            return json.loads(reply)["choices"][0]["text"]
-        events = [line[6:] for line in reply.splitlines() if line.startswith("data: ")]
-        assert events[-1] == "[DONE]", reply[-500:]
-        return "".join(json.loads(event)["choices"][0]["text"] for event in events[:-1])
-
-    expected = complete(False)
+    body = {"prompt": "Once upon a time, in a small village,", "max_tokens": 150, "temperature": 0, "ignore_eos": True}
+    expected = cluster.complete(body)
     before = len(cluster.frontend.log())
-    texts = []
-    thread = threading.Thread(target=lambda: texts.append(complete(True)))
-    thread.start()
-    wait_until(lambda: re.search(r"Selected (worker-\d)", cluster.frontend.log()[before:]))
-    name = re.search(r"Selected (worker-\d)", cluster.frontend.log()[before:]).group(1)
-    victim = next(worker for worker in cluster.workers if f"worker ready worker={name} " in worker.log())
-    time.sleep(0.5)
-    victim.stop(signal.SIGKILL)
-    thread.join(60)
-    assert texts == [expected]
-    assert re.search(rf"\[DEBUG\] Worker {name} unhealthy, rerouting -> worker-\d", cluster.frontend.log()[before:])
+    killed = []
+
+    def kill_once(text):
+        if len(text) > 40 and not killed:
+            killed.append(re.search(r"Selected (worker-\d)", cluster.frontend.log()[before:]).group(1))
+            next(worker for worker in cluster.workers if f"worker ready worker={killed[0]} " in worker.log()).stop(signal.SIGKILL)
+
+    assert cluster.complete(body, kill_once) == expected
+    assert re.search(rf"\[DEBUG\] Worker {killed[0]} unhealthy, rerouting -> worker-\d", cluster.frontend.log()[before:])
 
 
 def test_clean_up_leaves_no_key_and_no_process(cluster):

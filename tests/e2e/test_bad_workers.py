@@ -214,7 +214,7 @@ def mute_for_requests(kind, request, stream, payload):
 
 
 def test_a_worker_that_pings_and_never_answers_loses_its_requests_to_another(place):
-    place.frontend("--first-token-timeout", "1")
+    place.frontend("--first-token-timeout", "3")
     place.healthy_worker()
     place.bad_worker(mute_for_requests)
     place.wait_until(lambda: list(place.states().values()) == ["ready"] * 2)
@@ -224,7 +224,7 @@ def test_a_worker_that_pings_and_never_answers_loses_its_requests_to_another(pla
 
 
 def test_a_request_that_only_a_mute_worker_can_take_ends_with_an_error(place):
-    place.frontend("--first-token-timeout", "1")
+    place.frontend("--first-token-timeout", "3")
     place.bad_worker(mute_for_requests)
     place.wait_until(lambda: "ready" in place.states().values())
     reply = place.ask()

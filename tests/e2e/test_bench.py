@@ -2,12 +2,13 @@
 import json
 import os
 import pathlib
+import re
 import signal
 import subprocess
-import time
 
+import httpx
 import pytest
-from conftest import DYNAMO, MODEL_FILE
+from conftest import DYNAMO, MODEL_FILE, wait_until
 
 
 @pytest.fixture
@@ -116,7 +117,8 @@ def test_bad_command_lines_are_refused_before_anything_is_sent(url, tmp_path):
 def test_an_interrupt_ends_the_run_and_reports_what_there_is(url):
     process = subprocess.Popen([DYNAMO, "bench", "--url", url, "--conversations", "100000", "--output-tokens", "4", "--input-tokens", "16",
                                 "--json"], stdout=subprocess.PIPE, text=True)
-    time.sleep(1)
+    answered = re.compile(r'^dynamo_frontend_requests_total{.*status="200".*} (\d+)$', re.MULTILINE)
+    wait_until(lambda: sum(map(int, answered.findall(httpx.get(f"{url}/metrics").text))) > 300)
     process.send_signal(signal.SIGINT)
     report = json.loads(process.communicate(timeout=20)[0])
     assert process.returncode == 0

@@ -110,6 +110,7 @@ def test_metrics_show_the_name_that_a_worker_has_now(cluster):
     for first in (100, 200, 300, 400):
         ask(first)
     wait_until(lambda: all(samples(port)["dynamo_handoff_received_blocks_total"].popitem()[1] == 14 for port in ports[1:]))
+    wait_until(lambda: all("dynamo_handoff_total" in samples(port) for port in ports[1:]))
     changing = next(port for port in ports if "decode-worker-1" in samples(port)["dynamo_engine_running_sequences"])
     before = samples(changing)
     assert set(before) >= {"dynamo_engine_generated_tokens_total", "dynamo_engine_step_seconds_count", "dynamo_handoff_total", "dynamo_handoff_seconds_count"}
