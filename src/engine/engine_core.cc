@@ -238,14 +238,11 @@ bool EngineCore::step() {
   std::vector<Sequence*> drawing;
   for (Sequence* sequence : step) {
     if (sequence->computed + sequence->scheduled == sequence->size()) drawing.push_back(sequence);
-    if (sequence->size() == sequence->request.prompt.size() && sequence->computed == *sequence->cached &&
-        sequence->attempt == 0) {
-      count_prompt(*sequence);
+    if (!std::exchange(sequence->has_begun, true)) {
+      if (sequence->attempt == 0) count_prompt(*sequence);
+      if (sequence->handoff.target) sequence->handoff.target->on_started(sequence->id);
     }
-    if (sequence->handoff.target) {
-      if (sequence->computed == sequence->cached) sequence->handoff.target->on_started(sequence->id);
-      tell_target(sequence);  // what the cache had of it travels while the rest is computed
-    }
+    if (sequence->handoff.target) tell_target(sequence);  // what the cache had of it travels while the rest is computed
   }
   const StepInput input = input_for(step);
   auto drawn = runner_->run(input);

@@ -229,6 +229,17 @@ TEST_F(EngineCoreTest, HigherPriorityIsAdmittedFirst) {
   run();
 }
 
+TEST_F(EngineCoreTest, APromptThatIsPreemptedBeforeItsFirstBlockIsFullIsCountedOnce) {
+  start(/*blocks=*/4, /*batch_tokens=*/2);
+  const auto first = add(request(counted(3), 10));
+  const auto second = add(request(counted(12, 1), 1));
+  run();
+  EXPECT_TRUE(first->finish && second->finish);
+  const std::string text = metrics_.expose();
+  for (const char* sample : {"preemptions_total 1", "prompt_tokens_total 15", "queue_seconds_count 2"})
+    EXPECT_NE(text.find(std::string("\ndynamo_engine_") + sample + "\n"), std::string::npos) << sample;
+}
+
 // Random arrivals and cancels in pools so small that sequences are preempted all the time: every answer is the one it would have been
 // alone, every block comes back, and the events tell the cache.
 TEST_F(EngineCoreTest, AnswersDoNotDependOnWhatElseRuns) {

@@ -29,7 +29,7 @@ class PrefillSource {
 class PrefillTarget {
  public:
   virtual ~PrefillTarget() = default;
-  // The first step of the prompt begins.
+  // The prompt's first step begins. Once, even if the sequence is preempted and begins again.
   virtual void on_started(SequenceId id) = 0;
   // The prompt's first `computed` tokens are, in `blocks`, the last of which may be part filled at the prompt's end; those from
   // `first_new` on were not told before. Comes before the token that follows is given out. All of them are held for the target until

@@ -50,6 +50,11 @@ struct End {
     if (core->has_work()) core->step();
     core->pool().check_invariants();
   }
+  uint64_t preemptions() const {
+    const std::string text = metrics.expose();
+    constexpr std::string_view kName = "\ndynamo_engine_preemptions_total ";
+    return std::stoull(text.substr(text.find(kName) + kName.size()));
+  }
   std::vector<char> pool;
   Metrics metrics;
   EngineOptions options;
@@ -93,7 +98,7 @@ struct Pair::Transfer final : PrefillTarget, ChunkSink {
     uint32_t first_new;
     std::vector<BlockId> blocks;
   };
-  void on_started(SequenceId) override {}
+  void on_started(SequenceId) override { CHECK(!std::exchange(has_started, true)); }
   void on_computed(SequenceId, uint32_t computed, uint32_t first_new, std::vector<BlockId> blocks) override {
     chunks.push_back({computed, std::max(first_new, missing_from), std::move(blocks)});
   }
@@ -114,6 +119,7 @@ struct Pair::Transfer final : PrefillTarget, ChunkSink {
   uint32_t next_block = 0;              // delivered without a gap up to here
   std::optional<DrawnToken> first;
   uint32_t cached = 0;
+  bool has_started = false;
   bool has_ended = false;  // the prefilling engine has
   bool is_unwanted = false;
 };
@@ -281,16 +287,42 @@ TEST(Handoff, ResumedAnswersGoOnAsTheyWould) {
   }
 }
 
+// As where a worker becomes a prefill worker while it still answers: answers come first, and take room from prompts.
+TEST(Handoff, APromptThatIsPreemptedWhereItIsComputedGoesOnAndEachBlockTravelsOnce) {
+  const GenerateRequest answered = request_of(prompt_of(10, 1), 100);  // 28 blocks
+  const GenerateRequest request = request_of(prompt_of(80, 2), 20);    // 20 blocks
+  Pair pair(/*seed=*/1, /*prefill_blocks=*/30, 60, /*trouble=*/0);     // 2 tokens a step
+  auto at_prefill = std::make_shared<Collected>();
+  pair.prefill.core->add(SequenceId{++pair.prefill.last_id}, answered, at_prefill);
+  while (at_prefill->tokens.size() < 20) pair.step();
+  const auto sink = pair.add(request);
+  while (!pair.is_quiet()) pair.step();
+  EXPECT_EQ(at_prefill->tokens, alone(answered));
+  EXPECT_EQ(sink->tokens, alone(request));
+  EXPECT_EQ(pair.moved_blocks, 20U);
+  EXPECT_GT(pair.prefill.preemptions(), 0U);
+  EXPECT_NE(pair.prefill.metrics.expose().find("\ndynamo_engine_prompt_tokens_total 90\n"), std::string::npos)
+      << pair.prefill.metrics.expose();
+  EXPECT_EQ(pair.prefill.core->load().used_blocks + pair.decode.core->load().used_blocks, 0U);
+}
+
 TEST(Handoff, AnyOrderFailuresAndTightPoolsChangeNoAnswerAndLeaveNothingHeld) {
   uint64_t preempted = 0;
+  uint64_t preempted_at_prefill = 0;
   for (uint64_t seed = 1; seed <= 400; ++seed) {
     SCOPED_TRACE(seed);
     std::mt19937_64 random(seed);
     Pair pair(seed, 30 + random() % 40, 30 + random() % 40, seed % 2 == 0 ? 0.5 : 0);
     std::vector<std::pair<GenerateRequest, std::shared_ptr<Collected>>> all;
-    std::map<size_t, uint64_t> cancelled;  // index -> decode id
+    std::vector<std::pair<GenerateRequest, std::shared_ptr<Collected>>> at_prefill;  // answered there
+    std::map<size_t, uint64_t> cancelled;                                            // index -> decode id
     for (int step = 0; all.size() < 20 || !pair.is_quiet(); ++step) {
       ASSERT_LT(step, 20000);
+      if (seed % 4 < 2 && at_prefill.size() < 5 && random() % 10 == 0) {
+        const auto request = request_of(prompt_of(1 + random() % 30, random() % 3), 1 + random() % 60);
+        at_prefill.emplace_back(request, std::make_shared<Collected>());
+        pair.prefill.core->add(SequenceId{++pair.prefill.last_id}, request, at_prefill.back().second);
+      }
       if (all.size() < 20 && random() % 3 == 0) {
         const auto request = request_of(prompt_of(1 + random() % 60, random() % 3), 1 + random() % 30);
         all.emplace_back(request, pair.add(request));
@@ -311,11 +343,14 @@ TEST(Handoff, AnyOrderFailuresAndTightPoolsChangeNoAnswerAndLeaveNothingHeld) {
         ASSERT_EQ(tokens, expected) << i;
       }
     }
+    for (const auto& [request, sink] : at_prefill) ASSERT_EQ(sink->tokens, alone(request));
     EXPECT_EQ(pair.prefill.core->load().used_blocks, 0U);
     EXPECT_EQ(pair.decode.core->load().used_blocks, 0U);
-    preempted += pair.decode.metrics.expose().find("preemptions_total 0") == std::string::npos;
+    preempted += pair.decode.preemptions() > 0;
+    preempted_at_prefill += pair.prefill.preemptions() > 0;
   }
   EXPECT_GT(preempted, 20U);
+  EXPECT_GT(preempted_at_prefill, 20U);
 }
 
 }  // namespace

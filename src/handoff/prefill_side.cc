@@ -77,7 +77,7 @@ class PrefillSide::Room final : public engine::PrefillTarget,
   // On the engine's thread.
   void on_started(SequenceId) override {
     MutexLock lock(mutex_);
-    if (!started_) started_ = clock_->now();
+    started_ = clock_->now();
   }
   void on_computed(SequenceId id, uint32_t computed, uint32_t first_new, std::vector<BlockId> blocks) override {
     Part part{computed, std::max(first_new, first_block_), std::move(blocks)};
