@@ -204,7 +204,11 @@ class Etcd:
 
     def _start(self):
         self._process = self.run(self._command)
-        wait_until(lambda: self._try_ctl("endpoint", "health").returncode == 0)
+        try:
+            wait_until(lambda: self._try_ctl("endpoint", "health").returncode == 0)
+        except BaseException:
+            Etcd.stop(self)
+            raise
 
     def _try_ctl(self, *arguments):
         return subprocess.run(["etcdctl", f"--endpoints={self.url}", *arguments], capture_output=True, text=True, timeout=30,

@@ -107,37 +107,24 @@ TEST(TransferMover, WithoutABackendInCommonBothListsAreNamed) {
 }
 
 TEST(TransferMover, AutoOffersNixlWhereTheMachineHasRdmaAndTheLibraryLoads) {
-  transfer::SharedMemory memory;
-  const auto open = [&](const std::string& backend, bool has_rdma, const std::string& library) {
+  const auto open = [](const std::string& backend, bool has_rdma, const std::string& library) {
     MoverOptions options;
-    options.card.model_digest = "sha256:abc";
-    options.card.layout = {.layers = 1, .kv_heads = 1, .head_dim = 2, .block_tokens = 4, .dtype = kv::KvDtype::kBF16};
-    options.card.block_count = kBlocks;
-    options.card.block_bytes = options.card.layout.block_bytes();
-    auto created = transfer::SharedMemory::create(kBlocks * options.card.block_bytes);
-    CHECK_OK(created);
-    memory = std::move(*created);
-    options.pool = {.data = memory.data(), .bytes = memory.bytes(), .fd = memory.fd()};
-    options.name = "prefill-worker-1";
-    options.host = "127.0.0.1";
-    options.backend = backend;
     options.has_rdma = has_rdma;
     options.nixl.file = library;
-    auto mover = make_transfer_mover(std::move(options));
-    CHECK_OK(mover);
-    return std::move(*mover);
+    return std::make_unique<Worker>("prefill-worker-1", backend, [](transfer::PoolCard*) {}, std::move(options));
   };
   const std::string fake = DYNAMO_FAKE_NIXL "/libfake_nixl.so";
-  EXPECT_EQ(open("auto", /*has_rdma=*/false, fake)->backends(), "shm,tcp");
-  EXPECT_EQ(open("auto", /*has_rdma=*/true, "/nowhere/libnixl_capi.so")->backends(), "shm,tcp");
-  EXPECT_EQ(open("tcp", /*has_rdma=*/true, fake)->backends(), "tcp");
-  const auto mover = open("auto", /*has_rdma=*/true, fake);
-  EXPECT_EQ(mover->backends(), "nixl,shm,tcp");
+  EXPECT_EQ(open("auto", /*has_rdma=*/false, fake)->mover().backends(), "shm,tcp");
+  EXPECT_EQ(open("auto", /*has_rdma=*/true, "/nowhere/libnixl_capi.so")->mover().backends(), "shm,tcp");
+  EXPECT_EQ(open("tcp", /*has_rdma=*/true, fake)->mover().backends(), "tcp");
+  const auto worker = open("auto", /*has_rdma=*/true, fake);
+  BlockMover& mover = worker->mover();
+  EXPECT_EQ(mover.backends(), "nixl,shm,tcp");
   const auto backend_to = [&](auto change) {
-    auto card = transfer::PoolCard::parse(mover->card());
+    auto card = transfer::PoolCard::parse(mover.card());
     CHECK_OK(card);
     change(&*card);
-    const auto route = mover->route(card->to_bytes());
+    const auto route = mover.route(card->to_bytes());
     CHECK_OK(route);
     return std::string((*route)->backend());
   };

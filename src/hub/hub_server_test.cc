@@ -120,12 +120,18 @@ TEST(HubServer, CutsAClientThatDoesNotTakeKeyChanges) {
   EXPECT_LT(taken, 64);
 }
 
-TEST(HubServer, LeaseOfAConnectionThatBrokeIsTakenOver) {
+// A hub, and what somebody sees who watches all its keys.
+class HubServerLease : public testing::Test {
+ protected:
+  void SetUp() override { ASSERT_TRUE(seen.wait_for_first()); }
+
   HubHost hub;
-  const auto watcher = hub.client();
   discovery::SeenChanges seen;
-  const auto watch = watcher->watch("", seen.callback());
-  ASSERT_TRUE(seen.wait_for_first());
+  const std::unique_ptr<discovery::Registry> watcher = hub.client();
+  const std::unique_ptr<discovery::Watch> watch = watcher->watch("", seen.callback());
+};
+
+TEST_F(HubServerLease, OfAConnectionThatBrokeIsTakenOver) {
   Request grant;
   grant.set_id(1);
   grant.mutable_grant()->set_lease(5);
@@ -149,12 +155,7 @@ TEST(HubServer, LeaseOfAConnectionThatBrokeIsTakenOver) {
 }
 
 // As when the hub stood still, and reads what it was sent meanwhile by both.
-TEST(HubServer, WhatComesLateOnAConnectionWhoseLeaseWasTakenOverChangesNothing) {
-  HubHost hub;
-  const auto watcher = hub.client();
-  discovery::SeenChanges seen;
-  const auto watch = watcher->watch("", seen.callback());
-  ASSERT_TRUE(seen.wait_for_first());
+TEST_F(HubServerLease, ThatWasTakenOverIsNotChangedByWhatComesLateOnTheConnectionBefore) {
   const auto ask = [](RawPeer* peer, auto fill) {
     Request request;
     request.set_id(1);
