@@ -1,491 +1,21 @@
 #include "discovery/etcd/etcd_registry.h"
 
-#include <atomic>
 #include <condition_variable>
-#include <list>
-#include <map>
-#include <set>
 #include <thread>
 
 #include <fmt/format.h>
 
 #include "base/log.h"
 #include "base/mutex.h"
-#include "discovery/etcd/etcd_client.h"
-#include "discovery/key_view.h"
+#include "discovery/etcd/etcd_leases.h"
 
 namespace dynamo::discovery {
 namespace {
 
-using View = KeyView::Keys;
-
-constexpr Duration kCallTimeout = std::chrono::seconds(4);
-constexpr Duration kPause = std::chrono::milliseconds(300);  // after a failure
-constexpr Duration kFarewell = std::chrono::seconds(2);
-
-// Makes the request for all keys that begin with `prefix`. In etcd no key is empty, and an end of "\0" means none.
-template <class RequestOfRange>
-void set_range(const std::string& prefix, RequestOfRange* request) {
-  std::string end = prefix;
-  while (!end.empty() && end.back() == '\xFF') end.pop_back();
-  if (!end.empty()) ++end.back();
-  request->set_key(prefix.empty() ? std::string(1, '\0') : prefix);
-  request->set_range_end(end.empty() ? std::string(1, '\0') : end);
-}
-
-bool is_away(const Status& status) {
-  return status.code() == Code::kUnavailable;
-}
-
-// What outlives every handle: the client, and how it stands.
-struct Shared {
-  std::unique_ptr<EtcdClient> client;
-  std::atomic<bool> is_connected{true};
-  std::atomic<bool> is_distrusted{false};  // etcd's certificate, at the last call
-
-  // Notes how the last call went; one line per change.
-  void note(const Status& status) {
-    const bool is_there = !is_away(status);
-    if (is_connected.exchange(is_there) == is_there) return;
-    if (is_there) {
-      LOG(info, "etcd is back", {"endpoints", client->addresses()});
-    } else {
-      LOG(warn, "etcd is away; what is known stands", {"endpoints", client->addresses()}, {"why", status.text()});
-    }
-  }
-  Status call(Time until, const EtcdClient::Call& call, bool* may_come_late = nullptr) {
-    Status status = client->call(until, call, may_come_late);
-    is_distrusted = status.code() == Code::kCorrupt;
-    if (is_distrusted) status = unavailable(status.text());
-    note(status);
-    return status;
-  }
-
-  Result<std::pair<View, int64_t>> list(const std::string& prefix, Time until) {
-    etcdserverpb::RangeRequest request;
-    set_range(prefix, &request);
-    etcdserverpb::RangeResponse response;
-    TRY_STATUS(call(until, [&](const auto& channel, auto* context) {
-      return etcdserverpb::KV::NewStub(channel)->Range(context, request, &response);
-    }));
-    View view;
-    for (const auto& one : response.kvs()) view[one.key()] = one.value();
-    return std::pair(std::move(view), response.header().revision());
-  }
-};
-
-// ---- leases ----
-
-// One lease's wishes, and what of them the store has. Guarded by the keeper's mutex.
-struct LeaseState {
-  std::chrono::seconds time_to_live;
-  View wishes;
-  View stored;                     // under the present lease, for all we know
-  std::set<std::string> removals;  // keys no longer wished that may be in the store
-  int64_t id = 0;                  // 0: none granted
-  // A write under it was given up and may still be carried out, after later ones. None is once the lease has ended, so another takes its place.
-  bool is_doubtful = false;
-  std::vector<int64_t> to_end;  // doubtful ones before it, whose late writes may still change our keys
-  Time renew_at{};
-  bool is_closing = false;
-  bool is_closed = false;
-  Status last;  // failure of the last attempt
-  bool is_certain() const { return id != 0 && !is_doubtful && to_end.empty(); }
-  bool is_synced() const { return is_certain() && wishes == stored && removals.empty(); }
-  bool has(const std::string& key, const std::string& value) const {
-    const auto found = stored.find(key);
-    return is_certain() && found != stored.end() && found->second == value;
-  }
-};
-
-// Keeps all leases of a registry, on one thread.
-class Keeper {
- public:
-  explicit Keeper(std::shared_ptr<Shared> shared) : shared_(std::move(shared)), thread_([this] { run(); }) {}
-  ~Keeper() {
-    {
-      MutexLock lock(mutex_);
-      is_ending_ = true;
-    }
-    changed_.notify_all();
-    thread_.join();
-  }
-
-  std::shared_ptr<LeaseState> add(std::chrono::seconds time_to_live) {
-    auto state = std::make_shared<LeaseState>();
-    state->time_to_live = time_to_live;
-    MutexLock lock(mutex_);
-    leases_.push_back(state);
-    must_look_ = true;
-    changed_.notify_all();
-    return state;
-  }
-
-  void put(LeaseState* state, std::string key, std::string value) {
-    MutexLock lock(mutex_);
-    state->removals.erase(key);
-    state->wishes[std::move(key)] = std::move(value);
-    must_look_ = true;
-    changed_.notify_all();
-  }
-  void remove(LeaseState* state, const std::string& key) {
-    MutexLock lock(mutex_);
-    if (state->wishes.erase(key) == 0) return;
-    state->removals.insert(key);
-    must_look_ = true;
-    changed_.notify_all();
-  }
-  Result<bool> claim(LeaseState* state, const std::string& key, const std::string& value, Time until);
-  Status sync(LeaseState* state, Time until) {
-    MutexLock lock(mutex_);
-    changed_.wait_until(mutex_, until, [&]() REQUIRES(mutex_) { return state->is_synced(); });
-    if (state->is_synced()) return {};
-    return deadline(fmt::format("etcd at {} has not taken what was announced: {}", shared_->client->addresses(),
-                                state->last.is_ok() ? "no answer yet" : state->last.text()));
-  }
-  void close(LeaseState* state) {
-    MutexLock lock(mutex_);
-    state->is_closing = true;
-    must_look_ = true;
-    changed_.notify_all();
-    changed_.wait_until(mutex_, Clock::steady().now() + kFarewell, [&]() REQUIRES(mutex_) { return state->is_closed; });
-    state->is_closed = true;  // the keeper lets it go; its time to live does the rest
-  }
-
- private:
-  void run();
-  // Each is called without the lock, on the keeper's thread.
-  Status tend(LeaseState* state);
-  Status grant(LeaseState* state);
-  Status renew(LeaseState* state, int64_t id);
-  Status store(LeaseState* state);
-  Status remove_stored(LeaseState* state, int64_t id, const std::string& key);
-  Status end_replaced(LeaseState* state);
-  Status revoke(int64_t id, Duration limit);
-  void close_lease(LeaseState* state);
-  // A write of this lease's; notes what may come of it late. On any thread.
-  Status write(LeaseState* state, Time until, const EtcdClient::Call& call);
-  // Whose the key is now, and its value. On any thread.
-  struct Holder {
-    int64_t lease = 0;
-    std::string value;
-  };
-  Result<Holder> put_if_absent(LeaseState* state, int64_t lease, const std::string& key, const std::string& value,
-                               Time until);
-
-  std::shared_ptr<Shared> shared_;
-  Mutex mutex_;
-  std::condition_variable_any changed_;
-  std::list<std::shared_ptr<LeaseState>> leases_ GUARDED_BY(mutex_);
-  bool must_look_ GUARDED_BY(mutex_) = false;
-  bool is_ending_ GUARDED_BY(mutex_) = false;
-  std::thread thread_;
-};
-
-// In place of the present lease, if there is one, which is to end when all keys are under this.
-Status Keeper::grant(LeaseState* state) {
-  etcdserverpb::LeaseGrantRequest request;
-  request.set_ttl(state->time_to_live.count());
-  etcdserverpb::LeaseGrantResponse response;
-  const Time asked = Clock::steady().now();
-  TRY_STATUS(shared_->call(asked + kCallTimeout, [&](const auto& channel, auto* context) {
-    return etcdserverpb::Lease::NewStub(channel)->LeaseGrant(context, request, &response);
-  }));
-  MutexLock lock(mutex_);
-  if (state->id != 0) state->to_end.push_back(state->id);
-  state->id = response.id();
-  state->is_doubtful = false;
-  state->stored.clear();
-  state->removals.clear();  // they went with the lease before
-  state->renew_at = asked + state->time_to_live / 3;
-  return {};
-}
-
-Status Keeper::renew(LeaseState* state, int64_t id) {
-  etcdserverpb::LeaseKeepAliveResponse response;
-  const Time asked = Clock::steady().now();
-  TRY_STATUS(shared_->call(asked + kCallTimeout, [&](const auto& channel, auto* context) {
-    const auto stub = etcdserverpb::Lease::NewStub(channel);
-    const auto stream = stub->LeaseKeepAlive(context);
-    etcdserverpb::LeaseKeepAliveRequest request;
-    request.set_id(id);
-    const bool is_answered = stream->Write(request) && stream->Read(&response);
-    stream->WritesDone();
-    if (is_answered) {
-      context->TryCancel();  // the answer is all that was wanted
-      stream->Finish();
-      return grpc::Status::OK;
-    }
-    const grpc::Status status = stream->Finish();
-    return status.ok() ? grpc::Status(grpc::UNAVAILABLE, "the stream ended") : status;
-  }));
-  MutexLock lock(mutex_);
-  if (response.ttl() <= 0) {
-    LOG(warn, "a lease was lost; its keys are announced again", {"endpoints", shared_->client->addresses()});
-    state->id = 0;
-    state->stored.clear();
-    return {};
-  }
-  state->renew_at = asked + state->time_to_live / 3;
-  return {};
-}
-
-Status Keeper::store(LeaseState* state) {
-  int64_t id = 0;
-  View missing;
-  std::set<std::string> removals;
-  {
-    MutexLock lock(mutex_);
-    id = state->id;
-    for (const auto& [key, value] : state->wishes) {
-      const auto found = state->stored.find(key);
-      if (found == state->stored.end() || found->second != value) missing[key] = value;
-    }
-    removals = state->removals;
-  }
-  if (id == 0) return unavailable("the lease was lost");
-  for (const std::string& key : removals) TRY_STATUS(remove_stored(state, id, key));
-  Status refused;  // a value that etcd does not take holds up no other
-  for (const auto& [key, value] : missing) {
-    etcdserverpb::PutRequest request;
-    request.set_key(key);
-    request.set_value(value);
-    request.set_lease(id);
-    etcdserverpb::PutResponse response;
-    const Status status = write(state, Clock::steady().now() + kCallTimeout, [&](const auto& channel, auto* context) {
-      return etcdserverpb::KV::NewStub(channel)->Put(context, request, &response);
-    });
-    MutexLock lock(mutex_);
-    if (status.code() == Code::kNotFound) state->id = 0;  // the lease is gone
-    if (status.code() == Code::kInvalid) {
-      refused = status.with("writing " + key);
-    } else if (!status.is_ok()) {
-      return status;
-    } else {
-      state->stored[key] = value;
-    }
-  }
-  return refused;
-}
-
-// Only if it is still this lease's: somebody may have put it after us.
-Status Keeper::remove_stored(LeaseState* state, int64_t id, const std::string& key) {
-  etcdserverpb::TxnRequest request;
-  auto* compare = request.add_compare();
-  compare->set_target(etcdserverpb::Compare::LEASE);
-  compare->set_key(key);
-  compare->set_lease(id);
-  request.add_success()->mutable_request_delete_range()->set_key(key);
-  etcdserverpb::TxnResponse response;
-  TRY_STATUS(write(state, Clock::steady().now() + kCallTimeout, [&](const auto& channel, auto* context) {
-    return etcdserverpb::KV::NewStub(channel)->Txn(context, request, &response);
-  }));
-  MutexLock lock(mutex_);
-  state->removals.erase(key);
-  state->stored.erase(key);
-  return {};
-}
-
-Status Keeper::write(LeaseState* state, Time until, const EtcdClient::Call& call) {
-  bool may_come_late = false;
-  const Status status = shared_->call(until, call, &may_come_late);
-  MutexLock lock(mutex_);
-  state->is_doubtful |= may_come_late;
-  return status;
-}
-
-Status Keeper::revoke(int64_t id, Duration limit) {
-  etcdserverpb::LeaseRevokeRequest request;
-  request.set_id(id);
-  etcdserverpb::LeaseRevokeResponse response;
-  const Status status = shared_->call(Clock::steady().now() + limit, [&](const auto& channel, auto* context) {
-    return etcdserverpb::Lease::NewStub(channel)->LeaseRevoke(context, request, &response);
-  });
-  return status.code() == Code::kNotFound ? Status() : status;
-}
-
-void Keeper::close_lease(LeaseState* state) {
-  std::vector<int64_t> ids;
-  {
-    MutexLock lock(mutex_);
-    ids = state->to_end;
-    if (state->id != 0) ids.push_back(state->id);
-  }
-  for (const int64_t id : ids) static_cast<void>(revoke(id, kFarewell));
-}
-
-// After this nothing is written late, and keys that were before it are as they should be.
-Status Keeper::end_replaced(LeaseState* state) {
-  std::vector<int64_t> ids;
-  {
-    MutexLock lock(mutex_);
-    ids = state->to_end;
-  }
-  for (const int64_t id : ids) TRY_STATUS(revoke(id, kCallTimeout));
-  {
-    MutexLock lock(mutex_);
-    state->to_end.clear();
-    state->stored.clear();
-  }
-  return store(state);
-}
-
-Status Keeper::tend(LeaseState* state) {
-  const auto ask = [&](auto what) {
-    MutexLock lock(mutex_);
-    return what();
-  };
-  const int64_t to_renew = ask([&] { return Clock::steady().now() >= state->renew_at ? state->id : 0; });
-  if (to_renew != 0) TRY_STATUS(renew(state, to_renew));
-  if (ask([&] { return state->id == 0; })) TRY_STATUS(grant(state));
-  Status status = store(state);
-  if (!is_away(status) && ask([&] { return state->is_doubtful && state->id != 0; })) {
-    TRY_STATUS(grant(state));
-    status = store(state);
-  }
-  if (!is_away(status) && ask([&] { return !state->to_end.empty(); })) status = end_replaced(state);
-  MutexLock lock(mutex_);
-  must_look_ |= state->is_doubtful;
-  return status;
-}
-
-void Keeper::run() {
-  for (;;) {
-    std::list<std::shared_ptr<LeaseState>> leases;
-    bool is_ending = false;
-    {
-      MutexLock lock(mutex_);
-      must_look_ = false;
-      leases = leases_;
-      is_ending = is_ending_;
-    }
-    bool has_failed = false;
-    bool is_etcd_away = false;
-    for (const auto& lease : leases) {
-      bool is_closing = false;
-      {
-        MutexLock lock(mutex_);
-        is_closing = lease->is_closing || is_ending;
-      }
-      if (is_closing) {
-        close_lease(lease.get());
-        MutexLock lock(mutex_);
-        lease->is_closed = true;
-        leases_.remove(lease);
-        continue;
-      }
-      const Status status = is_etcd_away ? unavailable("etcd did not answer") : tend(lease.get());
-      has_failed |= !status.is_ok();
-      is_etcd_away |= is_away(status);
-      MutexLock lock(mutex_);
-      lease->last = status;
-    }
-    changed_.notify_all();
-    if (is_ending) return;
-    MutexLock lock(mutex_);
-    Time next = Time::max();
-    for (const auto& lease : leases_) next = std::min(next, lease->id == 0 ? Clock::steady().now() : lease->renew_at);
-    if (has_failed) next = Clock::steady().now() + kPause;
-    // A failure is not tried again at once, whatever is wished meanwhile.
-    const auto has_cause = [&]() REQUIRES(mutex_) { return is_ending_ || (must_look_ && !has_failed); };
-    if (next == Time::max()) {
-      changed_.wait(mutex_, has_cause);
-    } else {
-      changed_.wait_until(mutex_, next, has_cause);
-    }
-  }
-}
-
-Result<bool> Keeper::claim(LeaseState* state, const std::string& key, const std::string& value, Time until) {
-  for (;;) {
-    int64_t id = 0;
-    {
-      MutexLock lock(mutex_);
-      changed_.wait_until(mutex_, until, [&]() REQUIRES(mutex_) { return state->id != 0; });
-      id = state->id;
-      if (id == 0) {
-        return deadline(fmt::format("etcd at {} gave no lease in time: {}", shared_->client->addresses(),
-                                    state->last.is_ok() ? "no answer yet" : state->last.text()));
-      }
-    }
-    const auto holder = put_if_absent(state, id, key, value, until);
-    MutexLock lock(mutex_);
-    if (holder.status().code() == Code::kNotFound) {  // the lease was lost; the keeper gets another
-      if (state->id == id) state->id = 0;
-      must_look_ = true;
-      changed_.notify_all();
-      continue;
-    }
-    if (!holder.is_ok()) {
-      // It may have been put all the same: then it is removed, or made what else is wished for it.
-      if (state->id == id) state->stored.erase(key);
-      if (!state->wishes.contains(key)) state->removals.insert(key);
-      must_look_ = true;
-      changed_.notify_all();
-      return holder.status();
-    }
-    const bool is_ours =
-        holder->lease == id || holder->lease == state->id || std::ranges::count(state->to_end, holder->lease) > 0;
-    if (!is_ours) return false;
-    state->removals.erase(key);
-    state->wishes[key] = value;
-    if (holder->lease == state->id) state->stored[key] = holder->value;
-    if (state->has(key, value)) return true;
-    must_look_ = true;  // it was ours before, with another value, or its lease is replaced
-    changed_.notify_all();
-    changed_.wait_until(mutex_, until, [&]() REQUIRES(mutex_) { return state->has(key, value); });
-    return true;
-  }
-}
-
-Result<Keeper::Holder> Keeper::put_if_absent(LeaseState* state, int64_t lease, const std::string& key,
-                                             const std::string& value, Time until) {
-  etcdserverpb::TxnRequest request;
-  auto* compare = request.add_compare();
-  compare->set_target(etcdserverpb::Compare::CREATE);
-  compare->set_key(key);
-  compare->set_create_revision(0);
-  auto* put = request.add_success()->mutable_request_put();
-  put->set_key(key);
-  put->set_value(value);
-  put->set_lease(lease);
-  request.add_failure()->mutable_request_range()->set_key(key);
-  etcdserverpb::TxnResponse response;
-  TRY_STATUS(write(state, until, [&](const auto& channel, auto* context) {
-    return etcdserverpb::KV::NewStub(channel)->Txn(context, request, &response);
-  }));
-  if (response.succeeded()) return Holder{lease, value};
-  if (response.responses().empty() || response.responses(0).response_range().kvs().empty())
-    return unavailable(fmt::format("etcd at {} did not say who has {}", shared_->client->addresses(), key));
-  // There: perhaps from our own first try, whose answer was lost.
-  const auto& found = response.responses(0).response_range().kvs(0);
-  return Holder{found.lease(), found.value()};
-}
-
-class EtcdLease final : public Lease {
- public:
-  EtcdLease(Keeper* keeper, std::chrono::seconds time_to_live) : keeper_(keeper), state_(keeper->add(time_to_live)) {}
-  ~EtcdLease() override { keeper_->close(state_.get()); }
-  void put(std::string key, std::string value) override {
-    keeper_->put(state_.get(), std::move(key), std::move(value));
-  }
-  void remove(std::string key) override { keeper_->remove(state_.get(), key); }
-  Result<bool> claim(std::string key, std::string value, Time until) override {
-    return keeper_->claim(state_.get(), key, value, until);
-  }
-  Status sync(Time until) override { return keeper_->sync(state_.get(), until); }
-
- private:
-  Keeper* keeper_;
-  std::shared_ptr<LeaseState> state_;
-};
-
-// ---- watches ----
-
 class EtcdWatch final : public Watch {
  public:
-  EtcdWatch(std::shared_ptr<Shared> shared, std::string prefix, OnChanges on_changes)
-      : shared_(std::move(shared)),
+  EtcdWatch(std::shared_ptr<EtcdConnection> etcd, std::string prefix, OnChanges on_changes)
+      : etcd_(std::move(etcd)),
         prefix_(std::move(prefix)),
         on_changes_(std::move(on_changes)),
         thread_([this] { run(); }) {}
@@ -502,23 +32,23 @@ class EtcdWatch final : public Watch {
  private:
   void run() {
     for (;;) {
-      const auto listed = shared_->list(prefix_, Clock::steady().now() + kCallTimeout);
+      const auto listed = etcd_->list(prefix_, Clock::steady().now() + kEtcdCallTimeout);
       if (listed.is_ok()) {
         if (const auto changes = view_.replace(listed->first)) on_changes_(*changes);
         follow(listed->second + 1);
       }
       MutexLock lock(mutex_);
-      changed_.wait_until(mutex_, Clock::steady().now() + kPause, [&]() REQUIRES(mutex_) { return is_ending_; });
+      changed_.wait_until(mutex_, Clock::steady().now() + kEtcdPause, [&]() REQUIRES(mutex_) { return is_ending_; });
       if (is_ending_) return;
     }
   }
 
   // Tells changes from `revision` on until the stream ends.
   void follow(int64_t revision) {
-    const auto channel = shared_->client->channel();
+    const auto channel = etcd_->client().channel();
     const auto stub = etcdserverpb::Watch::NewStub(channel);
     grpc::ClientContext context;
-    shared_->client->put_token(&context);
+    etcd_->client().put_token(&context);
     context.AddMetadata("hasleader", "true");  // ends when this member has lost the others
     {
       MutexLock lock(mutex_);
@@ -546,11 +76,11 @@ class EtcdWatch final : public Watch {
       MutexLock lock(mutex_);
       context_ = nullptr;
     }
-    if (response.canceled()) shared_->client->forget_token();
-    if (status.error_code() == grpc::UNAVAILABLE) shared_->client->give_up(channel);
+    if (response.canceled()) etcd_->client().forget_token();
+    if (status.error_code() == grpc::UNAVAILABLE) etcd_->client().give_up(channel);
   }
 
-  std::shared_ptr<Shared> shared_;
+  std::shared_ptr<EtcdConnection> etcd_;
   const std::string prefix_;
   const OnChanges on_changes_;
   KeyView view_;  // the thread's
@@ -561,20 +91,16 @@ class EtcdWatch final : public Watch {
   std::thread thread_;
 };
 
-// ---- the registry ----
-
 class ConnectedRegistry final : public EtcdRegistry {
  public:
-  explicit ConnectedRegistry(std::shared_ptr<Shared> shared) : shared_(std::move(shared)), keeper_(shared_) {}
+  explicit ConnectedRegistry(std::shared_ptr<EtcdConnection> etcd) : etcd_(std::move(etcd)), leases_(etcd_) {}
 
-  std::unique_ptr<Lease> lease(std::chrono::seconds time_to_live) override {
-    return std::make_unique<EtcdLease>(&keeper_, time_to_live);
-  }
+  std::unique_ptr<Lease> lease(std::chrono::seconds time_to_live) override { return leases_.add(time_to_live); }
   std::unique_ptr<Watch> watch(std::string prefix, OnChanges on_changes) override {
-    return std::make_unique<EtcdWatch>(shared_, std::move(prefix), std::move(on_changes));
+    return std::make_unique<EtcdWatch>(etcd_, std::move(prefix), std::move(on_changes));
   }
   Result<std::map<std::string, std::string>> list(std::string prefix, Time until) override {
-    TRY(auto listed, shared_->list(prefix, until));
+    TRY(auto listed, etcd_->list(prefix, until));
     return std::move(listed.first);
   }
   // Only over what was there when it was called, so that it is not carried out late (EtcdClient::call()) over a later one; over a later
@@ -584,7 +110,7 @@ class ConnectedRegistry final : public EtcdRegistry {
       etcdserverpb::RangeRequest ask;
       ask.set_key(key);
       etcdserverpb::RangeResponse found;
-      TRY_STATUS(shared_->call(until, [&](const auto& channel, auto* context) {
+      TRY_STATUS(etcd_->call(until, [&](const auto& channel, auto* context) {
         return etcdserverpb::KV::NewStub(channel)->Range(context, ask, &found);
       }));
       etcdserverpb::TxnRequest request;
@@ -600,40 +126,40 @@ class ConnectedRegistry final : public EtcdRegistry {
         change->mutable_request_delete_range()->set_key(key);
       }
       etcdserverpb::TxnResponse response;
-      TRY_STATUS(shared_->call(until, [&](const auto& channel, auto* context) {
+      TRY_STATUS(etcd_->call(until, [&](const auto& channel, auto* context) {
         return etcdserverpb::KV::NewStub(channel)->Txn(context, request, &response);
       }));
       if (response.succeeded()) return {};
       // Changed meanwhile: by another, or by our own try whose answer was lost. Either way this comes after it.
       if (Clock::steady().now() >= until)
-        return deadline(fmt::format("etcd at {}: {} changes all the time", shared_->client->addresses(), key));
+        return deadline(fmt::format("etcd at {}: {} changes all the time", etcd_->addresses(), key));
     }
   }
-  bool is_connected() const override { return shared_->is_connected; }
+  bool is_connected() const override { return etcd_->is_connected(); }
 
  private:
-  std::shared_ptr<Shared> shared_;
-  Keeper keeper_;
+  std::shared_ptr<EtcdConnection> etcd_;
+  EtcdLeases leases_;
 };
 
 }  // namespace
 
 Result<std::unique_ptr<EtcdRegistry>> EtcdRegistry::connect(EtcdOptions options, Time until) {
-  auto shared = std::make_shared<Shared>();
-  TRY(shared->client, EtcdClient::create(std::move(options)));
+  TRY(auto client, EtcdClient::create(std::move(options)));
+  auto etcd = std::make_shared<EtcdConnection>(std::move(client));
   for (bool has_told = false;;) {
-    const auto listed = shared->list("/dynamo/", std::min(until, Clock::steady().now() + kCallTimeout));
-    if (listed.is_ok()) return std::unique_ptr<EtcdRegistry>(std::make_unique<ConnectedRegistry>(std::move(shared)));
+    const auto listed = etcd->list("/dynamo/", std::min(until, Clock::steady().now() + kEtcdCallTimeout));
+    if (listed.is_ok()) return std::unique_ptr<EtcdRegistry>(std::make_unique<ConnectedRegistry>(std::move(etcd)));
     if (listed.status().code() == Code::kInvalid) return listed.status();
-    if (shared->is_distrusted) return invalid(listed.status().text() + " (ETCD_AUTH_CA says whom to trust)");
+    if (etcd->is_distrusted()) return invalid(listed.status().text() + " (ETCD_AUTH_CA says whom to trust)");
     if (!std::exchange(has_told, true))
-      LOG(info, "waiting for etcd", {"endpoints", shared->client->addresses()}, {"why", listed.status().text()});
-    if (Clock::steady().now() + kPause >= until) {
+      LOG(info, "waiting for etcd", {"endpoints", etcd->addresses()}, {"why", listed.status().text()});
+    if (Clock::steady().now() + kEtcdPause >= until) {
       return unavailable(
           fmt::format("{}; is it running there? ETCD_ENDPOINTS says where to look, ETCD_AUTH_CLIENT_CERT what to show",
                       listed.status().text()));
     }
-    std::this_thread::sleep_for(kPause);
+    std::this_thread::sleep_for(kEtcdPause);
   }
 }
 
