@@ -247,6 +247,23 @@ class Cluster:
         assert line == "data: [DONE]\n", line
         return text
 
+    def kill_in_mid_stream(self, kind, kill):
+        """Has kill(name) kill the worker that answers, `kind` and a number, and checks that the answer is what it would have been.
+        Returns: its name."""
+        body = {"prompt": "Once upon a time, in a small village,", "max_tokens": 150, "temperature": 0, "ignore_eos": True}
+        expected = self.complete(body)
+        before = len(self.frontend.log())
+        killed = []
+
+        def kill_once(text):
+            if len(text) > 40 and not killed:
+                killed.append(re.search(rf"Selected ({kind}-\d)", self.frontend.log()[before:]).group(1))
+                kill(killed[0])
+
+        assert self.complete(body, kill_once) == expected
+        assert re.search(rf"\[DEBUG\] Worker {killed[0]} unhealthy, rerouting -> {kind}-\d", self.frontend.log()[before:])
+        return killed[0]
+
     def chat(self, content, host="front", **more):
         """Returns: the worker that answered (None: no answer), and the answer."""
         body = {"model": SERVED, "messages": [{"role": "user", "content": content}], "temperature": 0, "max_tokens": 20, **more}

@@ -175,18 +175,8 @@ def test_a_host_cut_off_and_back_serves_again(cluster):
 
 
 def test_streams_survive_a_killed_worker_with_the_same_text(cluster):
-    body = {"prompt": "Once upon a time, in a small village,", "max_tokens": 150, "temperature": 0, "ignore_eos": True}
-    expected = cluster.complete(body)
-    before = len(cluster.frontend.log())
-    killed = []
-
-    def kill_once(text):
-        if len(text) > 40 and not killed:
-            killed.append(re.search(r"Selected (worker-\d)", cluster.frontend.log()[before:]).group(1))
-            next(worker for worker in cluster.workers if f"worker ready worker={killed[0]} " in worker.log()).stop(signal.SIGKILL)
-
-    assert cluster.complete(body, kill_once) == expected
-    assert re.search(rf"\[DEBUG\] Worker {killed[0]} unhealthy, rerouting -> worker-\d", cluster.frontend.log()[before:])
+    cluster.kill_in_mid_stream("worker", lambda name: next(
+        worker for worker in cluster.workers if f"worker ready worker={name} " in worker.log()).stop(signal.SIGKILL))
 
 
 def test_clean_up_leaves_no_key_and_no_process(cluster):
