@@ -134,4 +134,4 @@ def test_requests_need_no_sockets_of_their_own_towards_workers(url):
         most = max(most, sockets_of(url.frontend))
     report = json.loads(process.stdout.read())
     assert report["complete"] == 400 and report["client"]["connections"] == 32
-    assert before < most <= before + 32  # one for each client, none for their requests
+    assert before < most <= before + 32 + 8  # one for each client, some that are being closed, none for each request
