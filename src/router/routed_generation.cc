@@ -60,8 +60,10 @@ Task<Result<TokenChunk>> RoutedGeneration::next_of_worker() {
   if (has_answered_) co_return co_await inner_->next();
   using asio::experimental::awaitable_operators::operator||;
   Timer limit(state_->clock(), co_await asio::this_coro::executor);
-  auto either = co_await (inner_->next() || limit.wait(state_->clock()->now() + state_->first_token_timeout()));
+  const Time until = state_->clock()->now() + state_->first_token_timeout();
+  auto either = co_await (inner_->next() || limit.wait(until));
   if (either.index() == 0) co_return std::move(std::get<0>(either));
+  if (state_->clock()->now() < until) co_return cancelled("nobody waits for the answer any more");
   co_return unavailable(fmt::format("{} accepted the request and did not answer", last_worker_));
 }
 

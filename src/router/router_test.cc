@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <boost/asio/bind_cancellation_slot.hpp>
+#include <boost/asio/cancellation_signal.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/io_context.hpp>
@@ -348,6 +350,32 @@ TEST_F(RouterTest, AWorkerThatTakesARequestAndNeverAnswersIsGivenUp) {
   add(2);
   EXPECT_EQ(worker_for(request(8)), "worker-2");
   EXPECT_EQ(mute->cancelled(), 1);
+}
+
+TEST_F(RouterTest, AClientThatLeavesBeforeTheFirstTokenIsNoFaultOfTheWorker) {
+  start(Mode::kRoundRobin);
+  auto* slow = add(1, [](const GenerateRequest& r) {
+    Answer answer = counting(r);
+    answer.hang_after = 0;
+    return answer;
+  });
+  auto* other = add(2);
+  boost::asio::io_context io(1);
+  boost::asio::cancellation_signal leave;
+  bool has_ended = false;
+  boost::asio::co_spawn(
+      io, read(router_.get(), request(8)),
+      boost::asio::bind_cancellation_slot(leave.slot(), [&](std::exception_ptr, const Said&) { has_ended = true; }));
+  io.poll();
+  ASSERT_EQ(slow->requests().size(), 1U);
+  leave.emit(boost::asio::cancellation_type::terminal);
+  io.restart();
+  io.poll();
+  EXPECT_TRUE(has_ended);
+  EXPECT_EQ(slow->cancelled(), 1);
+  EXPECT_TRUE(other->requests().empty());
+  EXPECT_EQ(router_->in_flight(), 0U);
+  EXPECT_THAT(metrics_.expose(), HasSubstr("dynamo_router_refusals_total{model=\"m\",worker=\"worker-1\"} 0"));
 }
 
 TEST_F(RouterTest, ASampledRequestGetsASeedSoThatItGoesOnAsTheSameText) {

@@ -22,9 +22,9 @@ class ScriptedGenerator::Playback final : public Generation {
     if (answer_.hang_after >= 0 && next_ >= static_cast<size_t>(answer_.hang_after)) {
       const auto executor = co_await boost::asio::this_coro::executor;
       boost::asio::steady_timer timer(executor, until_);
-      boost::system::error_code error;
-      co_await timer.async_wait(boost::asio::redirect_error(boost::asio::use_awaitable, error));
-      if (error) co_return ::dynamo::cancelled("the reader was cancelled");
+      boost::system::error_code error = boost::asio::error::operation_aborted;
+      // Waits again when it is cancelled, which throws, as those do that wait for a condition.
+      while (error) co_await timer.async_wait(boost::asio::redirect_error(boost::asio::use_awaitable, error));
       is_over_ = true;
       co_return deadline("the request's time ran out");
     }
