@@ -5,7 +5,6 @@
 #include <boost/asio/connect.hpp>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/redirect_error.hpp>
-#include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <boost/asio/write.hpp>
 #include <boost/beast/http/buffer_body.hpp>
@@ -14,6 +13,8 @@
 #include <algorithm>
 #include <array>
 #include <optional>
+
+#include "base/time_limit.h"
 
 namespace dynamo::http {
 namespace {
@@ -56,17 +57,17 @@ Result<Url> parse_url(const std::string& text) {
 }
 
 struct Client::State {
-  State(asio::any_io_executor executor, Url to) : server(std::move(to)), socket(executor), timer(executor) {}
+  State(asio::any_io_executor executor, Url to) : server(std::move(to)), socket(std::move(executor)) {}
 
   Url server;
   tcp::socket socket;
-  asio::steady_timer timer;
+  std::optional<TimeLimit> limit;  // of the operation under way
   std::optional<Parser> parser;
   std::string buffer;       // received, not yet parsed
-  bool has_passed = false;  // the deadline of the operation under way
+  bool has_passed = false;  // the limit, or the last one
   bool keeps_alive = false;
 
-  void limit(Time until);
+  void set_limit(Time until);
   Status failure(const error_code& error, std::string_view doing) const;
   Task<Status> connect();
   Task<Status> exchange_head(const std::string* request, bool* is_stale);
@@ -76,11 +77,9 @@ struct Client::State {
 };
 
 // From now on the socket's operations end at `until`.
-void Client::State::limit(Time until) {
+void Client::State::set_limit(Time until) {
   has_passed = false;
-  timer.expires_at(until);
-  timer.async_wait([this](const error_code& cancelled) {
-    if (cancelled) return;
+  limit.emplace(socket.get_executor(), until, [this] {
     has_passed = true;
     error_code ignored;
     socket.close(ignored);
@@ -161,7 +160,7 @@ Task<Result<Response>> Client::begin(std::string method, std::string path, Heade
                                      Time until) {
   State& s = *state_;
   const std::string request = s.request_text(method, path, headers, body);
-  s.limit(until);
+  s.set_limit(until);
   Status status = unavailable("not connected");
   bool is_stale = true;
   const bool can_reuse = s.keeps_alive && s.socket.is_open();
@@ -172,7 +171,7 @@ Task<Result<Response>> Client::begin(std::string method, std::string path, Heade
     status = co_await s.connect();
     if (status.is_ok()) status = co_await s.exchange_head(&request, &is_stale);
   }
-  s.timer.cancel();
+  s.limit.reset();
   s.keeps_alive = false;  // until the body has been read
   if (!status.is_ok()) {
     close();
@@ -193,7 +192,7 @@ Task<Result<Response>> Client::begin(std::string method, std::string path, Heade
 Task<Result<std::string>> Client::read(Time until) {
   State& s = *state_;
   CHECK(s.parser.has_value());
-  s.limit(until);
+  s.set_limit(until);
   std::string piece;
   Status failure;
   while (piece.empty() && !s.parser->is_done()) {
@@ -222,7 +221,7 @@ Task<Result<std::string>> Client::read(Time until) {
       break;
     }
   }
-  s.timer.cancel();
+  s.limit.reset();
   if (!failure.is_ok()) {
     close();
     co_return failure;

@@ -3,45 +3,19 @@
 #include <fmt/format.h>
 
 #include <boost/asio/redirect_error.hpp>
-#include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <boost/asio/write.hpp>
 #include <boost/beast/http/status.hpp>
 
 #include <array>
 
+#include "base/time_limit.h"
 #include "http/metrics.h"
 
 namespace dynamo::http {
 namespace {
 
 namespace asio = boost::asio;
-
-// Closes the socket unless it is dropped in time: the write in progress then ends with an error.
-class WriteDeadline {
- public:
-  WriteDeadline(asio::ip::tcp::socket* socket, std::chrono::milliseconds limit)
-      : timer_(socket->get_executor(), limit) {
-    timer_.async_wait([socket, state = state_](const boost::system::error_code& error) {
-      if (error || state->is_over) return;
-      state->has_passed = true;
-      boost::system::error_code ignored;
-      socket->cancel(ignored);
-    });
-  }
-  ~WriteDeadline() { state_->is_over = true; }
-  WriteDeadline(const WriteDeadline&) = delete;
-  WriteDeadline& operator=(const WriteDeadline&) = delete;
-  bool has_passed() const { return state_->has_passed; }
-
- private:
-  struct State {
-    bool has_passed = false;
-    bool is_over = false;  // the write has ended, and the socket may be gone
-  };
-  std::shared_ptr<State> state_ = std::make_shared<State>();
-  asio::steady_timer timer_;  // cancelled when destroyed
-};
 
 }  // namespace
 
@@ -83,7 +57,10 @@ Task<Status> SocketResponse::write_all(std::string first, std::string second) {
   if (error) written = 0;
   const size_t total = first.size() + second.size();
   if (written < total) {
-    const WriteDeadline limit(socket_, options_->write_timeout);
+    const TimeLimit limit(socket_->get_executor(), Clock::steady().now() + options_->write_timeout, [socket = socket_] {
+      boost::system::error_code ignored;
+      socket->cancel(ignored);
+    });
     while (written < total) {
       const std::string& current = written < first.size() ? first : second;
       const size_t offset = written < first.size() ? written : written - first.size();

@@ -16,11 +16,13 @@
 #include <condition_variable>
 #include <exception>
 #include <list>
+#include <optional>
 #include <set>
 
 #include "base/listen.h"
 #include "base/log.h"
 #include "base/mutex.h"
+#include "base/time_limit.h"
 #include "http/metrics.h"
 #include "http/request_parser.h"
 #include "http/response_stream.h"
@@ -34,22 +36,24 @@ using asio::ip::tcp;
 using boost::system::error_code;
 
 constexpr size_t kReadBytes = 16U << 10;
+constexpr Duration kLinger = std::chrono::milliseconds(200);
 
 // One client. Belongs to its socket's I/O thread, but for close_soon() and cancel().
 struct Connection : std::enable_shared_from_this<Connection> {
   Connection(tcp::socket accepted, const ServerOptions& options)
-      : socket(std::move(accepted)),
-        timer(socket.get_executor()),
-        parser({options.max_header_bytes, options.max_body_bytes}) {}
+      : socket(std::move(accepted)), parser({options.max_header_bytes, options.max_body_bytes}) {}
 
   tcp::socket socket;
-  asio::steady_timer timer;  // for reading
   RequestParser parser;
   std::string client;
-  bool has_timed_out = false;  // while reading
   bool is_handling = false;
   bool is_closing = false;  // no further request is taken
 
+  // Ends the read or write under way.
+  void cancel() {
+    error_code ignored;
+    socket.cancel(ignored);
+  }
   // Ends the connection: at once if it is idle or `is_hard`, else after the response being made.
   void close(bool is_hard) {
     asio::post(socket.get_executor(), [self = shared_from_this(), is_hard] {
@@ -57,11 +61,8 @@ struct Connection : std::enable_shared_from_this<Connection> {
       if (is_hard) {
         error_code ignored;
         self->socket.shutdown(tcp::socket::shutdown_both, ignored);  // the watcher of the handler sees it and cancels
-        self->socket.cancel(ignored);
-      } else if (!self->is_handling) {
-        error_code ignored;
-        self->socket.cancel(ignored);
       }
+      if (is_hard || !self->is_handling) self->cancel();
     });
   }
 };
@@ -219,17 +220,13 @@ Task<void> Server::State::serve(Connection* connection) {
   error_code error;
   connection->socket.shutdown(tcp::socket::shutdown_send, error);
   if (error) co_return;
-  connection->timer.expires_after(std::chrono::milliseconds(200));
-  connection->timer.async_wait([self = connection->shared_from_this()](const error_code& cancelled) {
-    error_code ignored;
-    if (!cancelled) self->socket.cancel(ignored);
-  });
+  const TimeLimit limit(connection->socket.get_executor(), Clock::steady().now() + kLinger,
+                        [connection] { connection->cancel(); });
   std::string discarded(kReadBytes, '\0');
   for (int reads = 0; reads < 64 && !error; ++reads) {
     co_await connection->socket.async_read_some(asio::buffer(discarded),
                                                 asio::redirect_error(asio::use_awaitable, error));
   }
-  connection->timer.cancel();
 }
 
 // Reads until a whole request is there. False: the connection is to be closed; what had to be said is said.
@@ -238,22 +235,17 @@ Task<bool> Server::State::read_request(Connection* connection) {
   RequestParser& parser = connection->parser;
   std::string bytes(kReadBytes, '\0');
   bool is_timed = false;  // the limit for a whole request runs
-  connection->has_timed_out = false;
-  const auto limit = [&](std::chrono::milliseconds after) {
-    connection->timer.expires_after(after);
-    connection->timer.async_wait([self = connection->shared_from_this()](const error_code& cancelled) {
-      if (cancelled) return;
-      self->has_timed_out = true;
-      error_code ignored;
-      self->socket.cancel(ignored);
-    });
+  std::optional<TimeLimit> limit;
+  const auto set_limit = [&](std::chrono::milliseconds after) {
+    limit.emplace(connection->socket.get_executor(), Clock::steady().now() + after,
+                  [connection] { connection->cancel(); });
   };
-  limit(options.idle_timeout);
+  set_limit(options.idle_timeout);
   State state = parser.state();
   while (state != State::kComplete && state != State::kFailed) {
     if (state != State::kIdle && !is_timed) {
       is_timed = true;
-      limit(options.read_timeout);
+      set_limit(options.read_timeout);
     }
     if (state == State::kBody && parser.take_expects_continue()) {
       error_code ignored;
@@ -266,12 +258,13 @@ Task<bool> Server::State::read_request(Connection* connection) {
     if (error) break;
     state = parser.push(std::string_view(bytes).substr(0, count));
   }
-  connection->timer.cancel();
+  const bool has_timed_out = limit->has_passed();
+  limit.reset();
   if (state == State::kComplete) co_return true;
   if (state == State::kFailed) {
     std::string message = parser.message();
     co_await refuse(connection, parser.status(), std::move(message));
-  } else if (connection->has_timed_out && state != State::kIdle) {
+  } else if (has_timed_out && state != State::kIdle) {
     std::string message = "the request did not arrive in time";
     co_await refuse(connection, 408, std::move(message));
   }

@@ -11,6 +11,7 @@
 #include <boost/asio/ip/tcp.hpp>
 
 #include "base/log.h"
+#include "base/time_limit.h"
 #include "rpc/flow.h"
 #include "rpc/link.h"
 #include "wire/status.h"
@@ -191,11 +192,7 @@ Task<Status> ConnectingChannel::connect(tcp::socket* socket, Time until) {
   const size_t colon = options_.address.rfind(':');
   if (colon == std::string::npos) co_return invalid(options_.address + " is no host:port");
   tcp::resolver resolver(executor_);
-  asio::steady_timer limit(executor_, until);
-  bool has_passed = false;
-  limit.async_wait([&](const error_code& cancelled) {
-    if (cancelled) return;
-    has_passed = true;
+  const TimeLimit limit(executor_, until, [&resolver, socket] {
     error_code ignored;
     resolver.cancel();
     socket->close(ignored);
@@ -205,13 +202,12 @@ Task<Status> ConnectingChannel::connect(tcp::socket* socket, Time until) {
   if (host.starts_with('[') && host.ends_with(']')) host = host.substr(1, host.size() - 2);
   const auto found = co_await resolver.async_resolve(host, options_.address.substr(colon + 1),
                                                      asio::redirect_error(asio::use_awaitable, error));
-  for (auto one = found.begin(); one != found.end() && !has_passed; ++one) {
+  for (auto one = found.begin(); one != found.end() && !limit.has_passed(); ++one) {
     socket->close(error);
     co_await socket->async_connect(one->endpoint(), asio::redirect_error(asio::use_awaitable, error));
     if (!error) break;
   }
-  limit.cancel();
-  if (has_passed) co_return deadline(fmt::format("{} did not answer in time", options_.address));
+  if (limit.has_passed()) co_return deadline(fmt::format("{} did not answer in time", options_.address));
   if (error || !socket->is_open())
     co_return unavailable(fmt::format("cannot connect to {}: {}", options_.address, error.message()));
   co_return Status();
