@@ -182,15 +182,21 @@ const std::string& ChatSession::model() const {
 Result<AnswerStats> ChatSession::ask(const std::string& question, const std::function<void(std::string_view)>& show) {
   state_->messages.push_back({{"role", "user"}, {"content", question}});
   std::string answer;
-  bool is_stopped = false;
+  // A signal that comes with the answer's end is handled during the next one: it must not stop that.
+  struct Turn {
+    bool is_stopped = false;
+    bool is_over = false;
+  };
+  const auto turn = std::make_shared<Turn>();
   boost::asio::signal_set interrupt(state_->io, SIGINT);
-  interrupt.async_wait([&](const boost::system::error_code& error, int) {
-    if (error) return;
-    is_stopped = true;
+  interrupt.async_wait([this, turn](const boost::system::error_code& error, int) {
+    if (error || turn->is_over) return;
+    turn->is_stopped = true;
     state_->client->close();
   });
-  auto stats = state_->run(state_->stream(&show, &answer, &is_stopped));
-  if (!stats.is_ok() && is_stopped) stats = AnswerStats{};
+  auto stats = state_->run(state_->stream(&show, &answer, &turn->is_stopped));
+  turn->is_over = true;
+  if (!stats.is_ok() && turn->is_stopped) stats = AnswerStats{};
   if (stats.is_ok()) {
     state_->messages.push_back({{"role", "assistant"}, {"content", answer}});
   } else {
