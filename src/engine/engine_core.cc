@@ -150,16 +150,19 @@ void EngineCore::emit(Sequence* sequence, DrawnToken drawn) {
   sink->on_chunk(std::move(chunk));
 }
 
-// Where a prompt is from does not change what is said of it.
-void EngineCore::count_prompt(const Sequence& sequence) {
-  queue_seconds_.Observe(seconds(clock_->now() - sequence.arrival));
-  prompt_tokens_.Increment(sequence.size());
-  cached_tokens_.Increment(*sequence.cached);
+// Of an admitted sequence; only the first time counts. Where its prompt is from does not change what is said of it.
+void EngineCore::begin(Sequence* sequence) {
+  if (std::exchange(sequence->has_begun, true)) return;
+  queue_seconds_.Observe(seconds(clock_->now() - sequence->arrival));
+  prompt_tokens_.Increment(sequence->size());
+  cached_tokens_.Increment(*sequence->cached);
+  if (sequence->handoff.target) sequence->handoff.target->on_started(sequence->id);
 }
 
 // Tells the source of an admitted sequence where its prompt must go.
 void EngineCore::reserve(Sequence* sequence) {
-  if (sequence->attempt++ == 0) count_prompt(*sequence);
+  begin(sequence);
+  ++sequence->attempt;
   for (const BlockId block : sequence->blocks) pool_.hold(block);
   sequence->handoff.source->on_reserved(sequence->id, sequence->attempt, sequence->computed, sequence->blocks);
 }
@@ -238,10 +241,7 @@ bool EngineCore::step() {
   std::vector<Sequence*> drawing;
   for (Sequence* sequence : step) {
     if (sequence->computed + sequence->scheduled == sequence->size()) drawing.push_back(sequence);
-    if (!std::exchange(sequence->has_begun, true)) {
-      if (sequence->attempt == 0) count_prompt(*sequence);
-      if (sequence->handoff.target) sequence->handoff.target->on_started(sequence->id);
-    }
+    begin(sequence);
     if (sequence->handoff.target) tell_target(sequence);  // what the cache had of it travels while the rest is computed
   }
   const StepInput input = input_for(step);

@@ -48,7 +48,7 @@ class EngineCore {
   void emit(Sequence* sequence, DrawnToken drawn);
   void reserve(Sequence* sequence);
   void tell_target(Sequence* sequence);
-  void count_prompt(const Sequence& sequence);
+  void begin(Sequence* sequence);
   void measure(size_t rows, size_t drawn, double step_seconds);
   Sequence* receiving(SequenceId id, uint32_t attempt) const;
   void fail(SequenceId id, const Status& status);

@@ -30,7 +30,7 @@ struct Sequence {
   uint32_t computed = 0;             // tokens whose KV is in the blocks
   uint32_t scheduled = 0;            // tokens that the step being computed adds
   std::optional<uint32_t> cached;    // prompt tokens found in the cache at first admission
-  bool has_begun = false;            // was in a step
+  bool has_begun = false;            // was admitted, and is counted
 
   Handoff handoff;
   bool is_receiving = false;  // admitted, and its prompt comes from elsewhere
