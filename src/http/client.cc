@@ -63,11 +63,11 @@ struct Client::State {
   tcp::socket socket;
   std::optional<TimeLimit> limit;  // of the operation under way
   std::optional<Parser> parser;
-  std::string buffer;       // received, not yet parsed
-  bool has_passed = false;  // the limit, or the last one
+  std::string buffer;  // received, not yet parsed
   bool keeps_alive = false;
 
   void set_limit(Time until);
+  bool has_passed() const { return limit->has_passed(); }
   Status failure(const error_code& error, std::string_view doing) const;
   Task<Status> connect();
   Task<Status> exchange_head(const std::string* request, bool* is_stale);
@@ -78,9 +78,7 @@ struct Client::State {
 
 // From now on the socket's operations end at `until`.
 void Client::State::set_limit(Time until) {
-  has_passed = false;
   limit.emplace(socket.get_executor(), until, [this] {
-    has_passed = true;
     error_code ignored;
     socket.close(ignored);
   });
@@ -88,7 +86,7 @@ void Client::State::set_limit(Time until) {
 
 Status Client::State::failure(const error_code& error, std::string_view doing) const {
   const std::string text = fmt::format("{} {}:{}", doing, server.host, server.port);
-  if (has_passed) return deadline(text + ": no answer in time");
+  if (has_passed()) return deadline(text + ": no answer in time");
   return unavailable(text + ": " + error.message());
 }
 
@@ -135,7 +133,7 @@ Task<Status> Client::State::exchange_head(const std::string* request, bool* is_s
   while (!parser->is_header_done()) {
     Status received = co_await receive();
     if (!received.is_ok()) {
-      *is_stale = buffer.empty() && !has_passed;
+      *is_stale = buffer.empty() && !has_passed();
       co_return received;
     }
     const size_t used = parser->put(asio::buffer(buffer.data(), buffer.size()), error);
@@ -165,7 +163,7 @@ Task<Result<Response>> Client::begin(std::string method, std::string path, Heade
   bool is_stale = true;
   const bool can_reuse = s.keeps_alive && s.socket.is_open();
   if (can_reuse) status = co_await s.exchange_head(&request, &is_stale);
-  if (!status.is_ok() && is_stale && !s.has_passed) {
+  if (!status.is_ok() && is_stale && !s.has_passed()) {
     error_code ignored;
     s.socket.close(ignored);
     status = co_await s.connect();
@@ -216,7 +214,7 @@ Task<Result<std::string>> Client::read(Time until) {
     if (!failure.is_ok()) {
       // A body without a length ends with the connection.
       error_code end;
-      if (s.parser->need_eof() && !s.has_passed) s.parser->put_eof(end);
+      if (s.parser->need_eof() && !s.has_passed()) s.parser->put_eof(end);
       if (s.parser->is_done()) failure = Status();
       break;
     }

@@ -98,7 +98,6 @@ class Runner {
     asio::co_spawn(io_, begin_all(), [&](std::exception_ptr) { end_if_done(); });
     end_ = [&] {
       signals.cancel();
-      has_ended_ = true;
       probe_timer_.cancel();  // no use if it is due and its handler waits to run
     };
     io_.run();
@@ -168,8 +167,9 @@ class Runner {
     return result_.is_interrupted ||
            (options_.duration.count() > 0 && Clock::steady().now() >= started_ + options_.duration);
   }
+  bool is_done() const { return running_ == 0 && has_begun_all_; }
   void end_if_done() {
-    if (running_ == 0 && has_begun_all_) end_();
+    if (is_done()) end_();
   }
 
   Task<void> probe() {
@@ -177,7 +177,7 @@ class Runner {
     for (Time due = Clock::steady().now() + kProbeEvery;; due += kProbeEvery) {
       probe_timer_.expires_at(due);
       co_await probe_timer_.async_wait(asio::redirect_error(asio::use_awaitable, failure));
-      if (has_ended_) co_return;
+      if (is_done()) co_return;
       const Time now = Clock::steady().now();
       result_.lateness.push_back(now - due);
       due = std::max(due, now - kProbeEvery);  // a long standstill counts once
@@ -384,7 +384,6 @@ class Runner {
   uint32_t running_ = 0;  // conversations
   size_t ended_ = 0;
   bool has_begun_all_ = false;
-  bool has_ended_ = false;
   Time started_;
   std::optional<Time> first_sent_;
   Time last_end_{};
