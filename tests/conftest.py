@@ -207,8 +207,12 @@ class Etcd:
         try:
             wait_until(lambda: self._try_ctl("endpoint", "health").returncode == 0)
         except BaseException:
-            Etcd.stop(self)
+            self._kill()
             raise
+
+    def _kill(self):
+        self._process.kill()
+        self._process.wait(10)
 
     def _try_ctl(self, *arguments):
         return subprocess.run(["etcdctl", f"--endpoints={self.url}", *arguments], capture_output=True, text=True, timeout=30,
@@ -222,14 +226,12 @@ class Etcd:
 
     def lose_everything(self):
         """As if its disk was gone."""
-        self._process.kill()
-        self._process.wait(10)
+        self._kill()
         shutil.rmtree(self._data)
         self._start()
 
     def stop(self):
-        self._process.kill()
-        self._process.wait(10)
+        self._kill()
 
 
 class EtcdAndNats(Etcd):

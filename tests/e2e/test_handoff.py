@@ -15,6 +15,7 @@ import pytest
 from conftest import MODEL, MODEL_FILE, Server, wait_until, why_no_nixl
 
 CONTEXT = 1024
+BLOCK_BYTES = 30 * 2 * 3 * 64 * 16 * 2  # layers, K and V, heads, dim, tokens, bytes
 
 
 @pytest.fixture(scope="module")
@@ -125,7 +126,7 @@ def test_a_second_turn_finds_the_first_at_both_workers_and_metrics_count(split):
     blocks = 13 + 4  # 200 tokens; of 250 tokens what is behind the first 192
     assert after["total"] - before["total"] == 2
     assert after["sent_blocks_total"] - before["sent_blocks_total"] == after["received_blocks_total"] - before["received_blocks_total"] == blocks
-    assert after["sent_bytes_total"] - before["sent_bytes_total"] == blocks * 30 * 2 * 3 * 64 * 16 * 2  # layers, K and V, heads, dim, tokens, bytes
+    assert after["sent_bytes_total"] - before["sent_bytes_total"] == blocks * BLOCK_BYTES
     decisions = httpx.get(f"{split.url}/router/explain?last=2").json()
     decisions = decisions if isinstance(decisions, list) else decisions["decisions"]
     assert [one["pool"] for one in decisions] == ["decode", "prefill"]
@@ -134,7 +135,7 @@ def test_a_second_turn_finds_the_first_at_both_workers_and_metrics_count(split):
 
 def test_under_preemption_answers_stay_the_same(reference, start_server, backend):
     """Any one of the answers outgrows the room that the prompts leave. (Only answers preempt: for prompts at P see engine/handoff_test.cc.)"""
-    blocks = 24 * 2**20 // (30 * 2 * 3 * 64 * 16 * 2)
+    blocks = 24 * 2**20 // BLOCK_BYTES
     tight = start_server("--context-length", str(CONTEXT), "--prefill-workers", "1", "--decode-workers", "1", "--kv-cache-mib", "24", env=backend)
     bodies = [{"prompt": prompt_of(200, seed=20 + i), "max_tokens": 100} for i in range(5)]
     assert len(bodies) * math.ceil(200 / 16) + 100 // 16 > blocks
