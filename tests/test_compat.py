@@ -3,10 +3,9 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 
 import pytest
-from conftest import DYNAMO, ROOT
+from conftest import DYNAMO, PATIENCE, ROOT, wait_until
 
 COMPAT = ROOT / "compat/python"
 MODULES = {
@@ -21,7 +20,7 @@ MODULES = {
 
 
 def run(module, *arguments, **env):
-    return subprocess.run([sys.executable, "-m", module, *arguments], capture_output=True, text=True, timeout=60,
+    return subprocess.run([sys.executable, "-m", module, *arguments], capture_output=True, text=True, timeout=PATIENCE,
                           env={**os.environ, "PYTHONPATH": str(COMPAT), "DYNAMO_BIN": str(DYNAMO), **env})
 
 
@@ -42,15 +41,12 @@ def test_the_process_keeps_the_modules_name_and_flags():
     process = subprocess.Popen([sys.executable, "-m", "dynamo.sglang.worker", "--model-path", "none", *arguments], stderr=subprocess.DEVNULL,
                                env={**os.environ, "PYTHONPATH": str(COMPAT), "DYNAMO_BIN": str(DYNAMO)})
     try:
-        until = time.monotonic() + 20
-        while not (line := open(f"/proc/{process.pid}/cmdline").read().replace("\0", " ")).startswith("dynamo.sglang.worker"):
-            assert time.monotonic() < until, line
-            time.sleep(0.02)
+        wait_until(lambda: open(f"/proc/{process.pid}/cmdline").read().replace("\0", " ").startswith("dynamo.sglang.worker"))
         found = subprocess.run(["pgrep", "-f", r"dynamo\.sglang\.worker.*aggregated"], capture_output=True, text=True).stdout.split()
         assert str(process.pid) in found
     finally:
         process.kill()
-        process.wait(10)
+        process.wait(PATIENCE)
 
 
 def test_a_missing_program_is_said(tmp_path):
@@ -59,14 +55,14 @@ def test_a_missing_program_is_said(tmp_path):
     copy = tmp_path / "site"
     copy.mkdir()
     subprocess.run(["cp", "-r", COMPAT / "dynamo", copy], check=True)
-    done = subprocess.run([sys.executable, "-m", "dynamo.frontend"], capture_output=True, text=True, cwd=tmp_path, timeout=60,
+    done = subprocess.run([sys.executable, "-m", "dynamo.frontend"], capture_output=True, text=True, cwd=tmp_path, timeout=PATIENCE,
                           env={"PYTHONPATH": str(copy), "PATH": "/nowhere"})
     assert done.returncode == 1 and "DYNAMO_BIN" in done.stderr
 
 
 def test_pip_installs_it(tmp_path):
     source = shutil.copytree(COMPAT, tmp_path / "source")  # building leaves files behind
-    done = subprocess.run([sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", tmp_path, source], capture_output=True, text=True, timeout=300)
+    done = subprocess.run([sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", tmp_path, source], capture_output=True, text=True, timeout=PATIENCE)
     if done.returncode != 0 and ("No matching distribution" in done.stderr or "Temporary failure" in done.stderr):
         pytest.skip("pip cannot reach a package index for setuptools")
     assert done.returncode == 0, done.stderr

@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 import yaml
-from conftest import ROOT
+from conftest import PATIENCE, ROOT
 
 COMPOSE = ROOT / "deploy/docker-compose.yml"
 
@@ -42,7 +42,7 @@ def test_infra_goes_up_and_down(tmp_path):
             pytest.skip(f"{program} is not installed")
     etcd, nats = free_ports(2)
     env = {**os.environ, "DYNAMO_INFRA_DIR": str(tmp_path), "INFRA_HOST": "127.0.0.1", "ETCD_PORT": str(etcd), "NATS_PORT": str(nats)}
-    run = lambda verb: subprocess.run([ROOT / "deploy/infra.sh", verb], capture_output=True, text=True, env=env, timeout=60)
+    run = lambda verb: subprocess.run([ROOT / "deploy/infra.sh", verb], capture_output=True, text=True, env=env, timeout=PATIENCE)
     try:
         up = run("up")
         assert up.returncode == 0, up.stderr
@@ -50,9 +50,9 @@ def test_infra_goes_up_and_down(tmp_path):
         assert f"export NATS_SERVER=nats://127.0.0.1:{nats}" in up.stdout
         assert run("up").stdout.count("runs already") == 2
         health = subprocess.run(["etcdctl", f"--endpoints=http://127.0.0.1:{etcd}", "endpoint", "health"], capture_output=True, text=True,
-                                env={**os.environ, "ETCDCTL_API": "3"}, timeout=30)
+                                env={**os.environ, "ETCDCTL_API": "3"}, timeout=PATIENCE)
         assert health.returncode == 0, health.stderr
-        with socket.create_connection(("127.0.0.1", nats), timeout=10) as connection:
+        with socket.create_connection(("127.0.0.1", nats), timeout=PATIENCE) as connection:
             assert connection.recv(100).startswith(b"INFO")
     finally:
         assert run("down").returncode == 0

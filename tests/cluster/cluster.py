@@ -17,7 +17,7 @@ import threading
 import time
 
 import pytest
-from conftest import MODEL_FILE, ROOT
+from conftest import MODEL_FILE, PATIENCE, ROOT, wait_until
 
 SERVED = "Qwen/Qwen3-0.6B"
 HOSTS = ("infra", "node1", "node2", "front")
@@ -43,13 +43,6 @@ def why_not():
 
 def ip(*arguments):
     subprocess.run(["ip", *arguments], check=True, capture_output=True, text=True)
-
-
-def wait_until(is_so, limit=60, what="it"):
-    until = time.monotonic() + limit
-    while not is_so():
-        assert time.monotonic() < until, f"{what} did not come"
-        time.sleep(0.05)
 
 
 class Network:
@@ -102,8 +95,8 @@ class Process:
     def log(self):
         return self.log_path.read_text()
 
-    def wait_for(self, pattern, limit=60):
-        until = time.monotonic() + limit
+    def wait_for(self, pattern):
+        until = time.monotonic() + PATIENCE
         while time.monotonic() < until:
             if found := re.search(pattern, self.log()):
                 return found
@@ -115,13 +108,13 @@ class Process:
         if self.process.poll() is None:
             os.kill(self.pid, number)
 
-    def stop(self, number=signal.SIGTERM, limit=30):
+    def stop(self, number=signal.SIGTERM, limit=PATIENCE):
         self.send(number)
         try:
             return self.process.wait(limit)
         except subprocess.TimeoutExpired:
             self.process.kill()
-            self.process.wait(10)
+            self.process.wait(PATIENCE)
             raise
 
 
@@ -154,15 +147,15 @@ class Terminal:
         """The window is closed: the shell gets SIGHUP, and sends it on to its jobs."""
         if self.keyboard is not None:
             os.killpg(self.process.pid, signal.SIGHUP)
-            self.process.wait(30)
+            self.process.wait(PATIENCE)
             os.close(self.keyboard)
             self.keyboard = None
 
     def log(self):
         return self.log_path.read_text(errors="replace")
 
-    def wait_for(self, pattern, limit=60):
-        wait_until(lambda: re.search(pattern, self.log()), limit, f"{self.name}: '{pattern}' in {self.log_path}")
+    def wait_for(self, pattern):
+        wait_until(lambda: re.search(pattern, self.log()), f"{self.name}: '{pattern}' in {self.log_path}")
         return re.search(pattern, self.log())
 
 
@@ -206,10 +199,10 @@ class Cluster:
                 found[int(pid)] = pathlib.Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode().strip()
         return {pid: command for pid, command in found.items() if command}
 
-    def ask(self, host, *command, check=True, limit=120):
+    def ask(self, host, *command, check=True):
         """Runs a command on a host to its end. Returns: what it printed."""
         done = subprocess.run(["ip", "netns", "exec", self.network.space(host), *map(str, command)], capture_output=True, text=True,
-                              timeout=limit, env=self.env)
+                              timeout=PATIENCE, env=self.env)
         assert not check or done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
@@ -232,11 +225,11 @@ class Cluster:
         return f"http://{self.network.address(host)}:8000{path}"
 
     def curl(self, path, *flags, host="front"):
-        return self.ask("node1", "curl", "-s", "--max-time", "60", *flags, self.url(path, host))
+        return self.ask("node1", "curl", "-s", "--max-time", str(PATIENCE), *flags, self.url(path, host))
 
     def complete(self, body, on_text=lambda text: None):
         """Returns: the text of a streamed completion. on_text() is given what there is of it, each time that some comes."""
-        command = ["ip", "netns", "exec", self.network.space("node1"), "curl", "-sN", "--max-time", "60", "-H", "content-type: application/json",
+        command = ["ip", "netns", "exec", self.network.space("node1"), "curl", "-sN", "--max-time", str(PATIENCE), "-H", "content-type: application/json",
                    "-d", json.dumps({**body, "model": SERVED, "stream": True}), self.url("/v1/completions")]
         text, line = "", ""
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=self.env) as curl:

@@ -6,8 +6,8 @@ import signal
 import sys
 
 import pytest
-from cluster import SCRIPTS, SERVED, make_cluster, wait_until
-from conftest import MODEL_FILE, why_no_nixl
+from cluster import SCRIPTS, SERVED, make_cluster
+from conftest import MODEL_FILE, wait_until, why_no_nixl
 
 REPLICA = (SCRIPTS / "replica.sh").read_text()
 FRONTEND = "python -m dynamo.frontend \\\n    --http-port 8000 \\\n    --router-mode kv\n"
@@ -138,4 +138,4 @@ def test_clean_up_leaves_no_key_and_no_process(cluster):
         if cluster.backend == "auto":
             node.close()
     wait_until(lambda: not left("dynamo"), what="the end of every worker")
-    wait_until(lambda: cluster.keys() == {}, limit=30, what="an empty store")
+    wait_until(lambda: cluster.keys() == {}, what="an empty store")

@@ -171,7 +171,7 @@ def test_a_host_cut_off_and_back_serves_again(cluster):
         wait_until(lambda: cluster.ready() == 2)
     finally:
         cluster.network.cut("node2", False)
-    wait_until(lambda: cluster.ready() == 4, limit=90)
+    wait_until(lambda: cluster.ready() == 4)
 
 
 def test_streams_survive_a_killed_worker_with_the_same_text(cluster):
@@ -183,4 +183,4 @@ def test_clean_up_leaves_no_key_and_no_process(cluster):
     assert cluster.frontend.stop(signal.SIGINT) == 0
     cluster.ask("node1", "pkill", "-f", "dynamo.sglang.worker.*--page-size", check=False)
     wait_until(lambda: all(worker.process.poll() is not None for worker in cluster.workers), what="the end of every worker")
-    wait_until(lambda: cluster.keys() == {} or set(cluster.keys()) == {"/dynamo/config/qwen--qwen3-0-6b"}, limit=30, what="an empty store")
+    wait_until(lambda: cluster.keys() == {} or set(cluster.keys()) == {"/dynamo/config/qwen--qwen3-0-6b"}, what="an empty store")

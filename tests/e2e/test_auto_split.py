@@ -3,8 +3,7 @@ import concurrent.futures
 import itertools
 import json
 
-import httpx
-from conftest import wait_until
+from conftest import wait_until, web
 
 LONG = 6000  # tokens
 SHORT = 500
@@ -32,16 +31,16 @@ def start_cluster(cluster, prefill_speed, decode_speed):
 
 
 def instances(url):
-    return {one["worker"]: one for one in httpx.get(f"{url}/health").json()["instances"]}
+    return {one["worker"]: one for one in web.get(f"{url}/health").json()["instances"]}
 
 
 def ask(url, tokens):
     """Has a prompt computed that nobody has in a cache. Returns where, as the router explains."""
     first = next(NUMBERS)
-    reply = httpx.post(f"{url}/v1/completions", timeout=120,
+    reply = web.post(f"{url}/v1/completions",
                        json={"model": "mock", "prompt": [first] + [1000 + i % 7000 for i in range(1, tokens)], "max_tokens": 1, "ignore_eos": True})
     assert reply.status_code == 200, reply.text
-    explained = httpx.get(f"{url}/router/explain", params={"request_id": reply.json()["id"].split("-", 1)[1]}).json()["decisions"]
+    explained = web.get(f"{url}/router/explain", params={"request_id": reply.json()["id"].split("-", 1)[1]}).json()["decisions"]
     return next(one["prefill"] for one in explained if one["pool"] == "decode")
 
 

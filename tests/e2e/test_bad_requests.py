@@ -1,17 +1,16 @@
 """What is wrong with a request is said in OpenAI's error object, with the right status."""
 import json
 
-import httpx
 import openai
 import pytest
-from conftest import MODEL
+from conftest import MODEL, web
 
 CHAT = {"model": MODEL, "messages": [{"role": "user", "content": "Hello"}]}
 
 
 def post(server, body, path="/v1/chat/completions"):
     content = body if isinstance(body, (bytes, str)) else json.dumps(body)
-    reply = httpx.post(f"{server.url}{path}", content=content, headers={"content-type": "application/json"}, timeout=60)
+    reply = web.post(f"{server.url}{path}", content=content, headers={"content-type": "application/json"})
     error = reply.json()["error"]
     assert set(error) == {"message", "type", "param", "code"}, error
     return reply.status_code, error
@@ -86,8 +85,8 @@ def test_a_refused_stream_has_a_status_not_an_event(client):
 
 
 def test_unknown_path_and_wrong_method(server):
-    reply = httpx.get(f"{server.url}/v1/nothing")
+    reply = web.get(f"{server.url}/v1/nothing")
     assert (reply.status_code, reply.json()["error"]["type"]) == (404, "invalid_request_error")
-    reply = httpx.get(f"{server.url}/v1/chat/completions")
+    reply = web.get(f"{server.url}/v1/chat/completions")
     assert reply.status_code == 405
     assert reply.headers["allow"] == "POST, OPTIONS" or "POST" in reply.headers["allow"]

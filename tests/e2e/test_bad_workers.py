@@ -8,11 +8,9 @@ import signal
 import socket
 import struct
 import threading
-import time
 
-import httpx
 import pytest
-from conftest import MODEL_FILE
+from conftest import MODEL_FILE, PATIENCE, wait_until, web
 
 HELLO, REQUEST, CHUNK, END, ERROR = 1, 2, 3, 4, 5  # types of frames; docs/reference/wire.md
 GENERATE, FETCH_MODEL, FETCH_BLOCKS = 1, 2, 3  # kinds of requests; src/wire/messages.proto
@@ -38,7 +36,7 @@ class Meddler:
         while True:
             try:
                 asker, _ = self.listener.accept()
-                worker = socket.create_connection(self.worker, timeout=10)
+                worker = socket.create_connection(self.worker, timeout=PATIENCE)
             except OSError:
                 return
             worker.settimeout(None)
@@ -110,20 +108,15 @@ class Place:
         self.meddlers.append(Meddler(self.frontend_says(r"worker found .*address=(127\.0\.0\.2:\d+)"), meddle))
 
     def instances(self):
-        return httpx.get(f"{self.url}/health", timeout=30).json()["instances"]
+        return web.get(f"{self.url}/health").json()["instances"]
 
     def states(self):
         return {one["worker"]: one["state"] for one in self.instances()}
 
     def ask(self):
-        return httpx.post(f"{self.url}/v1/completions", json={"model": "mock", "prompt": "Hello", "max_tokens": 4}, timeout=60)
+        return web.post(f"{self.url}/v1/completions", json={"model": "mock", "prompt": "Hello", "max_tokens": 4})
 
-    @staticmethod
-    def wait_until(is_so, limit=60):
-        until = time.monotonic() + limit
-        while not is_so():
-            assert time.monotonic() < until
-            time.sleep(0.02)
+    wait_until = staticmethod(wait_until)
 
     def close(self):
         for one in self.meddlers:
@@ -264,7 +257,7 @@ def test_a_worker_with_another_block_size_is_refused_with_both_and_taken_in_when
     place.frontend_says("model served")
     assert place.ask().status_code == 200
     first.send_signal(signal.SIGTERM)
-    assert first.wait(20) == 0
+    assert first.wait(PATIENCE) == 0
     place.wait_until(lambda: list(place.states().values()) == ["ready"])
     place.wait_until(lambda: place.ask().status_code == 200)
 

@@ -6,9 +6,8 @@ import re
 import signal
 import subprocess
 
-import httpx
 import pytest
-from conftest import DYNAMO, MODEL_FILE, wait_until
+from conftest import DYNAMO, MODEL_FILE, PATIENCE, wait_until, web
 
 
 @pytest.fixture
@@ -38,7 +37,7 @@ def sockets_of(pid):
 
 
 def bench(url, *flags, check=True):
-    done = subprocess.run([DYNAMO, "bench", "--url", url, *map(str, flags)], capture_output=True, text=True, timeout=120)
+    done = subprocess.run([DYNAMO, "bench", "--url", url, *map(str, flags)], capture_output=True, text=True, timeout=PATIENCE)
     assert not check or done.returncode == 0, done.stderr
     return done
 
@@ -118,9 +117,9 @@ def test_an_interrupt_ends_the_run_and_reports_what_there_is(url):
     process = subprocess.Popen([DYNAMO, "bench", "--url", url, "--conversations", "100000", "--output-tokens", "4", "--input-tokens", "16",
                                 "--json"], stdout=subprocess.PIPE, text=True)
     answered = re.compile(r'^dynamo_frontend_requests_total{.*status="200".*} (\d+)$', re.MULTILINE)
-    wait_until(lambda: sum(map(int, answered.findall(httpx.get(f"{url}/metrics").text))) > 300)
+    wait_until(lambda: sum(map(int, answered.findall(web.get(f"{url}/metrics").text))) > 300)
     process.send_signal(signal.SIGINT)
-    report = json.loads(process.communicate(timeout=20)[0])
+    report = json.loads(process.communicate(timeout=PATIENCE)[0])
     assert process.returncode == 0
     assert report["is_interrupted"] and 0 < report["complete"] < 100000 and report["failed"] == 0
 

@@ -5,7 +5,7 @@ import select
 import subprocess
 import time
 
-from conftest import DYNAMO
+from conftest import DYNAMO, PATIENCE
 
 
 class Terminal:
@@ -25,8 +25,8 @@ class Terminal:
     def wait_for(self, text):
         self.wait_until(lambda: text in self.seen)
 
-    def wait_until(self, is_there, limit=30):
-        until = time.monotonic() + limit
+    def wait_until(self, is_there):
+        until = time.monotonic() + PATIENCE
         while not is_there():
             assert time.monotonic() < until, f"not there: {self.seen!r}"
             if select.select([self.fd], [], [], 0.1)[0]:
@@ -52,4 +52,4 @@ def test_ctrl_c_stops_the_answer_and_the_conversation_goes_on(server):
     terminal.type("\n")
     terminal.wait_for("[forgotten]")
     terminal.type("/quit\n")
-    assert terminal.process.wait(10) == 0
+    assert terminal.process.wait(PATIENCE) == 0

@@ -3,11 +3,10 @@ import os
 import re
 import signal
 import threading
-import time
 
 import httpx
 import pytest
-from conftest import MODEL
+from conftest import MODEL, PATIENCE, wait_until, web
 
 STORY = {"model": MODEL, "prompt": "Once upon a time, in a small village,", "max_tokens": 120, "temperature": 0, "ignore_eos": True, "stream": True}
 
@@ -15,7 +14,7 @@ STORY = {"model": MODEL, "prompt": "Once upon a time, in a small village,", "max
 def stream_text(url, body, on_piece=lambda text: None):
     """The whole streamed text, and the events' count of [DONE]."""
     text, done = "", 0
-    with httpx.stream("POST", f"{url}/v1/completions", json=body, timeout=120) as reply:
+    with web.stream("POST", f"{url}/v1/completions", json=body) as reply:
         assert reply.status_code == 200, reply.read()
         for line in reply.iter_lines():
             if line == "data: [DONE]":
@@ -28,15 +27,8 @@ def stream_text(url, body, on_piece=lambda text: None):
     return text, done
 
 
-def wait_until(is_so, limit=30):
-    until = time.monotonic() + limit
-    while not is_so():
-        assert time.monotonic() < until
-        time.sleep(0.05)
-
-
 def states(server):
-    return {one["worker"]: one["state"] for one in httpx.get(f"{server.url}/health").json()["instances"]}
+    return {one["worker"]: one["state"] for one in web.get(f"{server.url}/health").json()["instances"]}
 
 
 @pytest.fixture
@@ -95,7 +87,7 @@ def test_many_streams_survive_the_death_of_a_worker(pair):
     wait_until(lambda: sum(v for k, v in pair.metrics().items() if k.startswith("dynamo_engine_running_sequences")) >= 4)
     os.kill(next(iter(worker_pids(pair).values())), signal.SIGKILL)
     for thread in threads:
-        thread.join(120)
+        thread.join(PATIENCE)
     assert [text for text, _ in texts] == expected
     assert [done for _, done in texts] == [1] * len(bodies)
 
@@ -103,7 +95,7 @@ def test_many_streams_survive_the_death_of_a_worker(pair):
 def test_a_restarted_frontend_has_a_warm_index_at_once(pair):
     for _ in range(2):
         stream_text(pair.url, {**STORY, "max_tokens": 8})
-    held = {one["instance"]: one["cached_blocks"] for one in httpx.get(f"{pair.url}/health").json()["instances"]}
+    held = {one["instance"]: one["cached_blocks"] for one in web.get(f"{pair.url}/health").json()["instances"]}
     assert sum(held.values()) > 0
     frontend = pair.children()["frontend"][0]
     port = pair.url.rsplit(":", 1)[1]
@@ -113,7 +105,7 @@ def test_a_restarted_frontend_has_a_warm_index_at_once(pair):
     pair.url = re.findall(r"\[INFO\] serving .*url=(\S+)", pair.log())[-1]
     assert port
     wait_until(lambda: pair._is_ready(pair.url))
-    assert {one["instance"]: one["cached_blocks"] for one in httpx.get(f"{pair.url}/health").json()["instances"]} == held
+    assert {one["instance"]: one["cached_blocks"] for one in web.get(f"{pair.url}/health").json()["instances"]} == held
 
 
 def test_serving_goes_on_without_the_hub_and_heals_when_it_is_back(pair):
@@ -122,7 +114,7 @@ def test_serving_goes_on_without_the_hub_and_heals_when_it_is_back(pair):
     for _ in range(3):
         assert stream_text(pair.url, {**STORY, "max_tokens": 8})[1] == 1
     wait_until(lambda: pair.children().get("hub", [hub]) != [hub])
-    wait_until(lambda: [one["index"] for one in httpx.get(f"{pair.url}/health").json()["instances"]] == ["proven"] * 2)
+    wait_until(lambda: [one["index"] for one in web.get(f"{pair.url}/health").json()["instances"]] == ["proven"] * 2)
     assert stream_text(pair.url, {**STORY, "max_tokens": 8})[1] == 1
 
 
@@ -143,7 +135,7 @@ def test_a_model_without_workers_is_404(start_server):
     os.kill(server.children()["worker"][0], signal.SIGKILL)
 
     def status():
-        return httpx.post(f"{server.url}/v1/completions", json={**STORY, "max_tokens": 1, "stream": False}, timeout=60).status_code
+        return web.post(f"{server.url}/v1/completions", json={**STORY, "max_tokens": 1, "stream": False}).status_code
 
     seen = set()
     wait_until(lambda: seen.add(status()) or 200 in seen and len(seen) > 1)

@@ -10,9 +10,8 @@ import sys
 import threading
 import time
 
-import httpx
 import pytest
-from conftest import MODEL, MODEL_FILE, Server, wait_until, why_no_nixl
+from conftest import MODEL, MODEL_FILE, Server, wait_until, web, why_no_nixl
 
 CONTEXT = 1024
 BLOCK_BYTES = 30 * 2 * 3 * 64 * 16 * 2  # layers, K and V, heads, dim, tokens, bytes
@@ -48,7 +47,7 @@ def prompt_of(size, seed=0):
 
 
 def ask(server, body, path="/v1/completions"):
-    reply = httpx.post(f"{server.url}{path}", json={"model": MODEL, "max_tokens": 12, "temperature": 0, "ignore_eos": True} | body, timeout=300)
+    reply = web.post(f"{server.url}{path}", json={"model": MODEL, "max_tokens": 12, "temperature": 0, "ignore_eos": True} | body)
     assert reply.status_code == 200, reply.text
     return reply.json()
 
@@ -61,7 +60,7 @@ def stream(server, body):
     """Text, finish reason, usage and events of a streamed answer."""
     text, finish, usage = "", None, None
     whole = {"model": MODEL, "temperature": 0, "stream": True, "stream_options": {"include_usage": True}, "ignore_eos": True} | body
-    with httpx.stream("POST", f"{server.url}/v1/completions", json=whole, timeout=300) as reply:
+    with web.stream("POST", f"{server.url}/v1/completions", json=whole) as reply:
         assert reply.status_code == 200, reply.read()
         for line in reply.iter_lines():
             if not line.startswith("data: {"):
@@ -80,7 +79,7 @@ def total(server, metric):
 
 
 def is_at_rest(server):
-    instances = httpx.get(f"{server.url}/health").json()["instances"]
+    instances = web.get(f"{server.url}/health").json()["instances"]
     return all(one.get("state") == "ready" and one["active_requests"] == one["queued_tokens"] == one["active_blocks"] == 0 and one["index"] == "proven"
                for one in instances) and total(server, "dynamo_engine_used_blocks") == 0 and total(server, "dynamo_handoff_receiving") == 0
 
@@ -115,9 +114,9 @@ def test_64_at_once_are_answered_alike(reference, split):
 def test_a_second_turn_finds_the_first_at_both_workers_and_metrics_count(split):
     before = {name: total(split, f"dynamo_handoff_{name}") for name in ("total", "sent_blocks_total", "received_blocks_total", "sent_bytes_total")}
     first = prompt_of(200, seed=5)
-    one = httpx.post(f"{split.url}/v1/completions", json={"model": MODEL, "prompt": first, "max_tokens": 20, "ignore_eos": True}, timeout=60)
+    one = web.post(f"{split.url}/v1/completions", json={"model": MODEL, "prompt": first, "max_tokens": 20, "ignore_eos": True})
     wait_until(lambda: is_at_rest(split))
-    two = httpx.post(f"{split.url}/v1/completions", json={"model": MODEL, "prompt": first + prompt_of(50, seed=6), "max_tokens": 2}, timeout=60)
+    two = web.post(f"{split.url}/v1/completions", json={"model": MODEL, "prompt": first + prompt_of(50, seed=6), "max_tokens": 2})
     assert one.headers["x-dynamo-worker"] == two.headers["x-dynamo-worker"]
     assert two.headers["x-dynamo-worker"].startswith("decode-worker-")
     assert two.json()["usage"]["prompt_tokens_details"]["cached_tokens"] == 192
@@ -127,7 +126,7 @@ def test_a_second_turn_finds_the_first_at_both_workers_and_metrics_count(split):
     assert after["total"] - before["total"] == 2
     assert after["sent_blocks_total"] - before["sent_blocks_total"] == after["received_blocks_total"] - before["received_blocks_total"] == blocks
     assert after["sent_bytes_total"] - before["sent_bytes_total"] == blocks * BLOCK_BYTES
-    decisions = httpx.get(f"{split.url}/router/explain?last=2").json()
+    decisions = web.get(f"{split.url}/router/explain?last=2").json()
     decisions = decisions if isinstance(decisions, list) else decisions["decisions"]
     assert [one["pool"] for one in decisions] == ["decode", "prefill"]
     assert decisions[0]["prefill"] == decisions[1]["chosen"]
@@ -148,7 +147,7 @@ def test_under_preemption_answers_stay_the_same(reference, start_server, backend
 
 
 def ready(server):
-    return [one for one in httpx.get(f"{server.url}/health").json()["instances"] if one["state"] == "ready"]
+    return [one for one in web.get(f"{server.url}/health").json()["instances"] if one["state"] == "ready"]
 
 
 def workers(server, mode):
@@ -230,9 +229,9 @@ def why_it_was_computed_locally(reference, cluster, prefill_flags, decode_flags)
     url = front(r"serving url=(\S+)")
     prefill("worker ready")
     decode("worker ready")
-    wait_until(lambda: [one["state"] for one in httpx.get(f"{url}/health").json()["instances"]] == ["ready"] * 2)
+    wait_until(lambda: [one["state"] for one in web.get(f"{url}/health").json()["instances"]] == ["ready"] * 2)
     body = {"model": MODEL, "prompt": prompt_of(100, seed=10), "max_tokens": 12, "temperature": 0, "ignore_eos": True}
-    reply = httpx.post(f"{url}/v1/completions", json=body, timeout=60)
+    reply = web.post(f"{url}/v1/completions", json=body)
     assert reply.status_code == 200 and said(reply.json())[0] == said(ask(reference, body))[0]
     return decode("a hand-off failed; the rest of the prompt is computed here .*")
 

@@ -3,15 +3,15 @@ import re
 import socket
 
 import httpx
-from conftest import MODEL
+from conftest import MODEL, PATIENCE, web
 
 RUNNING = 'dynamo_engine_running_sequences{worker="worker-1"}'
 USED = 'dynamo_engine_used_blocks{worker="worker-1"}'
 
 
-def exchange(server, data, limit=60):
+def exchange(server, data):
     """Sends bytes on a new connection and returns all that comes until the server closes."""
-    with socket.create_connection(server.address(), timeout=limit) as connection:
+    with socket.create_connection(server.address(), timeout=PATIENCE) as connection:
         connection.sendall(data)
         received = b""
         while piece := connection.recv(65536):
@@ -20,9 +20,9 @@ def exchange(server, data, limit=60):
 
 
 def test_health_live_ready(server):
-    assert httpx.get(f"{server.url}/live").status_code == 200
-    assert httpx.get(f"{server.url}/ready").status_code == 200
-    health = httpx.get(f"{server.url}/health").json()
+    assert web.get(f"{server.url}/live").status_code == 200
+    assert web.get(f"{server.url}/ready").status_code == 200
+    health = web.get(f"{server.url}/health").json()
     assert health["status"] == "healthy"
     assert health["instances"][0]["worker"] == "worker-1"
 
@@ -55,20 +55,21 @@ def test_pipelined_requests_are_answered_in_order(server):
 
 def test_a_client_that_leaves_mid_stream_frees_its_blocks(server):
     body = {"model": MODEL, "messages": [{"role": "user", "content": "Write a long story."}], "stream": True, "max_tokens": 4000, "ignore_eos": True}
-    with httpx.stream("POST", f"{server.url}/v1/chat/completions", json=body, timeout=60) as reply:
+    with web.stream("POST", f"{server.url}/v1/chat/completions", json=body) as reply:
         lines = reply.iter_lines()
         next(lines)
-        assert server.metrics()[RUNNING] == 1
+        server.wait_for(RUNNING, 1)
     server.wait_for(RUNNING, 0)
     server.wait_for(USED, 0)
 
 
 def test_a_client_that_leaves_before_a_unary_answer_frees_its_blocks(server):
     body = {"model": MODEL, "messages": [{"role": "user", "content": "Write a long story."}], "max_tokens": 4000, "ignore_eos": True}
-    try:
-        httpx.post(f"{server.url}/v1/chat/completions", json=body, timeout=0.5)
-    except httpx.ReadTimeout:
-        pass
+    request = httpx.Request("POST", f"{server.url}/v1/chat/completions", json=body)
+    head = "".join(f"{name}: {value}\r\n" for name, value in request.headers.items())
+    with socket.create_connection(server.address(), timeout=PATIENCE) as connection:
+        connection.sendall(f"POST {request.url.path} HTTP/1.1\r\n{head}\r\n".encode() + request.content)
+        server.wait_for(RUNNING, 1)
     server.wait_for(RUNNING, 0)
     server.wait_for(USED, 0)
 

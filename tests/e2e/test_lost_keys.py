@@ -3,9 +3,8 @@ import concurrent.futures
 import json
 import time
 
-import httpx
 import pytest
-from conftest import Etcd, wait_until
+from conftest import PATIENCE, Etcd, wait_until, web
 
 GONE = "a worker's key is gone; it stays while it is connected"
 WORKERS = "/dynamo/workers/"
@@ -26,16 +25,16 @@ def mocks(cluster, etcd_and_nats):
 
 
 def states(url):
-    return {one["worker"]: one["state"] for one in httpx.get(f"{url}/health").json().get("instances", [])}
+    return {one["worker"]: one["state"] for one in web.get(f"{url}/health").json().get("instances", [])}
 
 
 def ask(url):
-    return httpx.post(f"{url}/v1/completions", timeout=60, json={"model": "mock", "prompt": "Once upon a time", "max_tokens": 4, "ignore_eos": True})
+    return web.post(f"{url}/v1/completions", json={"model": "mock", "prompt": "Once upon a time", "max_tokens": 4, "ignore_eos": True})
 
 
 def read_stream(url, tokens):
     """Returns: the answer's tokens, as its last chunk says."""
-    with httpx.stream("POST", f"{url}/v1/completions", timeout=60,
+    with web.stream("POST", f"{url}/v1/completions",
                       json={"model": "mock", "prompt": "Tell me more", "max_tokens": tokens, "ignore_eos": True, "stream": True,
                             "stream_options": {"include_usage": True}}) as reply:
         chunks = [json.loads(line[6:]) for line in reply.iter_lines() if line.startswith("data: {")]
@@ -58,7 +57,7 @@ def test_requests_go_on_while_keys_are_gone_and_workers_announce_themselves_agai
         streams = [pool.submit(read_stream, url, 600) for _ in range(4)]
         time.sleep(0.3)
         loss = pool.submit(lose, etcd_and_nats)
-        until = time.monotonic() + 60
+        until = time.monotonic() + PATIENCE
         while not loss.done() or etcd_and_nats.ctl("get", "--prefix", "/dynamo/") != before:
             reply = ask(url)
             assert reply.status_code == 200, reply.text
@@ -77,7 +76,7 @@ def test_a_worker_without_a_key_is_left_when_it_dies(mocks, etcd_and_nats):
     etcd_and_nats.ctl("del", "--prefix", WORKERS)
     for name in workers:
         frontend(f"{GONE} worker={name}")
-    whys = [one["why"] for one in httpx.get(f"{url}/health").json()["instances"]]
+    whys = [one["why"] for one in web.get(f"{url}/health").json()["instances"]]
     assert whys == ["its key is gone; it stays while it is connected"] * 2
     dead, alive = workers
     workers[dead].kill()
@@ -105,6 +104,6 @@ def test_a_worker_that_leaves_in_order_is_left_at_once(mocks, etcd_and_nats, tmp
     workers[leaving].terminate()
     frontend(f"worker gone worker={leaving}")
     assert states(url) == {stays: "ready"}
-    assert workers[leaving].wait(20) == 0
+    assert workers[leaving].wait(PATIENCE) == 0
     wait_until(lambda: etcd_and_nats.ctl("get", "--prefix", WORKERS).count(WORKERS) == 1)
     assert GONE not in (tmp_path / "frontend.log").read_text()

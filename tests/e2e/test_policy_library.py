@@ -2,9 +2,8 @@
 import shutil
 import subprocess
 
-import httpx
 import pytest
-from conftest import DYNAMO, MODEL_FILE, ROOT
+from conftest import DYNAMO, MODEL_FILE, PATIENCE, ROOT, web
 
 
 @pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler (cc)")
@@ -18,14 +17,14 @@ def test_a_users_policy_decides_and_is_named_in_the_explanation(cluster, tmp_pat
                       "--router-policy-library", library)
     url = says(r"serving url=(\S+)")
     says("(model served)")
-    answer = httpx.post(f"{url}/v1/completions", json={"model": "mock", "prompt": "Hello", "max_tokens": 2}, timeout=30)
+    answer = web.post(f"{url}/v1/completions", json={"model": "mock", "prompt": "Hello", "max_tokens": 2})
     assert answer.status_code == 200
-    decision = httpx.get(f"{url}/router/explain?last=1").json()["decisions"][0]
+    decision = web.get(f"{url}/router/explain?last=1").json()["decisions"][0]
     assert decision["mode"] == "library" and decision["reason"].startswith("sticky_session/")
 
 
 def test_a_library_that_is_none_is_refused_at_the_start(tmp_path):
     wrong = tmp_path / "wrong.so"
     wrong.write_text("not a library")
-    done = subprocess.run([DYNAMO, "frontend", "--http-port", "0", "--router-policy-library", wrong], capture_output=True, text=True, timeout=30)
+    done = subprocess.run([DYNAMO, "frontend", "--http-port", "0", "--router-policy-library", wrong], capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 1 and "wrong.so cannot be loaded as a library" in done.stderr

@@ -13,13 +13,13 @@ import time
 
 import httpx
 import pytest
-from conftest import DYNAMO, MODEL, MODEL_FILE, ROOT
+from conftest import DYNAMO, MODEL, MODEL_FILE, PATIENCE, ROOT, web
 
 LONG = {"model": MODEL, "messages": [{"role": "user", "content": "Write a story."}], "stream": True, "ignore_eos": True}
 
 
 def run(*arguments, **options):
-    return subprocess.run([DYNAMO, *map(str, arguments)], capture_output=True, text=True, timeout=60, **options)
+    return subprocess.run([DYNAMO, *map(str, arguments)], capture_output=True, text=True, timeout=PATIENCE, **options)
 
 
 def test_unknown_flag_and_command_are_named():
@@ -86,7 +86,7 @@ def test_sigterm_while_loading_ends_the_program():
         if "loading" in line:
             break
     process.send_signal(signal.SIGTERM)
-    said = process.communicate(timeout=30)[1]
+    said = process.communicate(timeout=PATIENCE)[1]
     assert process.returncode == 0
     assert "stopped while loading" in said and "serving" not in said
 
@@ -96,7 +96,7 @@ def test_sigterm_lets_a_stream_finish_and_exits_0(start_server):
     pieces = []
 
     def read():
-        with httpx.stream("POST", f"{server.url}/v1/chat/completions", json={**LONG, "max_tokens": 150}, timeout=60) as reply:
+        with web.stream("POST", f"{server.url}/v1/chat/completions", json={**LONG, "max_tokens": 150}) as reply:
             pieces.extend(reply.iter_lines())
 
     reader = threading.Thread(target=read)
@@ -104,33 +104,33 @@ def test_sigterm_lets_a_stream_finish_and_exits_0(start_server):
     while not pieces:
         time.sleep(0.01)
     server.process.send_signal(signal.SIGTERM)
-    reader.join(60)
+    reader.join(PATIENCE)
     assert pieces[-2] == "data: [DONE]" or pieces[-1] == "data: [DONE]"
-    assert server.process.wait(30) == 0
+    assert server.process.wait(PATIENCE) == 0
 
 
 def test_drain_timeout_cancels_what_is_left(start_server):
     server = start_server("--drain-timeout", "0")
-    with httpx.stream("POST", f"{server.url}/v1/chat/completions", json={**LONG, "max_tokens": 6000}, timeout=60) as reply:
+    with web.stream("POST", f"{server.url}/v1/chat/completions", json={**LONG, "max_tokens": 6000}) as reply:
         lines = reply.iter_lines()
         next(lines)
         server.process.send_signal(signal.SIGINT)
-        assert server.process.wait(30) == 0
+        assert server.process.wait(PATIENCE) == 0
         with pytest.raises(httpx.TransportError):
             for _ in lines:
                 pass
 
 
 def test_second_signal_exits_at_once(start_server):
-    server = start_server("--drain-timeout", "600")
-    with httpx.stream("POST", f"{server.url}/v1/chat/completions", json={**LONG, "max_tokens": 6000}, timeout=60) as reply:
+    server = start_server("--drain-timeout", "3600")
+    with web.stream("POST", f"{server.url}/v1/chat/completions", json={**LONG, "max_tokens": 6000}) as reply:
         lines = reply.iter_lines()
         next(lines)
         server.process.send_signal(signal.SIGINT)
         while "stopping" not in server.log():
             time.sleep(0.01)
         server.process.send_signal(signal.SIGINT)
-        assert server.process.wait(10) == 128 + signal.SIGINT
+        assert server.process.wait(PATIENCE) == 128 + signal.SIGINT
 
 
 def cpu_seconds(pid):
@@ -144,7 +144,7 @@ def resident_kib(pid):
 
 def test_an_idle_server_uses_no_cpu_and_its_memory_is_bounded(start_server):
     server = start_server()
-    httpx.post(f"{server.url}/v1/chat/completions", json={**LONG, "stream": False, "max_tokens": 8}, timeout=60).raise_for_status()
+    web.post(f"{server.url}/v1/chat/completions", json={**LONG, "stream": False, "max_tokens": 8}).raise_for_status()
     pids = [server.process.pid, *(pid for some in server.children().values() for pid in some)]
     assert len(pids) == 4  # supervisor, hub, frontend, worker
     time.sleep(0.5)
@@ -157,7 +157,7 @@ def test_an_idle_server_uses_no_cpu_and_its_memory_is_bounded(start_server):
 def test_round_robin_over_two_workers_uses_both(start_server):
     server = start_server("--workers", "2", "--router-mode", "round-robin")
     workers = [
-        httpx.post(f"{server.url}/v1/completions", json={"model": MODEL, "prompt": "Hi", "max_tokens": 1}, timeout=60).headers["x-dynamo-worker"]
+        web.post(f"{server.url}/v1/completions", json={"model": MODEL, "prompt": "Hi", "max_tokens": 1}).headers["x-dynamo-worker"]
         for _ in range(4)
     ]
     assert sorted(workers) == ["worker-1", "worker-1", "worker-2", "worker-2"]
@@ -170,7 +170,7 @@ def test_every_cpu_level_answers_alike(start_server, level):
         pytest.skip(f"this machine cannot run {level}")
     server = start_server(env={"DYNAMO_CPU": level})
     body = {"model": MODEL, "messages": [{"role": "user", "content": "What is the capital of France?"}], "temperature": 0}
-    reply = httpx.post(f"{server.url}/v1/chat/completions", json=body, timeout=120).json()
+    reply = web.post(f"{server.url}/v1/chat/completions", json=body).json()
     assert reply["choices"][0]["message"]["content"] == "The capital of France is Paris."
 
 
@@ -200,6 +200,6 @@ def test_log_lines_can_be_json():
         if lines[-1]["message"] == "all processes are ready":
             break
     process.send_signal(signal.SIGTERM)
-    lines += map(json.loads, process.communicate(timeout=30)[1].splitlines())
+    lines += map(json.loads, process.communicate(timeout=PATIENCE)[1].splitlines())
     assert process.returncode == 0
     assert {"hub ready", "worker ready", "serving", "stopped"} <= {line["message"] for line in lines}

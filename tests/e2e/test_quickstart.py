@@ -4,12 +4,11 @@ import re
 import signal
 import subprocess
 
-import httpx
-from conftest import ROOT
+from conftest import PATIENCE, ROOT, web
 
 
 def quickstart(*arguments):
-    return subprocess.run(["./quickstart.sh", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=580)
+    return subprocess.run(["./quickstart.sh", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE)
 
 
 def test_quickstart_prints_the_answer_and_how_long_it_took():
@@ -30,7 +29,7 @@ def test_quickstart_asks_another_question_and_keeps_the_server():
     assert found, done.stdout
     url, process = found.group(1), int(found.group(2))
     try:
-        assert httpx.get(f"{url}/ready").status_code == 200
+        assert web.get(f"{url}/ready").status_code == 200
     finally:
         os.kill(process, signal.SIGTERM)
 

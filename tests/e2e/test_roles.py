@@ -3,10 +3,8 @@ import concurrent.futures
 import re
 import subprocess
 import threading
-import time
 
-import httpx
-from conftest import DYNAMO
+from conftest import DYNAMO, PATIENCE, wait_until, web
 
 
 def start_cluster(cluster, *modes):
@@ -22,18 +20,11 @@ def start_cluster(cluster, *modes):
 
 
 def instances(url):
-    return httpx.get(f"{url}/health").json()["instances"]
-
-
-def wait_until(is_so, limit=30):
-    until = time.monotonic() + limit
-    while not is_so():
-        assert time.monotonic() < until
-        time.sleep(0.05)
+    return web.get(f"{url}/health").json()["instances"]
 
 
 def set_role(hub, worker, role):
-    return subprocess.run([DYNAMO, "--log", "off", "ctl", "role", worker, role, "--hub", hub, "--drain-timeout", "30"], capture_output=True, text=True, timeout=60)
+    return subprocess.run([DYNAMO, "--log", "off", "ctl", "role", worker, role, "--hub", hub, "--drain-timeout", "30"], capture_output=True, text=True, timeout=PATIENCE)
 
 
 def test_roles_change_under_load_and_no_request_is_lost(cluster):
@@ -43,7 +34,7 @@ def test_roles_change_under_load_and_no_request_is_lost(cluster):
     def ask_until_over(client):
         answered = 0
         while not over.is_set():
-            reply = httpx.post(f"{url}/v1/completions", timeout=60,
+            reply = web.post(f"{url}/v1/completions",
                                json={"model": "mock", "prompt": [client * 100 + i for i in range(1, 50)], "max_tokens": 20, "ignore_eos": True})
             assert reply.status_code == 200, reply.text
             assert reply.json()["usage"]["completion_tokens"] == 20
@@ -87,7 +78,7 @@ def test_the_last_worker_that_answers_stays(cluster):
 def samples(port):
     """A worker's series of its engine and hand-offs: {name: {value of the label worker: value}}."""
     found = {}
-    for line in httpx.get(f"http://127.0.0.1:{port}/metrics").raise_for_status().text.splitlines():
+    for line in web.get(f"http://127.0.0.1:{port}/metrics").raise_for_status().text.splitlines():
         if sample := re.fullmatch(r'(dynamo_(?:engine|handoff)_\w+)\{(?:[^}]*,)?worker="([^"]*)"[^}]*\} (\S+)', line):
             found.setdefault(sample[1], {})[sample[2]] = float(sample[3])
     return found
@@ -103,7 +94,7 @@ def test_metrics_show_the_name_that_a_worker_has_now(cluster):
     url = frontend(r"serving url=(\S+)")
 
     def ask(first):
-        reply = httpx.post(f"{url}/v1/completions", timeout=60, json={"model": "mock", "prompt": list(range(first, first + 99)), "max_tokens": 5, "ignore_eos": True})
+        reply = web.post(f"{url}/v1/completions", json={"model": "mock", "prompt": list(range(first, first + 99)), "max_tokens": 5, "ignore_eos": True})
         assert reply.status_code == 200, reply.text
 
     wait_until(lambda: [one["state"] for one in instances(url)] == ["ready"] * 3)
