@@ -46,6 +46,17 @@ std::string_view view(beast::string_view text) {
   return {text.data(), text.size()};
 }
 
+// The first content coding of a body that is one, or nothing.
+std::string find_coding(const beast::http::fields& fields) {
+  const auto [begin, end] = fields.equal_range(beast::http::field::content_encoding);
+  for (auto field = begin; field != end; ++field) {
+    for (const auto& coding : beast::http::token_list(field->value())) {
+      if (!beast::iequals(coding, "identity")) return std::string(view(coding));
+    }
+  }
+  return "";
+}
+
 // What is wrong with the lines of a head, or nothing.
 std::string_view find_dangerous(std::string_view head) {
   for (size_t i = 0; i < head.size(); ++i) {
@@ -158,6 +169,12 @@ RequestParser::State RequestParser::Impl::check_head() {
     if (message.count(field::transfer_encoding) > 1 || !beast::iequals(message[field::transfer_encoding], "chunked")) {
       return fail(501, "the only transfer coding accepted is chunked");
     }
+  }
+  const bool has_body = message.count(field::transfer_encoding) > 0 || parser->content_length().value_or(0) > 0;
+  if (const std::string coding = has_body ? find_coding(message) : ""; !coding.empty()) {
+    return fail(
+        415,
+        fmt::format("the body has the content-encoding '{}'; bodies are not decoded here, send it as it is", coding));
   }
   if (const auto expect = message.find(field::expect); expect != message.end()) {
     if (!beast::iequals(expect->value(), "100-continue")) return fail(417, "the only expectation met is 100-continue");

@@ -2,7 +2,8 @@
 //
 // Boost.Beast parses the fields and the body; before it sees the head we refuse what RFC 9112 calls dangerous and Beast lets pass:
 // folded lines, bare CR or LF, repeated Host or Content-Length, a Host missing from HTTP/1.1, a transfer coding other than
-// chunked.  Source: RFC 9112 sections 2.2, 3.2, 5.2, 6.1, 6.3.  Threads: one per connection.
+// chunked; and a body in a content coding, which nobody here would decode.
+// Source: RFC 9112 sections 2.2, 3.2, 5.2, 6.1, 6.3; RFC 9110 section 8.4.  Threads: one per connection.
 #pragma once
 
 #include <cstdint>
@@ -46,7 +47,7 @@ class RequestParser {
   int version() const;
   bool keeps_alive() const;
 
-  int status() const;  // in kFailed: 400, 413, 417, 431, 501, 505
+  int status() const;  // in kFailed: 400, 413, 415, 417, 431, 501, 505
   const std::string& message() const;
 
  private:

@@ -84,6 +84,13 @@ INSTANTIATE_TEST_SUITE_P(
         Refusal{"SpaceBeforeColon", "GET / HTTP/1.1\r\nHost : a\r\n\r\n", 400},
         Refusal{"Version2", "GET / HTTP/2.0\r\nHost: a\r\n\r\n", 505}, Refusal{"NoHttp", "hello\r\n\r\n", 400},
         Refusal{"OtherExpectation", "GET / HTTP/1.1\r\nHost: a\r\nExpect: wonders\r\n\r\n", 417},
+        Refusal{"Gzip", "POST / HTTP/1.1\r\nHost: a\r\nContent-Encoding: gzip\r\nContent-Length: 5\r\n\r\n", 415},
+        Refusal{"GzipInChunks",
+                "POST / HTTP/1.1\r\nHost: a\r\nContent-Encoding: identity, gzip\r\nTransfer-Encoding: chunked\r\n\r\n",
+                415},
+        Refusal{"TwoContentEncodings",
+                "POST / HTTP/1.1\r\nHost: a\r\nContent-Encoding:\r\nContent-Encoding: br\r\nContent-Length: 5\r\n\r\n",
+                415},
         Refusal{"LongHead", "GET / HTTP/1.1\r\nHost: a\r\nX: " + std::string(300, 'x'), 431},
         Refusal{"LongBody", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 11\r\n\r\n", 413},
         Refusal{"LongChunks",
@@ -91,6 +98,19 @@ INSTANTIATE_TEST_SUITE_P(
                 413},
         Refusal{"BadChunk", "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n", 400}),
     [](const auto& info) { return info.param.name; });
+
+TEST(RequestParser, ABodyIsTakenAsItIsAndTheCodingOfNoneDoesNotMatter) {
+  for (const char* head :
+       {"Content-Encoding: Identity\r\n", "Content-Encoding: \r\n", "Content-Encoding: identity, ,\r\n"}) {
+    RequestParser parser = fed(fmt::format("POST / HTTP/1.1\r\nHost: a\r\n{}Content-Length: 5\r\n\r\nhello", head), {});
+    ASSERT_EQ(parser.state(), RequestParser::State::kComplete) << parser.message();
+    EXPECT_EQ(parser.take().body, "hello");
+  }
+  for (const char* head : {"", "Content-Length: 0\r\n"}) {
+    RequestParser parser = fed(fmt::format("GET / HTTP/1.1\r\nHost: a\r\nContent-Encoding: gzip\r\n{}\r\n", head), {});
+    EXPECT_EQ(parser.state(), RequestParser::State::kComplete) << parser.message();
+  }
+}
 
 TEST(SplitTarget, DecodesPathsAndRefusesWhatIsNone) {
   std::string path;

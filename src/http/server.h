@@ -29,7 +29,7 @@ struct ServerOptions {
   std::chrono::milliseconds write_timeout{30000};  // for the client to take what was written
   uint32_t max_connections = 10000;                // more are closed at once
   Metrics* metrics = nullptr;                      // counts connections and responses; outlives the server
-  // Makes the body of an error that the server itself finds (400, 404, 405, 408, 413, 431, 500), so that all errors
+  // Makes the body of an error that the server itself finds (400, 404, 405, 408, 413, 415, 417, 431, 500, 501, 505), so that all errors
   // look alike.
   std::function<Response(int status, const std::string& message)> error_body;
 };
