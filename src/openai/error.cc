@@ -3,6 +3,7 @@
 #include "base/check.h"
 #include "openai/json_text.h"
 #include "openai/service.h"
+#include "text/utf8.h"
 
 namespace dynamo::openai {
 namespace {
@@ -52,6 +53,8 @@ Row row_of_http(int status) {
       return {status, kInvalidRequest, "request_timeout"};
     case 413:
       return {status, kInvalidRequest, "request_too_large"};
+    case 415:
+      return {status, kInvalidRequest, "unsupported_content_encoding"};
     case 431:
       return {status, kInvalidRequest, "header_too_large"};
     default:
@@ -59,16 +62,23 @@ Row row_of_http(int status) {
   }
 }
 
+// A text that may hold bytes of a client, of a path for one, which nobody promised to be UTF-8.
+void append_any_string(std::string* out, std::string_view text) {
+  std::string whole;
+  if (text::append_utf8(text, &whole) > 0) whole += text::kReplacement;
+  append_json_string(out, whole);
+}
+
 std::string body_of(std::string_view message, const Row& row, std::string_view param, std::string_view error_code) {
   const auto string_or_null = [](std::string* out, std::string_view text) {
     if (text.empty()) {
       *out += "null";
     } else {
-      append_json_string(out, text);
+      append_any_string(out, text);
     }
   };
   std::string out = R"({"error":{"message":)";
-  append_json_string(&out, message);
+  append_any_string(&out, message);
   out += R"(,"type":)";
   append_json_string(&out, row.type);
   out += R"(,"param":)";

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "openai/service.h"
+#include "text/utf8.h"
 
 namespace dynamo::openai {
 namespace {
@@ -24,6 +25,16 @@ TEST(ErrorBody, IsOpenAisErrorObject) {
             R"({"error":{"message":"full","type":"server_error","param":null,"code":"server_overloaded"}})");
 }
 
+TEST(ErrorBody, IsUtf8WhateverBytesItSpeaksOf) {
+  EXPECT_EQ(
+      error_response(404, "there is no /\xFF here").body,
+      "{\"error\":{\"message\":\"there is no /\xEF\xBF\xBD here\",\"type\":\"invalid_request_error\",\"param\":null,"
+      "\"code\":\"not_found\"}}");
+  const std::string body = error_body(ApiError{Code::kInvalid, "a\xE4\xBD", "\xC0\xAF", "\x80"});
+  EXPECT_EQ(text::valid_utf8_prefix(body), body.size());
+  EXPECT_NE(body.find("\"message\":\"a\xEF\xBF\xBD\""), std::string::npos) << body;
+}
+
 TEST(ErrorResponse, SaysWhenToComeBackOnlyIfThatHelps) {
   EXPECT_EQ(to_response(to_api_error(exhausted("full"))).headers, (http::Headers{{"retry-after", "1"}}));
   EXPECT_EQ(to_response(to_api_error(unavailable("gone"))).headers, (http::Headers{{"retry-after", "1"}}));
@@ -31,9 +42,13 @@ TEST(ErrorResponse, SaysWhenToComeBackOnlyIfThatHelps) {
 }
 
 TEST(ErrorResponse, OfTheHttpServerLooksLikeAllOthers) {
-  const std::pair<int, const char*> rows[] = {{404, "\"not_found\""},        {405, "\"method_not_allowed\""},
-                                              {408, "\"request_timeout\""},  {413, "\"request_too_large\""},
-                                              {431, "\"header_too_large\""}, {400, "null"}};
+  const std::pair<int, const char*> rows[] = {{404, "\"not_found\""},
+                                              {405, "\"method_not_allowed\""},
+                                              {408, "\"request_timeout\""},
+                                              {413, "\"request_too_large\""},
+                                              {431, "\"header_too_large\""},
+                                              {400, "null"},
+                                              {415, "\"unsupported_content_encoding\""}};
   for (const auto& [status, code] : rows) {
     const auto response = error_response(status, "why");
     EXPECT_EQ(response.status, status);
