@@ -78,7 +78,7 @@ INSTANTIATE_TEST_SUITE_P(
     Lengths, RefusedChatRequests,
     ::testing::Values(Refused{R"("max_tokens":0)", "max_tokens", kValue, "from 1"},
                       Refused{R"("max_tokens":-5)", "max_tokens", kValue, "-5"},
-                      Refused{R"("max_tokens":10.0)", "max_tokens", kType, "an integer"},
+                      Refused{R"("max_tokens":10.5)", "max_tokens", kType, "an integer"},
                       Refused{R"("max_completion_tokens":0)", "max_completion_tokens", kValue, "0"},
                       Refused{R"("min_tokens":-1)", "min_tokens", kValue, "-1"},
                       Refused{R"("n":0)", "n", kValue, "from 1 to 128"}, Refused{R"("n":129)", "n", kValue, "129"},

@@ -18,8 +18,9 @@ std::vector<TokenId> read_token_ids(const json::array& ids, const std::string& p
   tokens.reserve(ids.size());
   for (size_t i = 0; i < ids.size(); ++i) {
     // The path is made only where it is needed: a prompt may have a million ids.
-    if (ids[i].is_int64() && ids[i].get_int64() >= 0 && ids[i].get_int64() <= std::numeric_limits<TokenId>::max()) {
-      tokens.push_back(static_cast<TokenId>(ids[i].get_int64()));
+    const auto id = whole_number(ids[i]);
+    if (id && *id >= 0 && *id <= std::numeric_limits<TokenId>::max()) {
+      tokens.push_back(static_cast<TokenId>(*id));
       continue;
     }
     read_integer(ids[i], fmt::format("{}[{}]", path, i), 0, std::numeric_limits<TokenId>::max(), error);

@@ -49,6 +49,7 @@ INSTANTIATE_TEST_SUITE_P(
                       Refused{R"("prompt":[1,"a"])", "prompt[1]", Code::kInvalid, "an integer"},
                       Refused{R"("prompt":[1,-1])", "prompt[1]", Code::kInvalid, "-1"},
                       Refused{R"("prompt":[1.5])", "prompt[0]", Code::kInvalid, "fraction"},
+                      Refused{R"("prompt":[1,4294967296.0])", "prompt[1]", Code::kInvalid, "but got 4294967296"},
                       Refused{R"("prompt":[[1],[2,true]])", "prompt[1][1]", Code::kInvalid, "a boolean"},
                       Refused{R"("prompt":[[1],"a"])", "prompt[1]", Code::kInvalid, "an array of token ids"},
                       Refused{R"("prompt":[null])", "prompt[0]", Code::kInvalid, "an array of token ids"},
@@ -68,6 +69,7 @@ TEST(CompletionRequest, PromptsComeInFourForms) {
   EXPECT_THAT(accepted(R"("prompt":"text")").prompts, ElementsAre(CompletionPrompt("text")));
   EXPECT_THAT(accepted(R"("prompt":["a",""])").prompts, ElementsAre(CompletionPrompt("a"), CompletionPrompt("")));
   EXPECT_THAT(accepted(R"("prompt":[1,2])").prompts, ElementsAre(CompletionPrompt(Ids{1, 2})));
+  EXPECT_THAT(accepted(R"("prompt":[1.0,2,3e0])").prompts, ElementsAre(CompletionPrompt(Ids{1, 2, 3})));
   EXPECT_THAT(accepted(R"("prompt":[[1,2],[4294967295]])").prompts,
               ElementsAre(CompletionPrompt(Ids{1, 2}), CompletionPrompt(Ids{4294967295})));
   EXPECT_THAT(accepted(R"("prompt":[[]])").prompts, ElementsAre(CompletionPrompt(Ids{})));

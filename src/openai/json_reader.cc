@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <new>
 
 #include <boost/json/parser.hpp>
@@ -13,6 +14,8 @@ namespace dynamo::openai {
 namespace {
 
 namespace json = boost::json;
+
+constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
 
 // What the values of one body may take in memory: far more than any context's worth of token ids, far less than the
 // 16-fold that a body of the largest size could ask for.
@@ -68,7 +71,9 @@ std::string parse(std::string_view body, uint32_t max_depth, std::optional<json:
     json::parser parser(memory, options);
     parser.reset(memory);
     boost::system::error_code code;
-    const size_t read = parser.write_some(body.data(), body.size(), code);
+    // A byte order mark, which editors and PowerShell put in front, is skipped (RFC 8259, section 8.1).
+    const size_t start = body.starts_with(kByteOrderMark) ? kByteOrderMark.size() : 0;
+    const size_t read = start + parser.write_some(body.data() + start, body.size() - start, code);
     if (code) return describe_parse_error(code, read, body.size(), max_depth);
     const size_t rest = body.find_first_not_of(" \t\r\n", read);
     if (rest != std::string_view::npos) {
@@ -239,16 +244,26 @@ void ObjectReader::refuse_unknown() {
   }
 }
 
+std::optional<int64_t> whole_number(const json::value& value) {
+  if (value.is_int64()) return value.get_int64();
+  if (!value.is_double()) return std::nullopt;
+  const double number = value.get_double();
+  if (std::trunc(number) != number || std::abs(number) >= 0x1p63) return std::nullopt;
+  return static_cast<int64_t>(number);
+}
+
 std::optional<int64_t> read_integer(const json::value& value, const std::string& path, int64_t min, int64_t max,
                                     RequestError* error) {
-  if (!value.is_int64() && !value.is_uint64()) {
+  if (const auto integer = whole_number(value)) {
+    if (*integer >= min && *integer <= max) return integer;
+    error->wrong_value(path, range_text("an integer", min, max), fmt::format("{}", *integer));
+  } else if (value.is_uint64()) {
+    error->wrong_value(path, range_text("an integer", min, max), fmt::format("{}", value.get_uint64()));
+  } else if (value.is_double() && std::trunc(value.get_double()) == value.get_double()) {
+    error->wrong_value(path, range_text("an integer", min, max), fmt::format("{}", value.get_double()));
+  } else {
     error->wrong_type(path, "an integer", value);
-    return std::nullopt;
   }
-  if (value.is_int64() && value.get_int64() >= min && value.get_int64() <= max) return value.get_int64();
-  const std::string got =
-      value.is_int64() ? fmt::format("{}", value.get_int64()) : fmt::format("{}", value.get_uint64());
-  error->wrong_value(path, range_text("an integer", min, max), got);
   return std::nullopt;
 }
 

@@ -17,7 +17,7 @@
 
 namespace dynamo::openai {
 
-// Parses a whole body. Of a name given twice in an object the last counts.
+// Parses a whole body; a byte order mark before it is skipped. Of a name given twice in an object the last counts.
 // Returns: what is wrong (no JSON, with the position; nested too deep; no UTF-8; not an object; too large in memory), or
 // none and the object in `out`.
 std::optional<ApiError> parse_body(std::string_view body, uint32_t max_depth, std::optional<boost::json::value>* out);
@@ -82,6 +82,10 @@ class ObjectReader {
   RequestError* error_;
   std::vector<std::string_view> known_;
 };
+
+// An integer of 64 bits with a sign, however it is written: 8, 8.0 and 8e0 are the same number in JSON, and clients that
+// compute in floats send the latter. Nothing if it is none.
+std::optional<int64_t> whole_number(const boost::json::value& value);
 
 // An integer element in a range, or an error at `path`.
 std::optional<int64_t> read_integer(const boost::json::value& value, const std::string& path, int64_t min, int64_t max,

@@ -50,6 +50,16 @@ TEST(ParseBody, SaysWhatIsNoJsonAndWhere) {
   for (const auto& [body, message] : rows) EXPECT_THAT(wrong_with(body), HasSubstr(message)) << body;
 }
 
+TEST(ParseBody, SkipsAByteOrderMarkAndCountsItsBytes) {
+  EXPECT_EQ(wrong_with("\xEF\xBB\xBF{\"a\": 1}"), "");
+  EXPECT_EQ(wrong_with("\xEF\xBB\xBF {}\n"), "");
+  EXPECT_THAT(wrong_with("\xEF\xBB\xBF{\"a\": 01}"), HasSubstr("at byte 10"));
+  EXPECT_THAT(wrong_with("\xEF\xBB\xBF{} x"), HasSubstr("something follows its end at byte 6"));
+  EXPECT_THAT(wrong_with("\xEF\xBB\xBF"), HasSubstr("ends too early, after 3 bytes"));
+  EXPECT_THAT(wrong_with("\xEF\xBB\xBF\xEF\xBB\xBF{}"), HasSubstr("at byte 3"));
+  EXPECT_THAT(wrong_with("\xEF\xBB{}"), HasSubstr("at byte 0"));
+}
+
 TEST(ParseBody, LimitsTheDepth) {
   EXPECT_EQ(wrong_with(nested(kDepth)), "");
   EXPECT_THAT(wrong_with(nested(kDepth + 1)), HasSubstr("nested too deep: more than 8 levels"));
@@ -105,6 +115,31 @@ TEST(ObjectReader, NamesThePathWhatWasExpectedAndWhatCame) {
             "Invalid type for 'at.x': expected an array, but got an object instead.");
   EXPECT_EQ(error_of(R"({"x":null})", [](ObjectReader* r) { r->required_string("x"); }),
             "Missing required parameter: 'at.x'.");
+}
+
+TEST(ObjectReader, TakesAnIntegerHoweverItIsWritten) {
+  std::optional<boost::json::value> value;
+  ASSERT_FALSE(parse_body(R"({"a":8.0,"b":-1.0,"c":8e1,"d":-0.0,"e":9007199254740993,"f":80E-1})", kDepth, &value));
+  RequestError error;
+  ObjectReader reader(value->get_object(), "", &error);
+  EXPECT_EQ(reader.integer("a", 1, 8), 8);
+  EXPECT_EQ(reader.integer("b", -1, 8), -1);
+  EXPECT_EQ(reader.integer("c", 1, 80), 80);
+  EXPECT_EQ(reader.integer("d", 0, 8), 0);
+  EXPECT_EQ(reader.integer("e", INT64_MIN, INT64_MAX), 9007199254740993);
+  EXPECT_EQ(reader.integer("f", 1, 8), 8);
+  EXPECT_FALSE(error.has_value());
+}
+
+TEST(ObjectReader, RefusesNumbersThatAreNoIntegersOrTooLarge) {
+  const auto read = [](ObjectReader* r) { r->integer("x", INT64_MIN, INT64_MAX); };
+  EXPECT_EQ(error_of(R"({"x":8.5})", read),
+            "Invalid type for 'at.x': expected an integer, but got a number with a fraction instead.");
+  EXPECT_THAT(error_of(R"({"x":1e300})", read), HasSubstr("Invalid value for 'at.x': expected an integer from"));
+  EXPECT_THAT(error_of(R"({"x":1e999})", read), HasSubstr("but got inf."));
+  EXPECT_THAT(error_of(R"({"x":9223372036854775808.0})", read), HasSubstr("but got 9.223372036854776e+18."));
+  EXPECT_EQ(error_of(R"({"x":9.0})", [](ObjectReader* r) { r->integer("x", 1, 8); }),
+            "Invalid value for 'at.x': expected an integer from 1 to 8, but got 9.");
 }
 
 TEST(ObjectReader, KeepsTheFirstErrorOnly) {

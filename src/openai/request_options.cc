@@ -144,7 +144,7 @@ std::optional<uint64_t> read_instance(ObjectReader* reader, RequestError* error)
   const json::value* value = reader->value("backend_instance_id");
   if (!value) return std::nullopt;
   if (value->is_uint64()) return value->get_uint64();
-  if (value->is_int64() && value->get_int64() > 0) return static_cast<uint64_t>(value->get_int64());
+  if (const auto number = whole_number(*value); number && *number > 0) return static_cast<uint64_t>(*number);
   const std::string path = reader->path_of("backend_instance_id");
   if (!value->is_string()) {
     error->wrong_type(path, "an instance's hexadecimal name or number", *value);
