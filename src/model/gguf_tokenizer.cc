@@ -1,5 +1,8 @@
 #include "model/gguf_tokenizer.h"
 
+#include <string_view>
+#include <utility>
+
 #include <fmt/format.h>
 
 #include "model/quote_name.h"
@@ -18,11 +21,19 @@ constexpr const char* kTokens = "tokenizer.ggml.tokens";
 constexpr const char* kTypes = "tokenizer.ggml.token_type";
 constexpr const char* kMerges = "tokenizer.ggml.merges";
 
-// The name that text::set_pre_split knows a pre-split by; converters have written several for the same one.
-std::string pre_split_of(std::string_view name) {
-  if (name == "llama3" || name == "llama-v3") return "llama-bpe";
-  if (name == "gpt2") return "gpt-2";
-  return std::string(name);
+// The name that text::set_pre_split knows a pre-split by. Converters have written several for the same one, since they tell
+// tokenizers apart by what they make of a text, which the vocabulary and the bos decide as well.
+std::string_view pre_split_of(std::string_view name) {
+  constexpr std::pair<std::string_view, std::string_view> kSame[] = {
+      {"llama3", "llama-bpe"},       {"llama-v3", "llama-bpe"}, {"gpt2", "gpt-2"},
+      {"deepseek-r1-qwen", "qwen2"},  // NFC and Qwen2's pattern in the tokenizer.json of DeepSeek-R1-Distill-Qwen
+      {"starcoder", "smollm"},        // StarCoder 2: digits one by one, then GPT-2's pattern
+      {"refact", "smollm"},           // Refact and Granite, which have StarCoder's tokenizer
+  };
+  for (const auto& [other, known] : kSame) {
+    if (name == other) return known;
+  }
+  return name;
 }
 
 Status read_vocabulary(const GgufFile& file, text::TokenizerSpec* spec) {
@@ -85,7 +96,7 @@ Result<text::TokenizerSpec> gguf_tokenizer(const GgufFile& file) {
   }
   TRY(const auto pre, file.find_string("tokenizer.ggml.pre"));
   if (!pre) return unsupported("metadata 'tokenizer.ggml.pre' is missing, so that the pre-split is not known");
-  const std::string family = pre_split_of(*pre);
+  const std::string_view family = pre_split_of(*pre);
   text::TokenizerSpec spec;
   const Status pre_split = text::set_pre_split(family, &spec);
   if (!pre_split.is_ok()) return pre_split.with(fmt::format("metadata 'tokenizer.ggml.pre' {}", quote_name(*pre)));

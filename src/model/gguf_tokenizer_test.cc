@@ -94,6 +94,21 @@ TEST(GgufTokenizer, ABosIsPutInFrontIfTheFileSaysSoOrIsOfLlama3) {
   EXPECT_THAT(read({.more = no_id}).status().text(), HasSubstr("'tokenizer.ggml.bos_token_id' is missing"));
 }
 
+TEST(GgufTokenizer, OtherNamesOfAKnownSplitAreReadAsIt) {
+  const std::pair<const char*, const char*> rows[] = {
+      {"deepseek-r1-qwen", "qwen2"}, {"starcoder", "smollm"}, {"refact", "smollm"}, {"llama-v3", "llama-bpe"}};
+  for (const auto& [other, known] : rows) {
+    const auto with_bos = [](GgufWriter* writer) { writer->add_u32("tokenizer.ggml.bos_token_id", 3); };
+    const auto spec = read({.pre = other, .more = with_bos});
+    ASSERT_TRUE(spec.is_ok()) << spec.status().to_string();
+    const auto same = read({.pre = known, .more = with_bos});
+    EXPECT_EQ(spec->split_patterns, same->split_patterns) << other;
+    EXPECT_EQ(spec->splits_digits, same->splits_digits) << other;
+    EXPECT_EQ(spec->normalizes_nfc, same->normalizes_nfc) << other;
+    EXPECT_EQ(spec->prefix_ids, same->prefix_ids) << other;
+  }
+}
+
 TEST(GgufTokenizer, OtherFamiliesAreRefusedByName) {
   EXPECT_THAT(read({.model = "llama"}).status().to_string(),
               HasSubstr("unsupported: metadata 'tokenizer.ggml.model' is 'llama'"));
