@@ -60,6 +60,17 @@ const GgufTensor* GgufFile::find_tensor(std::string_view name) const {
   return found == tensor_index_.end() ? nullptr : &tensors_[found->second];
 }
 
+Status GgufFile::add_tensors(const GgufFile& part) {
+  for (const GgufTensor& tensor : part.tensors_) {
+    if (!tensor_index_.emplace(tensor.name, tensors_.size()).second) {
+      return corrupt(
+          fmt::format("tensor {} is in a part before, too; they are not of one model", quote_name(tensor.name)));
+    }
+    tensors_.push_back(tensor);
+  }
+  return {};
+}
+
 Result<std::optional<uint64_t>> GgufFile::find_unsigned(std::string_view key) const {
   const auto found = metadata_.find(key);
   if (found == metadata_.end()) return std::optional<uint64_t>();

@@ -62,6 +62,9 @@ class GgufFile {
   uint32_t version() const { return version_; }
   const std::vector<GgufTensor>& tensors() const { return tensors_; }
   const GgufTensor* find_tensor(std::string_view name) const;
+  // Takes over the tensors of another part of the same model, whose bytes outlive this too. Errors: kCorrupt (a tensor that
+  // is here already).
+  Status add_tensors(const GgufFile& part);
   const std::map<std::string_view, GgufValue>& metadata() const { return metadata_; }
 
   // A key's value, or nothing if the file has no such key. Any integer type that holds the value will do for an

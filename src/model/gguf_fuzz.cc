@@ -1,6 +1,6 @@
 // GGUF files: whatever the bytes are, opening one and reading all of it ends in a Status, without harm.
-// The first byte says how the rest is used: as the file itself, or as changes to a good one, so that what lies behind
-// the header is reached without a corpus.
+// The first byte says how the rest is used: as the file itself, as changes to a good one, so that what lies behind the
+// header is reached without a corpus, or as changes to the second part of a good one in two.
 #include <algorithm>
 #include <array>
 #include <cstddef>
@@ -8,6 +8,7 @@
 #include <cstring>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "base/check.h"
 #include "model/gguf_model.h"
@@ -19,7 +20,7 @@ namespace {
 
 constexpr size_t kPatchBytes = 11;  // u16 place, u8 count, 8 bytes
 
-std::string small_gguf(Architecture architecture) {
+testing::TinyModelSpec small_spec(Architecture architecture) {
   testing::TinyModelSpec spec;
   spec.architecture = architecture;
   spec.layers = 1;
@@ -29,7 +30,11 @@ std::string small_gguf(Architecture architecture) {
   spec.ffn_width = 32;
   spec.dtype = kernels::DType::kQ4_0;
   spec.rope_scaling = RopeScaling{};
-  return testing::tiny_gguf(spec);
+  return spec;
+}
+
+std::string small_gguf(Architecture architecture) {
+  return testing::tiny_gguf(small_spec(architecture));
 }
 
 std::string patched(std::string file, const uint8_t* data, size_t size) {
@@ -42,8 +47,10 @@ std::string patched(std::string file, const uint8_t* data, size_t size) {
   return file;
 }
 
-void read_all(const std::string& file) {
-  const auto model = open_gguf_bytes(std::as_bytes(std::span(file)));
+void read_all(const std::vector<std::string>& parts) {
+  std::vector<std::span<const std::byte>> bytes;
+  for (const std::string& part : parts) bytes.push_back(std::as_bytes(std::span(part)));
+  const auto model = open_gguf_bytes(bytes);
   if (!model.is_ok()) return;
   size_t sum = 0;
   for (const WeightSlot slot : weight_slots((*model)->config())) {
@@ -63,11 +70,14 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace dynamo::model;
   static const std::array<std::string, 3> kGood = {small_gguf(Architecture::kLlama), small_gguf(Architecture::kQwen2),
                                                    small_gguf(Architecture::kQwen3)};
+  static const std::vector<std::string> kParts = testing::tiny_gguf_parts(small_spec(Architecture::kQwen2), 2);
   if (size == 0) return 0;
-  if (data[0] % 4 == 3) {
-    read_all(std::string(reinterpret_cast<const char*>(data + 1), size - 1));
+  if (data[0] % 5 == 3) {
+    read_all({std::string(reinterpret_cast<const char*>(data + 1), size - 1)});
+  } else if (data[0] % 5 == 4) {
+    read_all({kParts[0], patched(kParts[1], data + 1, size - 1)});
   } else {
-    read_all(patched(kGood[data[0] % 4], data + 1, size - 1));
+    read_all({patched(kGood[data[0] % 5], data + 1, size - 1)});
   }
   return 0;
 }

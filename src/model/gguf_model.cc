@@ -10,6 +10,7 @@
 #include "base/mutex.h"
 #include "model/gguf.h"
 #include "model/gguf_config.h"
+#include "model/gguf_parts.h"
 #include "model/gguf_tokenizer.h"
 #include "model/gguf_types.h"
 #include "model/mapped_file.h"
@@ -39,13 +40,14 @@ Bytes in_half_split_order(const kernels::MatrixSource& stored, size_t head_dim) 
 
 class GgufModel : public ModelSource {
  public:
-  GgufModel(std::optional<MappedFile> mapped, GgufFile file, ModelConfig config, std::string chat_template)
-      : mapped_(std::move(mapped)),
+  GgufModel(std::vector<MappedFile> files, GgufFile file, ModelConfig config, std::string chat_template)
+      : files_(std::move(files)),
         file_(std::move(file)),
         config_(std::move(config)),
         chat_template_(std::move(chat_template)) {
     stored_.format = fmt::format("GGUF v{}", file_.version());
-    stored_.file_bytes = mapped_ ? mapped_->bytes().size() : 0;
+    for (const MappedFile& mapped : files_) stored_.files.push_back({mapped.path(), mapped.bytes().size()});
+    if (files_.size() > 1) stored_.format += fmt::format(", {} parts", files_.size());
     for (const GgufTensor& tensor : file_.tensors()) {
       count_tensor(gguf_tensor_type(tensor.type)->name, tensor.data.size(), &stored_.types);
     }
@@ -67,7 +69,7 @@ class GgufModel : public ModelSource {
   Result<text::TokenizerSpec> tokenizer() const override {
     auto spec = gguf_tokenizer(file_);
     const Status status = spec.is_ok() ? check_tokenizer(*spec, config_) : spec.status();
-    if (!status.is_ok()) return mapped_ ? status.with(mapped_->path()) : status;
+    if (!status.is_ok()) return files_.empty() ? status : status.with(files_.front().path());
     return spec;
   }
 
@@ -113,8 +115,8 @@ class GgufModel : public ModelSource {
     return rows.get();
   }
 
-  std::optional<MappedFile> mapped_;
-  GgufFile file_;  // views into the file
+  std::vector<MappedFile> files_;  // none: the bytes are another's
+  GgufFile file_;                  // views into the files
   ModelConfig config_;
   std::string chat_template_;
   StoredModel stored_;
@@ -122,11 +124,10 @@ class GgufModel : public ModelSource {
   mutable std::map<WeightSlot, Bytes> ordered_ GUARDED_BY(mutex_);
 };
 
-Result<std::unique_ptr<ModelSource>> make_model(std::optional<MappedFile> mapped, std::span<const std::byte> bytes) {
-  TRY(GgufFile file, GgufFile::parse(bytes));
+Result<std::unique_ptr<ModelSource>> make_model(std::vector<MappedFile> files, GgufFile file) {
   TRY(const auto chat_template, file.find_string("tokenizer.chat_template"));
   TRY(ModelConfig config, gguf_config(file));
-  auto model = std::make_unique<GgufModel>(std::move(mapped), std::move(file), std::move(config),
+  auto model = std::make_unique<GgufModel>(std::move(files), std::move(file), std::move(config),
                                            std::string(chat_template.value_or("")));
   TRY_STATUS(model->check_weights());
   return std::unique_ptr<ModelSource>(std::move(model));
@@ -135,15 +136,20 @@ Result<std::unique_ptr<ModelSource>> make_model(std::optional<MappedFile> mapped
 }  // namespace
 
 Result<std::unique_ptr<ModelSource>> open_gguf(const std::string& path) {
-  TRY(MappedFile mapped, MappedFile::open(path));
-  const auto bytes = mapped.bytes();
-  auto model = make_model(std::move(mapped), bytes);
+  TRY(GgufParts parts, open_gguf_parts(path));
+  auto model = make_model(std::move(parts.files), std::move(parts.all));
   if (!model.is_ok()) return model.status().with(path);
   return model;
 }
 
-Result<std::unique_ptr<ModelSource>> open_gguf_bytes(std::span<const std::byte> bytes) {
-  return make_model(std::nullopt, bytes);
+Result<std::unique_ptr<ModelSource>> open_gguf_bytes(std::span<const std::span<const std::byte>> parts) {
+  std::vector<GgufPart> parsed;
+  for (const auto bytes : parts) {
+    TRY(GgufFile file, GgufFile::parse(bytes));
+    parsed.push_back({fmt::format("part {}", parsed.size() + 1), std::move(file)});
+  }
+  TRY(GgufFile all, join_gguf(std::move(parsed)));
+  return make_model({}, std::move(all));
 }
 
 }  // namespace dynamo::model

@@ -21,7 +21,8 @@ using ::testing::HasSubstr;
 using testing::TinyModelSpec;
 
 Result<std::unique_ptr<ModelSource>> open_bytes(const std::string& bytes) {
-  return open_gguf_bytes(std::as_bytes(std::span(bytes)));
+  const auto one = std::as_bytes(std::span(bytes));
+  return open_gguf_bytes(std::span(&one, 1));
 }
 
 std::string stored_bytes(const kernels::MatrixSource& weight) {

@@ -58,9 +58,9 @@ class HfFolder : public ModelSource {
         config_(std::move(config)),
         tokenizer_config_(std::move(tokenizer_config)),
         shards_(std::move(shards)) {
-    const size_t count = shards_.shard_count();
+    const size_t count = shards_.files().size();
     stored_.format = count == 1 ? "safetensors" : fmt::format("safetensors, {} shards", count);
-    stored_.file_bytes = shards_.file_bytes();
+    for (const MappedFile& mapped : shards_.files()) stored_.files.push_back({mapped.path(), mapped.bytes().size()});
     for (const auto& [name, tensor] : shards_.tensors()) {
       if (!is_ignored(name, config_)) count_tensor(tensor.type, tensor.data.size(), &stored_.types);
     }

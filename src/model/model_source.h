@@ -1,6 +1,6 @@
 // A model on disk, opened: its shape, its weights as the file holds them, its tokenizer and its chat template.
 //
-// Two kinds, one interface: a GGUF file (model/gguf.h) and a Hugging Face folder (model/hf_folder.h). Files are mapped,
+// Two kinds, one interface: a GGUF file or its parts (model/gguf.h) and a Hugging Face folder (model/hf_folder.h). Files are mapped,
 // so a weight is read when it is used. The files are not trusted: every length, offset, type and count is checked
 // before it is used. Threads: immutable after open_model(); any thread.
 #pragma once
@@ -27,10 +27,15 @@ struct StoredType {
   uint64_t bytes = 0;
 };
 
+struct StoredFile {
+  std::string path;
+  uint64_t bytes = 0;
+};
+
 // What the files hold.
 struct StoredModel {
-  std::string format;             // "GGUF v3", "safetensors, 2 shards"
-  uint64_t file_bytes = 0;        // of the files with weights
+  std::string format;             // "GGUF v3, 2 parts", "safetensors, 2 shards"
+  std::vector<StoredFile> files;  // those with weights
   std::vector<StoredType> types;  // of the tensors that the model uses, most bytes first
 };
 
@@ -54,7 +59,7 @@ enum class Weights {
   kIfThere  // a folder without any opens too: for simulations, which need the shape and the text side only
 };
 
-// Opens a .gguf file or a folder with config.json. Errors: kNotFound (path, and what was expected there), kCorrupt and
+// Opens a .gguf file (any of its parts, if there are several) or a folder with config.json. Errors: kNotFound (path, and what was expected there), kCorrupt and
 // kUnsupported (say what in which file). Never allocates more than the files' own size allows.
 Result<std::unique_ptr<ModelSource>> open_model(const std::string& path, Weights weights = Weights::kNeeded);
 

@@ -97,7 +97,13 @@ std::string format_summary(const ModelSummary& summary) {
   };
   line("path", summary.path);
   line("name", config.name.empty() ? "(none)" : quote_name(config.name));
-  line("format", fmt::format("{}, {}", summary.stored.format, bytes_text(summary.stored.file_bytes)));
+  uint64_t file_bytes = 0;
+  for (const StoredFile& file : summary.stored.files) file_bytes += file.bytes;
+  line("format", fmt::format("{}, {}", summary.stored.format, bytes_text(file_bytes)));
+  if (summary.stored.files.size() > 1) {
+    for (const StoredFile& file : summary.stored.files)
+      line("file", fmt::format("{}, {}", file.path, bytes_text(file.bytes)));
+  }
   line("architecture", std::string(architecture_name(config.architecture)));
   line("parameters", with_unit(static_cast<double>(summary.parameters), 1000, {"", "K", "M", "B", "T"}));
   line("layers", fmt::format("{}", config.layers));

@@ -95,10 +95,4 @@ Status SafetensorsShards::add_indexed(const std::string& folder, const std::stri
   return {};
 }
 
-uint64_t SafetensorsShards::file_bytes() const {
-  uint64_t bytes = 0;
-  for (const MappedFile& file : files_) bytes += file.bytes().size();
-  return bytes;
-}
-
 }  // namespace dynamo::model

@@ -28,8 +28,7 @@ class SafetensorsShards {
   static Result<SafetensorsShards> open(const std::string& folder);
 
   const SafetensorsTable& tensors() const { return tensors_; }
-  size_t shard_count() const { return files_.size(); }
-  uint64_t file_bytes() const;
+  const std::vector<MappedFile>& files() const { return files_; }
 
  private:
   Status add_shard(const std::string& path, SafetensorsTable* table);

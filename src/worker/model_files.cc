@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include "kernels/dtype.h"
+#include "model/gguf_parts.h"
 #include "model/weight_table.h"
 #include "model_bundle/model_bundle.h"
 
@@ -12,7 +13,9 @@ namespace dynamo::worker {
 namespace {
 
 std::string name_of(const std::string& path) {
+// The file's name without what makes it a .gguf or a part of one, or the folder's.
   std::filesystem::path name = std::filesystem::path(path).lexically_normal();
+  if (const auto part = model::parse_gguf_part_path(path)) return std::filesystem::path(part->stem).filename().string();
   if (!name.has_filename()) name = name.parent_path();
   return name.extension() == ".gguf" ? name.stem().string() : name.filename().string();
 }

@@ -1,5 +1,6 @@
 #include "worker/model_files.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <filesystem>
@@ -43,6 +44,26 @@ TEST(WeightsDigest, AModelWithOneOtherWeightIsAnotherOne) {
   std::ofstream(file, std::ios::binary) << tuned;
   EXPECT_EQ(fs::file_size(file), tuned.size());
   EXPECT_NE(digest_at(path), before);
+}
+
+TEST(WeightsDigest, OfAModelInPartsIsThatOfTheWholeOne) {
+  const model::testing::TemporaryFolder folder;
+  ASSERT_TRUE(model::testing::write_tiny_gguf({}, folder / "whole.gguf").is_ok());
+  const auto parts = model::testing::tiny_gguf_parts({}, 2);
+  ASSERT_TRUE(model::testing::write_file(folder / "tiny-00001-of-00002.gguf", parts[0]).is_ok());
+  ASSERT_TRUE(model::testing::write_file(folder / "tiny-00002-of-00002.gguf", parts[1]).is_ok());
+  EXPECT_EQ(digest_at(folder / "tiny-00002-of-00002.gguf"), digest_at(folder / "whole.gguf"));
+}
+
+TEST(ModelFiles, AModelInPartsIsServedUnderOneNameWhicheverIsNamed) {
+  const model::testing::TemporaryFolder folder;
+  const auto parts = model::testing::tiny_gguf_parts({}, 2);
+  for (size_t i = 0; i < parts.size(); ++i) {
+    const std::string path = folder / fmt::format("tiny-0000{}-of-00002.gguf", i + 1);
+    ASSERT_TRUE(model::testing::write_file(path, parts[i]).is_ok());
+  }
+  EXPECT_EQ(open_model_files(folder / "tiny-00001-of-00002.gguf", "")->card.name, "tiny");
+  EXPECT_EQ(open_model_files(folder / "tiny-00002-of-00002.gguf", "")->card.name, "tiny");
 }
 
 }  // namespace

@@ -76,6 +76,13 @@ void GgufWriter::add_u32(std::string_view key, uint32_t value) {
   add_raw(key, kTypeU32, bytes);
 }
 
+void GgufWriter::add_integer(std::string_view key, GgufValueType type, int64_t value) {
+  constexpr size_t kSizes[] = {1, 1, 2, 2, 4, 4, 0, 0, 0, 0, 8, 8};
+  std::string bytes;
+  put(&bytes, value);
+  add_raw(key, static_cast<uint32_t>(type), std::string_view(bytes).substr(0, kSizes[static_cast<uint32_t>(type)]));
+}
+
 void GgufWriter::add_f32(std::string_view key, float value) {
   std::string bytes;
   put_f32(&bytes, value);

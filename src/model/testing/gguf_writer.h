@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "kernels/dtype.h"
+#include "model/gguf.h"
 
 namespace dynamo::model::testing {
 
@@ -20,6 +21,8 @@ class GgufWriter {
   explicit GgufWriter(uint32_t version = 3) : version_(version) {}
 
   void add_u32(std::string_view key, uint32_t value);
+  // Of any of GGUF's integer types. Requires: it holds the value.
+  void add_integer(std::string_view key, GgufValueType type, int64_t value);
   void add_f32(std::string_view key, float value);
   void add_bool(std::string_view key, bool value);
   void add_string(std::string_view key, std::string_view value);

@@ -90,16 +90,32 @@ void add_weight(const TinyModelSpec& spec, const ModelConfig& config, WeightSlot
 }  // namespace
 
 std::string tiny_gguf(const TinyModelSpec& spec) {
-  GgufWriter file;
-  add_metadata(spec, &file);
+  return tiny_gguf_parts(spec, 1).front();
+}
+
+std::vector<std::string> tiny_gguf_parts(const TinyModelSpec& spec, uint32_t parts, bool has_empty_first) {
+  std::vector<GgufWriter> files(parts);
+  add_metadata(spec, &files.front());
   const ModelConfig config = tiny_config(spec);
-  for (const WeightSlot slot : weight_slots(config)) add_weight(spec, config, slot, &file);
+  const uint32_t first = has_empty_first ? 1 : 0;
+  uint32_t tensors = 0;
+  const auto next_file = [&] { return &files[first + tensors++ % (parts - first)]; };
+  for (const WeightSlot slot : weight_slots(config)) add_weight(spec, config, slot, next_file());
   if (spec.rope_scaling) {
     const std::vector<float> factors = rope_factors(spec);
-    file.add_tensor("rope_freqs.weight", {factors.size()}, gguf_type(kernels::DType::kF32),
-                    tensor_bytes(factors, kernels::DType::kF32));
+    next_file()->add_tensor("rope_freqs.weight", {factors.size()}, gguf_type(kernels::DType::kF32),
+                            tensor_bytes(factors, kernels::DType::kF32));
   }
-  return file.finish();
+  std::vector<std::string> bytes;
+  for (GgufWriter& file : files) {
+    if (parts > 1) {
+      file.add_integer("split.no", GgufValueType::kU16, static_cast<int64_t>(bytes.size()));
+      file.add_integer("split.count", GgufValueType::kU16, parts);
+      file.add_integer("split.tensors.count", GgufValueType::kI32, tensors);
+    }
+    bytes.push_back(file.finish());
+  }
+  return bytes;
 }
 
 Status write_tiny_gguf(const TinyModelSpec& spec, const std::string& path) {

@@ -21,6 +21,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/status.h"
 #include "kernels/dtype.h"
@@ -64,6 +65,8 @@ Status write_tiny_gguf(const TinyModelSpec& spec, const std::string& path);
 std::string tiny_gguf(const TinyModelSpec& spec);
 
 // Writes `bytes` as a file. Errors: kInternal names the path.
+// The same split into several as llama.cpp's gguf-split does it, tensors in turn; the first may hold none of them.
+std::vector<std::string> tiny_gguf_parts(const TinyModelSpec& spec, uint32_t parts, bool has_empty_first = false);
 Status write_file(const std::string& path, std::string_view bytes);
 
 // A folder of its own under the system's temporary folder, removed with its contents at the end.
