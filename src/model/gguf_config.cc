@@ -151,11 +151,8 @@ class ConfigReader {
     for (const char* key :
          {"tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id", "tokenizer.ggml.eom_token_id"}) {
       TRY(const auto id, find_count(key));
-      auto& ids = config_.eos_token_ids;
-      if (id && std::find(ids.begin(), ids.end(), *id) == ids.end()) ids.push_back(*id);
+      if (id) config_.named_ends.push_back({*id, key});
     }
-    TRY(const auto adds_bos, file_.find_bool("tokenizer.ggml.add_bos_token"));
-    config_.adds_bos = adds_bos.value_or(false);
     return {};
   }
 

@@ -87,7 +87,7 @@ TEST(GgufModel, TheConfigIsThatOfTheMetadata) {
   EXPECT_FALSE(config.has_qkv_bias);
   EXPECT_FALSE(config.has_tied_embedding);
   EXPECT_EQ(config.bos_token_id, 256);
-  EXPECT_EQ(config.eos_token_ids, std::vector<TokenId>{258});
+  EXPECT_EQ(testing::named_ids(config), std::vector<TokenId>{258});
   EXPECT_EQ((*model)->chat_template(), testing::kTinyChatTemplate);
   EXPECT_EQ((*model)->stored().format, "GGUF v3");
 }
@@ -155,6 +155,21 @@ struct SmallFile {
   std::map<std::string, std::vector<uint64_t>> tensors;
   std::map<std::string, uint32_t> types;
 };
+
+TEST(GgufModel, EosEotAndEomAreEndsEachByItsKey) {
+  SmallFile file;
+  file.counts["tokenizer.ggml.eos_token_id"] = 3;
+  file.counts["tokenizer.ggml.eot_token_id"] = 5;
+  file.counts["tokenizer.ggml.eom_token_id"] = 3;
+  const std::string bytes = file.bytes();
+  const auto model = open_bytes(bytes);
+  ASSERT_TRUE(model.is_ok()) << model.status().to_string();
+  const auto& ends = (*model)->config().named_ends;
+  ASSERT_EQ(testing::named_ids((*model)->config()), (std::vector<TokenId>{3, 5, 3}));
+  EXPECT_EQ(ends[0].source, "tokenizer.ggml.eos_token_id");
+  EXPECT_EQ(ends[1].source, "tokenizer.ggml.eot_token_id");
+  EXPECT_EQ(ends[2].source, "tokenizer.ggml.eom_token_id");
+}
 
 TEST(GgufModel, TensorsMayLieOverEachOther) {
   const std::string bytes = SmallFile().bytes();
@@ -295,7 +310,7 @@ TEST(GgufModel, TheDefaultModelsConfigIsAsPublished) {
   EXPECT_EQ(config.rope_base, 100000.0F);
   EXPECT_TRUE(config.has_tied_embedding);
   EXPECT_EQ(config.bos_token_id, 1);
-  EXPECT_EQ(config.eos_token_ids, std::vector<TokenId>{2});
+  EXPECT_EQ(testing::named_ids(config), std::vector<TokenId>{2});
   EXPECT_EQ((*model)->chat_template().size(), 368);
   const auto spec = (*model)->tokenizer();
   ASSERT_TRUE(spec.is_ok()) << spec.status().to_string();

@@ -159,9 +159,10 @@ Result<std::vector<TokenId>> read_ids(const JsonFields& fields, const char* key)
   return ids;
 }
 
-Status read_special_tokens(const JsonFields& fields, ModelConfig* config) {
-  TRY(auto eos, read_ids(fields, "eos_token_id"));
-  if (!eos.empty()) config->eos_token_ids = std::move(eos);
+Status read_special_tokens(const JsonFields& fields, const char* file, ModelConfig* config) {
+  TRY(const auto eos, read_ids(fields, "eos_token_id"));
+  if (!eos.empty()) config->named_ends.clear();
+  for (const TokenId id : eos) config->named_ends.push_back({id, fmt::format("{}: eos_token_id", file)});
   TRY(const auto bos, read_ids(fields, "bos_token_id"));
   if (!bos.empty()) config->bos_token_id = bos.front();
   return {};
@@ -177,7 +178,7 @@ Result<ModelConfig> hf_config(std::string_view text) {
   TRY_STATUS(refuse_features(fields, config.architecture));
   TRY_STATUS(read_shape(fields, &config));
   TRY_STATUS(read_rope(fields, &config));
-  TRY_STATUS(read_special_tokens(fields, &config));
+  TRY_STATUS(read_special_tokens(fields, "config.json", &config));
   TRY(const auto name, fields.find_string("_name_or_path"));
   config.name = name.value_or("");
   TRY_STATUS(validate(config));
@@ -187,7 +188,7 @@ Result<ModelConfig> hf_config(std::string_view text) {
 Status apply_generation_config(std::string_view text, ModelConfig* config) {
   TRY(const json::object object, parse_json_object(text));
   const JsonFields fields(object);
-  TRY_STATUS(read_special_tokens(fields, config));
+  TRY_STATUS(read_special_tokens(fields, "generation_config.json", config));
   TRY(const auto is_sampled, fields.find_bool("do_sample"));
   TRY(const auto temperature, fields.find_number("temperature"));
   TRY(const auto top_p, fields.find_number("top_p"));

@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "model/testing/tiny_model.h"
+
 namespace dynamo::model {
 namespace {
 
@@ -30,7 +32,7 @@ TEST(HfConfig, AbsentFieldsHaveTheDefaultsOfTransformers) {
   EXPECT_EQ(llama.rope_base, 10000.0F);
   EXPECT_FALSE(llama.has_tied_embedding);
   EXPECT_FALSE(llama.rope_scaling.has_value());
-  EXPECT_TRUE(llama.eos_token_ids.empty());
+  EXPECT_TRUE(llama.named_ends.empty());
   EXPECT_TRUE(hf_config(config_with("qwen2")).value().has_qkv_bias);
   EXPECT_EQ(hf_config(config_with("qwen3")).value().head_dim, 128);
   EXPECT_TRUE(hf_config(config_with("qwen3", R"("head_dim":32)")).value().has_qk_norm);
@@ -117,11 +119,13 @@ TEST(HfConfig, WhatIsNoJsonIsRefusedWithItsPlace) {
 
 TEST(HfConfig, GenerationConfigReplacesTheEndsAndAdvises) {
   ModelConfig config = hf_config(config_with("llama", R"("eos_token_id":2,"bos_token_id":1)")).value();
-  EXPECT_EQ(config.eos_token_ids, std::vector<TokenId>{2});
+  EXPECT_EQ(testing::named_ids(config), std::vector<TokenId>{2});
+  EXPECT_EQ(config.named_ends.front().source, "config.json: eos_token_id");
   ASSERT_TRUE(apply_generation_config(
                   R"({"eos_token_id":[7,9,7],"do_sample":true,"temperature":0.6,"top_p":0.95,"top_k":20})", &config)
                   .is_ok());
-  EXPECT_EQ(config.eos_token_ids, (std::vector<TokenId>{7, 9}));
+  EXPECT_EQ(testing::named_ids(config), (std::vector<TokenId>{7, 9}));
+  EXPECT_EQ(config.named_ends.back().source, "generation_config.json: eos_token_id");
   EXPECT_EQ(config.bos_token_id, 1);
   EXPECT_EQ(config.default_temperature, 0.6F);
   EXPECT_EQ(config.default_top_p, 0.95F);

@@ -117,10 +117,10 @@ class HfFolder : public ModelSource {
  private:
   // Where tokenizer_config.json asks for it and tokenizer.json does not do it already.
   Status add_bos(text::TokenizerSpec* spec) const {
-    if (!config_.adds_bos || !spec->prefix_ids.empty()) return {};
+    if (!tokenizer_config_.adds_bos || !spec->prefix_ids.empty()) return {};
     std::optional<TokenId> id = config_.bos_token_id;
     for (const text::AddedToken& token : spec->added) {
-      if (!id && token.content == tokenizer_config_.bos_token) id = token.id;
+      if (token.content == tokenizer_config_.bos_token) id = token.id;
     }
     if (!id) return corrupt("tokenizer_config.json asks for a bos token in front, but none is named");
     spec->prefix_ids.push_back(*id);
@@ -161,11 +161,10 @@ Result<HfTokenizerConfig> read_tokenizer_config(const std::string& folder) {
 
 // What the tokenizer's own settings add to the model's: its eos ends an answer too.
 Status merge(const HfTokenizerConfig& tokenizer, ModelConfig* config) {
-  config->adds_bos = tokenizer.adds_bos;
+  config->bos_token = tokenizer.bos_token;
+  config->eos_token = tokenizer.eos_token;
   if (!config->bos_token_id) config->bos_token_id = tokenizer.bos_token_id;
-  auto& ends = config->eos_token_ids;
-  const auto& eos = tokenizer.eos_token_id;
-  if (eos && std::find(ends.begin(), ends.end(), *eos) == ends.end()) ends.push_back(*eos);
+  if (tokenizer.eos_token_id) config->named_ends.push_back({*tokenizer.eos_token_id, kTokenizerEos});
   return validate(*config);
 }
 

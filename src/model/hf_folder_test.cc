@@ -1,10 +1,14 @@
 #include "model/hf_folder.h"
 
 #include <filesystem>
+#include <fstream>
+#include <sstream>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "model/model_summary.h"
+#include "model/special_tokens.h"
 #include "model/testing/safetensors_writer.h"
 #include "model/testing/tensor_bytes.h"
 #include "model/testing/tiny_model.h"
@@ -81,7 +85,7 @@ TEST_F(HfFolderTest, TheConfigIsThatOfTheFiles) {
   EXPECT_EQ(config.rope_scaling->factor, 8.0F);
   EXPECT_EQ(config.rope_scaling->original_context, 64);
   EXPECT_EQ(config.bos_token_id, 256);
-  EXPECT_EQ(config.eos_token_ids, std::vector<TokenId>{258});
+  EXPECT_EQ(testing::named_ids(config), std::vector<TokenId>{258});
   EXPECT_EQ((*model)->chat_template(), testing::kTinyChatTemplate);
   EXPECT_EQ((*model)->stored().format, "safetensors, 2 shards");
 }
@@ -121,10 +125,56 @@ TEST_F(HfFolderTest, ABosThatOnlyTheTokenizerConfigAsksForIsPutInFront) {
   replace("tokenizer_config.json", R"({"add_bos_token":true,"bos_token":"<|endoftext|>"})");
   const auto model = open_model(path());
   ASSERT_TRUE(model.is_ok()) << model.status().to_string();
-  EXPECT_TRUE((*model)->config().adds_bos);
   const auto spec = (*model)->tokenizer();
   ASSERT_TRUE(spec.is_ok()) << spec.status().to_string();
   EXPECT_EQ(spec->prefix_ids, std::vector<TokenId>{256});
+}
+
+// transformers 5 writes the tokenizer's bos and eos by name alone, and no add_bos_token: tokenizer.json has the numbers, and
+// its post-processor puts the bos in front.
+TEST_F(HfFolderTest, AFolderOfTransformers5HasItsSpecialTokensInTokenizerJson) {
+  write();
+  replace("generation_config.json", R"({"eos_token_id":259})");
+  replace("chat_template.jinja", "{{ messages[0].content }}");
+  for (const char* eos : {R"("<|reserved_3|>")", R"({"content":"<|reserved_3|>","__type":"AddedToken"})"}) {
+    replace("tokenizer_config.json", std::string(R"({"tokenizer_class":"TokenizersBackend","bos_token":"<|im_start|>",)"
+                                                 R"("eos_token":)") +
+                                         eos + "}");
+    const auto model = open_model(path());
+    ASSERT_TRUE(model.is_ok()) << model.status().to_string();
+    const auto spec = (*model)->tokenizer();
+    ASSERT_TRUE(spec.is_ok()) << spec.status().to_string();
+    const auto tokens = find_special_tokens((*model)->config(), *spec, (*model)->chat_template());
+    ASSERT_TRUE(tokens.is_ok()) << tokens.status().to_string();
+    EXPECT_EQ(tokens->bos_id, 257);
+    EXPECT_EQ(tokens->eos_token, "<|reserved_3|>");
+    ASSERT_EQ(tokens->ends.size(), 4);
+    EXPECT_EQ(tokens->ends[0].id, 259);
+    EXPECT_EQ(tokens->ends[0].sources.front(), "generation_config.json: eos_token_id");
+    EXPECT_EQ(tokens->ends[1].id, 262);
+    EXPECT_EQ(tokens->ends[1].sources.front(), "tokenizer_config.json: eos_token");
+    EXPECT_EQ(tokens->ends[2].text, "<|im_end|>");
+    EXPECT_EQ(tokens->ends[3].text, "<|endoftext|>");
+  }
+}
+
+TEST_F(HfFolderTest, ABosOfThePostProcessorIsShownAsPutInFront) {
+  write();
+  EXPECT_FALSE(summarize_model(path())->adds_bos);
+  std::stringstream read;
+  read << std::ifstream(path() + "/tokenizer.json").rdbuf();
+  std::string json = read.str();
+  constexpr std::string_view kNone = R"("post_processor":null)";
+  ASSERT_NE(json.find(kNone), std::string::npos);
+  json.replace(json.find(kNone), kNone.size(),
+               R"("post_processor":{"type":"TemplateProcessing","single":[{"SpecialToken":{"id":"<|im_start|>"}},)"
+               R"({"Sequence":{"id":"A"}}],"special_tokens":{"<|im_start|>":{"ids":[257]}}})");
+  replace("tokenizer.json", json);
+  replace("tokenizer_config.json", R"({"bos_token":"<|im_start|>"})");
+  const auto summary = summarize_model(path());
+  ASSERT_TRUE(summary.is_ok()) << summary.status().to_string();
+  EXPECT_TRUE(summary->adds_bos);
+  EXPECT_THAT(format_summary(*summary), HasSubstr("bos token       257 '<|im_start|>', put before a prompt\n"));
 }
 
 TEST_F(HfFolderTest, ATemplateFileGoesBeforeTheOneInside) {

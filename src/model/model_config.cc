@@ -78,7 +78,7 @@ Status validate(const ModelConfig& config) {
   TRY_STATUS(check_number("the norm's epsilon", config.norm_epsilon, 1e-30, 1));
   TRY_STATUS(check_rope(config));
   if (config.bos_token_id) TRY_STATUS(check_token("bos", *config.bos_token_id, config.vocab_size));
-  for (const TokenId id : config.eos_token_ids) TRY_STATUS(check_token("eos", id, config.vocab_size));
+  for (const NamedEnd& end : config.named_ends) TRY_STATUS(check_token("eos", end.id, config.vocab_size));
   if (config.default_temperature)
     TRY_STATUS(check_number("the default temperature", *config.default_temperature, 0, 100));
   if (config.default_top_p) TRY_STATUS(check_number("the default top_p", *config.default_top_p, 0, 1));

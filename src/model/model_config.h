@@ -25,6 +25,15 @@ struct RopeScaling {
   uint32_t original_context = 8192;
 };
 
+// A token that a file names by number as one that ends an answer, and where it says so.
+struct NamedEnd {
+  TokenId id = 0;
+  std::string source;  // "generation_config.json: eos_token_id"
+};
+
+// The source of an end that tokenizer_config.json names.
+inline constexpr const char* kTokenizerEos = "tokenizer_config.json: eos_token";
+
 struct ModelConfig {
   Architecture architecture = Architecture::kLlama;
   std::string name;  // what the file calls itself; may be empty
@@ -45,9 +54,11 @@ struct ModelConfig {
   bool has_qk_norm = false;   // Qwen3
   bool has_tied_embedding = false;
 
-  std::vector<TokenId> eos_token_ids;
+  // What the files say of special tokens, by number and by text; model/special_tokens.h makes one answer of it.
+  std::vector<NamedEnd> named_ends;
   std::optional<TokenId> bos_token_id;
-  bool adds_bos = false;  // encode() of a plain prompt puts it first
+  std::optional<std::string> bos_token;
+  std::optional<std::string> eos_token;
   std::optional<float> default_temperature;
   std::optional<float> default_top_p;
   std::optional<int32_t> default_top_k;

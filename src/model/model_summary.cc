@@ -5,6 +5,7 @@
 #include <iterator>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "kv/kv_layout.h"
 #include "model/quote_name.h"
@@ -26,21 +27,12 @@ std::string bytes_text(uint64_t bytes) {
   return with_unit(static_cast<double>(bytes), 1024, {"B", "KiB", "MiB", "GiB", "TiB"});
 }
 
-std::string token_text(const text::TokenizerSpec& spec, TokenId id) {
-  for (const text::AddedToken& token : spec.added) {
-    if (token.id == id) return token.content;
-  }
-  return id < spec.vocab.size() ? spec.vocab[id] : "";
-}
-
 void count_tokenizer(const text::TokenizerSpec& spec, ModelSummary* summary) {
   std::vector<bool> is_used(summary->config.vocab_size);
   for (size_t id = 0; id < spec.vocab.size(); ++id) is_used[id] = !spec.vocab[id].empty();
   for (const text::AddedToken& token : spec.added) is_used[token.id] = true;
   summary->tokenizer_tokens = static_cast<size_t>(std::count(is_used.begin(), is_used.end(), true));
   summary->tokenizer_merges = spec.merges.size();
-  if (summary->config.bos_token_id) summary->bos_token = token_text(spec, *summary->config.bos_token_id);
-  for (const TokenId id : summary->config.eos_token_ids) summary->eos_tokens.push_back(token_text(spec, id));
 }
 
 std::string rope_text(const ModelConfig& config) {
@@ -53,18 +45,15 @@ std::string rope_text(const ModelConfig& config) {
   return text;
 }
 
-std::string specials_text(const ModelSummary& summary) {
-  const ModelConfig& config = summary.config;
-  std::string text = "bos none";
-  if (config.bos_token_id) {
-    text = fmt::format("bos {} {}{}", *config.bos_token_id, quote_name(summary.bos_token),
-                       config.adds_bos ? " (put before a prompt)" : "");
-  }
-  if (config.eos_token_ids.empty()) text += ", eos none";
-  for (size_t i = 0; i < config.eos_token_ids.size(); ++i) {
-    text += fmt::format(", eos {} {}", config.eos_token_ids[i], quote_name(summary.eos_tokens[i]));
-  }
-  return text;
+std::string bos_text(const ModelSummary& summary) {
+  const SpecialTokens& tokens = summary.special_tokens;
+  if (!tokens.bos_id) return "none";
+  return fmt::format("{} {}{}", *tokens.bos_id, quote_name(tokens.bos_token),
+                     summary.adds_bos ? ", put before a prompt" : "");
+}
+
+std::string end_text(const AnswerEnd& end) {
+  return fmt::format("{} {}, by {}", end.id, quote_name(end.text), fmt::join(end.sources, ", "));
 }
 
 }  // namespace
@@ -85,6 +74,9 @@ Result<ModelSummary> summarize_model(const std::string& path) {
   summary.kv_token_bytes = layout.token_bytes();
   TRY(const text::TokenizerSpec spec, source->tokenizer());
   count_tokenizer(spec, &summary);
+  TRY(summary.special_tokens, find_special_tokens(config, spec, source->chat_template()));
+  const auto& bos = summary.special_tokens.bos_id;
+  summary.adds_bos = bos && !spec.prefix_ids.empty() && spec.prefix_ids.front() == *bos;
   summary.chat_template_bytes = source->chat_template().size();
   return summary;
 }
@@ -124,7 +116,9 @@ std::string format_summary(const ModelSummary& summary) {
                                bytes_text(uint64_t{summary.kv_token_bytes} * config.context_length)));
   line("tokenizer",
        fmt::format("byte-level BPE, {} tokens, {} merges", summary.tokenizer_tokens, summary.tokenizer_merges));
-  line("special tokens", specials_text(summary));
+  line("bos token", bos_text(summary));
+  for (const AnswerEnd& end : summary.special_tokens.ends) line("ends an answer", end_text(end));
+  if (summary.special_tokens.ends.empty()) line("ends an answer", "no token that is known: answers run to max_tokens");
   line("chat template",
        summary.chat_template_bytes > 0 ? fmt::format("{} bytes", summary.chat_template_bytes) : "none");
   line("checks", fmt::format("every weight of {} layers is there and has its shape", config.layers));

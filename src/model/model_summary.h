@@ -10,6 +10,7 @@
 
 #include "base/status.h"
 #include "model/model_source.h"
+#include "model/special_tokens.h"
 
 namespace dynamo::model {
 
@@ -22,9 +23,9 @@ struct ModelSummary {
   size_t kv_token_bytes = 0;    // of one token's keys and values in all layers, as F16
   size_t tokenizer_tokens = 0;  // ids in use
   size_t tokenizer_merges = 0;
-  std::string bos_token;                // text of config.bos_token_id, if the tokenizer has it
-  std::vector<std::string> eos_tokens;  // of config.eos_token_ids
-  size_t chat_template_bytes = 0;       // 0: none
+  SpecialTokens special_tokens;
+  bool adds_bos = false;           // a prompt begins with bos, put there by the tokenizer
+  size_t chat_template_bytes = 0;  // 0: none
 };
 
 // Errors: those of open_model() and ModelSource::tokenizer().

@@ -25,8 +25,12 @@ TEST(ModelSummary, AFolderAndAFileOfOneModelSayTheSame) {
     EXPECT_EQ(summary->weight_bytes, summary->parameters * 4);
     EXPECT_EQ(summary->kv_token_bytes, 2 * 2 * 2 * 16 * 2);
     EXPECT_EQ(summary->tokenizer_tokens, 272);
-    EXPECT_EQ(summary->bos_token, "<|endoftext|>");
-    EXPECT_EQ(summary->eos_tokens, std::vector<std::string>{"<|im_end|>"});
+    EXPECT_EQ(summary->special_tokens.bos_token, "<|endoftext|>");
+    EXPECT_EQ(summary->special_tokens.eos_token, "<|im_end|>");
+    ASSERT_EQ(summary->special_tokens.ends.size(), 2);
+    EXPECT_EQ(summary->special_tokens.ends[0].text, "<|im_end|>");
+    EXPECT_EQ(summary->special_tokens.ends[1].text, "<|endoftext|>");
+    EXPECT_FALSE(summary->adds_bos);
     EXPECT_EQ(summary->chat_template_bytes, testing::kTinyChatTemplate.size());
   }
 }
@@ -42,7 +46,10 @@ TEST(ModelSummary, TheTextOfTheDefaultModelHasItsFigures) {
   EXPECT_THAT(*text, HasSubstr("210 of Q4_1, 63.3 MiB\n"));
   EXPECT_THAT(*text, HasSubstr("KV cache        23040 bytes per token (F16), 180.0 MiB for the whole context\n"));
   EXPECT_THAT(*text, HasSubstr("tokenizer       byte-level BPE, 49152 tokens, 48900 merges\n"));
-  EXPECT_THAT(*text, HasSubstr("special tokens  bos 1 '<|im_start|>', eos 2 '<|im_end|>'\n"));
+  EXPECT_THAT(*text, HasSubstr("bos token       1 '<|im_start|>'\n"));
+  EXPECT_THAT(*text,
+              HasSubstr("ends an answer  2 '<|im_end|>', by tokenizer.ggml.eos_token_id, its text, the chat template\n"
+                        "ends an answer  0 '<|endoftext|>', by its text\n"));
 }
 
 TEST(ModelSummary, WhatIsWrongWithAFileIsSaidInstead) {

@@ -6,22 +6,19 @@
 
 #include "kernels/dtype.h"
 #include "model/gguf_parts.h"
+#include "model/special_tokens.h"
 #include "model/weight_table.h"
 #include "model_bundle/model_bundle.h"
 
 namespace dynamo::worker {
 namespace {
 
-std::string name_of(const std::string& path) {
 // The file's name without what makes it a .gguf or a part of one, or the folder's.
-  std::filesystem::path name = std::filesystem::path(path).lexically_normal();
+std::string name_of(const std::string& path) {
   if (const auto part = model::parse_gguf_part_path(path)) return std::filesystem::path(part->stem).filename().string();
+  std::filesystem::path name = std::filesystem::path(path).lexically_normal();
   if (!name.has_filename()) name = name.parent_path();
   return name.extension() == ".gguf" ? name.stem().string() : name.filename().string();
-}
-
-std::string token_text(const text::Tokenizer& tokenizer, std::optional<TokenId> id) {
-  return id ? std::string(tokenizer.token_bytes(*id)) : std::string();
 }
 
 // The dtype of the matrices that make up most of the model.
@@ -33,14 +30,15 @@ Result<std::string> main_dtype(const model::ModelSource& source) {
 Result<ModelFiles> open(const std::string& path, std::string served_name, model::Weights weights) {
   ModelFiles files;
   TRY(files.source, model::open_model(path, weights));
+  const model::ModelConfig& config = files.source->config();
   TRY(text::TokenizerSpec spec, files.source->tokenizer());
+  TRY(const model::SpecialTokens special, model::find_special_tokens(config, spec, files.source->chat_template()));
   TRY(std::unique_ptr<text::Tokenizer> tokenizer, text::Tokenizer::create(std::move(spec)));
   files.tokenizer = std::move(tokenizer);
   if (!files.source->chat_template().empty()) {
     TRY(std::unique_ptr<text::ChatTemplate> chat_template, text::ChatTemplate::compile(files.source->chat_template()));
     files.chat_template = std::move(chat_template);
   }
-  const model::ModelConfig& config = files.source->config();
   ModelCard& card = files.card;
   card.name = served_name.empty() ? name_of(path) : std::move(served_name);
   card.architecture = model::architecture_name(config.architecture);
@@ -49,10 +47,10 @@ Result<ModelFiles> open(const std::string& path, std::string served_name, model:
   }
   card.context_length = config.context_length;
   card.vocab_size = config.vocab_size;
-  card.eos_token_ids = config.eos_token_ids;
-  card.bos_token_id = config.bos_token_id;
-  card.bos_token = token_text(*files.tokenizer, config.bos_token_id);
-  if (!config.eos_token_ids.empty()) card.eos_token = token_text(*files.tokenizer, config.eos_token_ids.front());
+  for (const model::AnswerEnd& end : special.ends) card.eos_token_ids.push_back(end.id);
+  card.bos_token_id = special.bos_id;
+  card.bos_token = special.bos_token;
+  card.eos_token = special.eos_token;
   card.default_temperature = config.default_temperature;
   card.default_top_p = config.default_top_p;
   card.default_top_k = config.default_top_k;

@@ -66,5 +66,25 @@ TEST(ModelFiles, AModelInPartsIsServedUnderOneNameWhicheverIsNamed) {
   EXPECT_EQ(open_model_files(folder / "tiny-00002-of-00002.gguf", "")->card.name, "tiny");
 }
 
+TEST(ModelFiles, TheCardHasEveryEndOfAnAnswer) {
+  const model::testing::TemporaryFolder folder;
+  const std::string path = folder / "model";
+  ASSERT_TRUE(model::testing::write_tiny_hf_folder({}, path).is_ok());
+  for (const char* name : {"generation_config.json", "config.json"}) {
+    std::stringstream read;
+    read << std::ifstream(path + "/" + name).rdbuf();
+    std::string json = read.str();
+    constexpr std::string_view kEos = "\"eos_token_id\":258";
+    ASSERT_NE(json.find(kEos), std::string::npos);
+    json.replace(json.find(kEos), kEos.size(), "\"eos_token_id\":260");
+    ASSERT_TRUE(model::testing::write_file(path + "/" + name, json).is_ok());
+  }
+  const auto files = open_model_files(path, "");
+  ASSERT_TRUE(files.is_ok()) << files.status().to_string();
+  EXPECT_EQ(files->card.eos_token_ids, (std::vector<TokenId>{260, 258, 256}));
+  EXPECT_EQ(files->card.eos_token, "<|im_end|>");  // as transformers shows it to templates: by name
+  EXPECT_EQ(files->card.bos_token, "<|endoftext|>");
+}
+
 }  // namespace
 }  // namespace dynamo::worker

@@ -70,7 +70,7 @@ void add_metadata(const TinyModelSpec& spec, GgufWriter* file) {
   file->add_i32s("tokenizer.ggml.token_type", types);
   file->add_strings("tokenizer.ggml.merges", {});
   file->add_u32("tokenizer.ggml.bos_token_id", *config.bos_token_id);
-  file->add_u32("tokenizer.ggml.eos_token_id", config.eos_token_ids.front());
+  file->add_u32("tokenizer.ggml.eos_token_id", config.named_ends.front().id);
   file->add_bool("tokenizer.ggml.add_bos_token", false);
   file->add_string("tokenizer.chat_template", kTinyChatTemplate);
 }

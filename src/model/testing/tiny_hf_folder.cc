@@ -38,7 +38,7 @@ std::string config_json(const TinyModelSpec& spec) {
                       {"tie_word_embeddings", spec.has_tied_embedding},
                       {"hidden_act", "silu"},
                       {"bos_token_id", *config.bos_token_id},
-                      {"eos_token_id", config.eos_token_ids.front()},
+                      {"eos_token_id", config.named_ends.front().id},
                       {"torch_dtype", torch_name(spec.dtype)}};
   if (spec.rope_scaling) {
     out["rope_scaling"] = {{"rope_type", "llama3"},
@@ -131,7 +131,7 @@ Status write_tiny_hf_folder(const TinyModelSpec& spec, const std::string& dir) {
   if (error) return internal("cannot make " + dir + ": " + error.message());
   const ModelConfig config = tiny_config(spec);
   const json::object generation = {{"bos_token_id", *config.bos_token_id},
-                                   {"eos_token_id", config.eos_token_ids.front()}};
+                                   {"eos_token_id", config.named_ends.front().id}};
   TRY_STATUS(write_file(dir + "/config.json", config_json(spec)));
   TRY_STATUS(write_file(dir + "/generation_config.json", json::serialize(generation)));
   TRY_STATUS(write_file(dir + "/tokenizer.json", tokenizer_json(spec)));

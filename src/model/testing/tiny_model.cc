@@ -51,8 +51,14 @@ ModelConfig tiny_config(const TinyModelSpec& spec) {
   config.has_qk_norm = spec.architecture == Architecture::kQwen3;
   config.has_tied_embedding = spec.has_tied_embedding;
   config.bos_token_id = 256;
-  config.eos_token_ids = {258};
+  config.named_ends = {{258, ""}};
   return config;
+}
+
+std::vector<TokenId> named_ids(const ModelConfig& config) {
+  std::vector<TokenId> ids;
+  for (const NamedEnd& end : config.named_ends) ids.push_back(end.id);
+  return ids;
 }
 
 float tiny_weight(std::string_view tensor_name, uint64_t columns, uint64_t index) {

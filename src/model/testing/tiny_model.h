@@ -50,6 +50,8 @@ struct TinyModelSpec {
 
 // The config that a reader must find in either file of `spec`.
 ModelConfig tiny_config(const TinyModelSpec& spec);
+// The ids of config.named_ends.
+std::vector<TokenId> named_ids(const ModelConfig& config);
 
 // The value at `index` of the tensor, `columns` wide, by the formula above.
 float tiny_weight(std::string_view tensor_name, uint64_t columns, uint64_t index);
@@ -63,10 +65,10 @@ Status write_tiny_hf_folder(const TinyModelSpec& spec, const std::string& dir);
 Status write_tiny_gguf(const TinyModelSpec& spec, const std::string& path);
 // The same file in memory.
 std::string tiny_gguf(const TinyModelSpec& spec);
-
-// Writes `bytes` as a file. Errors: kInternal names the path.
 // The same split into several as llama.cpp's gguf-split does it, tensors in turn; the first may hold none of them.
 std::vector<std::string> tiny_gguf_parts(const TinyModelSpec& spec, uint32_t parts, bool has_empty_first = false);
+
+// Writes `bytes` as a file. Errors: kInternal names the path.
 Status write_file(const std::string& path, std::string_view bytes);
 
 // A folder of its own under the system's temporary folder, removed with its contents at the end.
