@@ -192,14 +192,14 @@ Status apply_generation_config(std::string_view text, ModelConfig* config) {
   TRY(const auto is_sampled, fields.find_bool("do_sample"));
   TRY(const auto temperature, fields.find_number("temperature"));
   TRY(const auto top_p, fields.find_number("top_p"));
-  TRY(const auto top_k, fields.find_count("top_k"));
+  TRY(const auto top_k, fields.find_integer("top_k", -1, UINT32_MAX));  // -1 and 0: all tokens
   if (!is_sampled.value_or(true)) {
     config->default_temperature = 0.0F;  // greedy; the other fields have no meaning then
     return validate(*config);
   }
   if (temperature) config->default_temperature = static_cast<float>(*temperature);
   if (top_p) config->default_top_p = static_cast<float>(*top_p);
-  if (top_k) config->default_top_k = static_cast<int32_t>(std::min<uint32_t>(*top_k, INT32_MAX));
+  if (top_k) config->default_top_k = static_cast<int32_t>(std::clamp<int64_t>(*top_k, 0, INT32_MAX));
   return validate(*config);
 }
 

@@ -96,7 +96,7 @@ TEST(HfConfig, WrongFieldsAreNamedWithWhatWasExpected) {
   EXPECT_EQ(failure_of(config_with("llama", R"("hidden_size":"64")")),
             "corrupt: field 'hidden_size' is of type string; expected an integer");
   EXPECT_EQ(failure_of(config_with("llama", R"("hidden_size":-64)")),
-            "corrupt: field 'hidden_size' is out of range; expected 0 to 2^32 - 1");
+            "corrupt: field 'hidden_size' is -64; expected 0 to 4294967295");
   EXPECT_EQ(failure_of(config_with("llama", R"("num_hidden_layers":4000000000)")),
             "corrupt: the number of layers is 4000000000; expected 1 to 1024");
   EXPECT_EQ(failure_of(config_with("llama", R"("num_key_value_heads":3)")),
@@ -130,6 +130,48 @@ TEST(HfConfig, GenerationConfigReplacesTheEndsAndAdvises) {
   EXPECT_EQ(config.default_temperature, 0.6F);
   EXPECT_EQ(config.default_top_p, 0.95F);
   EXPECT_EQ(config.default_top_k, 20);
+}
+
+TEST(HfConfig, IntegersMayBeWrittenAsWritersOfFloatsDo) {
+  const auto config = hf_config(config_with("llama", R"("max_position_embeddings":2048.0,"vocab_size":3e2,)"
+                                                     R"("num_key_value_heads":2.0,"eos_token_id":[2.0,1],)"
+                                                     R"("rope_scaling":{"rope_type":"llama3","factor":8,)"
+                                                     R"("low_freq_factor":1,"high_freq_factor":4,)"
+                                                     R"("original_max_position_embeddings":128.0})"));
+  ASSERT_TRUE(config.is_ok()) << config.status().to_string();
+  EXPECT_EQ(config->context_length, 2048);
+  EXPECT_EQ(config->vocab_size, 300);
+  EXPECT_EQ(config->kv_heads, 2);
+  EXPECT_EQ(config->rope_scaling->original_context, 128);
+  EXPECT_EQ(testing::named_ids(*config), (std::vector<TokenId>{2, 1}));
+  EXPECT_EQ(failure_of(config_with("llama", R"("max_position_embeddings":2048.5)")),
+            "corrupt: field 'max_position_embeddings' is 2048.5; expected an integer");
+  EXPECT_EQ(failure_of(config_with("llama", R"("max_position_embeddings":1e300)")),
+            "corrupt: field 'max_position_embeddings' is 1e+300; expected 0 to 4294967295");
+  EXPECT_EQ(failure_of(config_with("llama", R"("max_position_embeddings":-1.0)")),
+            "corrupt: field 'max_position_embeddings' is -1; expected 0 to 4294967295");
+  EXPECT_EQ(failure_of(config_with("llama", R"("max_position_embeddings":18446744073709551615)")),
+            "corrupt: field 'max_position_embeddings' is 18446744073709551615; expected 0 to 4294967295");
+  EXPECT_EQ(failure_of(config_with("llama", R"("eos_token_id":true)")),
+            "corrupt: field 'eos_token_id' is of type bool; expected an integer");
+}
+
+TEST(HfConfig, ATopKThatIsOffIsOff) {
+  const auto top_k = [](const std::string& value) {
+    ModelConfig config = hf_config(config_with("llama")).value();
+    const Status status = apply_generation_config(R"({"top_k":)" + value + "}", &config);
+    if (!status.is_ok()) return status.to_string();
+    return config.default_top_k ? std::to_string(*config.default_top_k) : "none";
+  };
+  EXPECT_EQ(top_k("-1"), "0");
+  EXPECT_EQ(top_k("-1.0"), "0");
+  EXPECT_EQ(top_k("0"), "0");
+  EXPECT_EQ(top_k("50.0"), "50");
+  EXPECT_EQ(top_k("4294967295"), "2147483647");
+  EXPECT_EQ(top_k("null"), "none");
+  EXPECT_EQ(top_k("-2"), "corrupt: field 'top_k' is -2; expected -1 to 4294967295");
+  EXPECT_EQ(top_k("50.5"), "corrupt: field 'top_k' is 50.5; expected an integer");
+  EXPECT_EQ(top_k(R"("50")"), "corrupt: field 'top_k' is of type string; expected an integer");
 }
 
 TEST(HfConfig, AGenerationConfigThatDoesNotSampleIsGreedy) {

@@ -1,5 +1,7 @@
 #include "model/json_fields.h"
 
+#include <cmath>
+
 #include <fmt/format.h>
 #include <boost/json/parser.hpp>
 
@@ -31,19 +33,42 @@ Result<json::object> parse_json_object(std::string_view text) {
   return std::move(value.get_object());
 }
 
+Result<int64_t> json_integer(const json::value& value, std::string_view what, int64_t least, int64_t most) {
+  if (!value.is_number()) return wrong(what, value, "an integer");
+  const auto out_of_range = [&](const auto& number) {
+    return corrupt(fmt::format("field {} is {}; expected {} to {}", quote_name(what), number, least, most));
+  };
+  if (value.is_uint64()) return out_of_range(value.get_uint64());  // the parser keeps to int64 what fits
+  if (value.is_double()) {
+    const double number = value.get_double();
+    if (std::trunc(number) != number) {
+      return corrupt(fmt::format("field {} is {}; expected an integer", quote_name(what), number));
+    }
+    if (!(number >= static_cast<double>(least) && number <= static_cast<double>(most)) || std::abs(number) >= 0x1p63) {
+      return out_of_range(number);
+    }
+    return static_cast<int64_t>(number);
+  }
+  const int64_t number = value.get_int64();
+  if (number < least || number > most) return out_of_range(number);
+  return number;
+}
+
 Result<uint32_t> json_count(const json::value& value, std::string_view what) {
-  if (value.is_int64() && value.get_int64() >= 0 && value.get_int64() <= UINT32_MAX) {
-    return static_cast<uint32_t>(value.get_int64());
-  }
-  if (value.is_int64() || value.is_uint64()) {
-    return corrupt(fmt::format("field {} is out of range; expected 0 to 2^32 - 1", quote_name(what)));
-  }
-  return wrong(what, value, "an integer");
+  TRY(const int64_t count, json_integer(value, what, 0, UINT32_MAX));
+  return static_cast<uint32_t>(count);
 }
 
 const json::value* JsonFields::find(std::string_view key) const {
   const json::value* value = object_->if_contains({key.data(), key.size()});
   return value == nullptr || value->is_null() ? nullptr : value;
+}
+
+Result<std::optional<int64_t>> JsonFields::find_integer(std::string_view key, int64_t least, int64_t most) const {
+  const json::value* value = find(key);
+  if (value == nullptr) return std::optional<int64_t>();
+  TRY(const int64_t integer, json_integer(*value, key, least, most));
+  return std::optional(integer);
 }
 
 Result<std::optional<uint32_t>> JsonFields::find_count(std::string_view key) const {

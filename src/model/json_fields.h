@@ -23,6 +23,7 @@ class JsonFields {
   // Null if absent or null.
   const boost::json::value* find(std::string_view key) const;
   // Errors: kCorrupt names the key, what it is, and what was expected.
+  Result<std::optional<int64_t>> find_integer(std::string_view key, int64_t least, int64_t most) const;
   Result<std::optional<uint32_t>> find_count(std::string_view key) const;
   Result<uint32_t> count(std::string_view key) const;  // that must be there
   Result<std::optional<double>> find_number(std::string_view key) const;
@@ -34,7 +35,10 @@ class JsonFields {
   const boost::json::object* object_;
 };
 
-// Errors: kCorrupt, about `what`.
+// An integer from `least` to `most`; a number that is written with a fraction or an exponent, but is one (50.0, 1e3), will
+// do: writers that compute in floats store integers so. Errors: kCorrupt, about `what`.
+Result<int64_t> json_integer(const boost::json::value& value, std::string_view what, int64_t least, int64_t most);
+// The same, 0 to 2^32 - 1.
 Result<uint32_t> json_count(const boost::json::value& value, std::string_view what);
 
 }  // namespace dynamo::model
