@@ -22,7 +22,7 @@ def parts(tmp_path_factory):
 
 
 def describe(path):
-    return subprocess.run([DYNAMO, "model", path], capture_output=True, text=True, timeout=60)
+    return subprocess.run([DYNAMO, "model", path], capture_output=True, text=True, timeout=PATIENCE)
 
 
 def test_a_model_in_parts_is_shown_whole_whichever_is_named(parts):
@@ -48,12 +48,12 @@ def test_a_part_that_is_missing_is_named(parts, tmp_path):
 def test_answers_of_a_model_in_parts_end_where_turns_do(parts, cluster):
     _, says = cluster("serve", "serve", "--model-path", parts[1], "--http-host", "127.0.0.1", "--http-port", "0")
     url = says(r"\[INFO\] serving .*url=(\S+)")
-    wait_until(lambda: httpx.get(f"{url}/ready").status_code == 200)
-    wait_until(lambda: [model["id"] for model in httpx.get(f"{url}/v1/models").json()["data"]] == ["smol"])
+    wait_until(lambda: web.get(f"{url}/ready").status_code == 200)
+    wait_until(lambda: [model["id"] for model in web.get(f"{url}/v1/models").json()["data"]] == ["smol"])
 
     def ask(**more):
         body = {"model": "smol", "messages": QUESTION, "temperature": 0, "max_tokens": 40, **more}
-        return httpx.post(f"{url}/v1/chat/completions", json=body, timeout=60).raise_for_status().json()["choices"][0]
+        return web.post(f"{url}/v1/chat/completions", json=body).raise_for_status().json()["choices"][0]
 
     answer = ask()
     assert (answer["message"]["content"], answer["finish_reason"]) == ("The capital of France is Paris.", "stop")
