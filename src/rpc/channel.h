@@ -25,9 +25,9 @@ struct ChannelOptions {
   std::string address;             // "host:port"
   uint64_t expected_instance = 0;  // who must answer there; 0: anyone
   Identity identity;
-  std::chrono::milliseconds connect_timeout{2000};  // for connecting and hello
+  std::chrono::milliseconds connect_timeout{5000};  // for connecting and hello
   std::chrono::milliseconds ping_interval{500};
-  std::chrono::milliseconds silence_limit{2000};
+  std::chrono::milliseconds silence_limit{5000};  // longer than a machine with too much to do lets a thread wait
   std::chrono::milliseconds first_pause{50};  // before connecting again; doubled each time, until a connection lasts
   std::chrono::milliseconds longest_pause{1000};
   // Told of every change of is_connected(), with the reason when it was lost or not got. On the executor.

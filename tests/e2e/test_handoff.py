@@ -198,7 +198,7 @@ def test_a_prefill_worker_that_was_stopped_and_goes_on_spoils_nothing(reference,
             answers = [pool.submit(lambda body=body: said(ask(server, body))[0]) for body in bodies]
             time.sleep(0.5)
             os.kill(prefill, signal.SIGSTOP)
-            time.sleep(4)  # its silence is noticed after 2
+            time.sleep(8)  # its silence is noticed after 5
             os.kill(prefill, signal.SIGCONT)
             assert [answer.result() for answer in answers] == expected
     wait_until(lambda: is_at_rest(server))

@@ -1,9 +1,8 @@
 """Model files as they are in the world: split into parts, with an eos that does not end the turns of the chat template."""
 import subprocess
 
-import httpx
 import pytest
-from conftest import DYNAMO, MODEL_FILE, wait_until
+from conftest import DYNAMO, MODEL_FILE, PATIENCE, wait_until, web
 from gguf_file import GgufFile, integer
 
 QUESTION = [{"role": "user", "content": "What is the capital of France?"}]
