@@ -15,13 +15,15 @@ constexpr uint64_t kSeed = 1337;
 
 uint64_t hash_pair(uint64_t first, uint64_t second) {
   const std::array<uint64_t, 2> words = {first, second};
-  return XXH3_64bits_withSeed(words.data(), sizeof(words), kSeed);
+  return XXH3_64bits_withSeed(words.data(), sizeof(words), kSeed) & hash_mask;
 }
 
 }  // namespace
 
+uint64_t hash_mask = ~uint64_t{0};
+
 TokensHash hash_tokens(std::span<const TokenId> block) {
-  return {XXH3_64bits_withSeed(block.data(), block.size_bytes(), kSeed)};
+  return {XXH3_64bits_withSeed(block.data(), block.size_bytes(), kSeed) & hash_mask};
 }
 
 BlockHash first_block(TokensHash tokens, uint64_t salt) {

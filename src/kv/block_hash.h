@@ -2,8 +2,9 @@
 //   TokensHash  hash of one block's tokens alone     (what the block holds)
 //   BlockHash   hash of the whole prefix up to here  (what a cached block is)
 // Spec: docs/reference/block_hash.md (XXH3-64 with seed 1337, little-endian; vectors in the test).  Idea: Kwon et al.
-// 2023, 4.3. Hash equality is not token equality: the block pool compares tokens too.  Threads: values and pure
-// functions.
+// 2023, 4.3. Hash equality is not token equality, and anybody can make tokens whose hashes are equal: whoever keeps
+// something by a hash either compares what it stands for (engine/block_pool.h) or takes no harm from a mix-up.
+// Threads: values and pure functions.
 #pragma once
 
 #include <compare>
@@ -37,6 +38,9 @@ BlockHash next_block(BlockHash parent, TokensHash tokens);
 // Hashes every full block of `tokens`; a partial last block is left out.
 // Returns: floor(tokens.size() / block_tokens) hashes, first block first.  Requires: block_tokens > 0.
 std::vector<BlockHash> hash_chain(std::span<const TokenId> tokens, uint32_t block_tokens, uint64_t salt);
+
+// The bits that hashes have: all. Only tests have fewer (kv/testing/narrow_hashes.h).
+extern uint64_t hash_mask;
 
 }  // namespace dynamo::kv
 

@@ -2,6 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <set>
+
+#include "kv/testing/narrow_hashes.h"
+
 namespace dynamo::kv {
 namespace {
 
@@ -22,6 +26,18 @@ TEST(HashChain, ASaltChangesEveryBlockOfThePrompt) {
 
 TEST(HashChain, APartialBlockHasNoHash) {
   EXPECT_TRUE(hash_chain(kTokens, 10, 0).empty());
+}
+
+TEST(NarrowHashes, AreNarrowWhileTheyLiveAndCollide) {
+  {
+    const NarrowHashes narrow(3);
+    std::set<uint64_t> seen;
+    for (TokenId token = 0; token < 100; ++token)
+      for (const BlockHash block : hash_chain(std::vector<TokenId>(8, token), 4, token % 3)) seen.insert(block.bits);
+    EXPECT_EQ(seen.size(), 8U);
+    EXPECT_LT(*seen.rbegin(), 8U);
+  }
+  EXPECT_EQ(hash_tokens(std::span(kTokens).subspan(4, 4)).bits, 16777012769546811212u);
 }
 
 }  // namespace
