@@ -42,9 +42,21 @@ std::vector<BlockHash> hash_chain(std::span<const TokenId> tokens, uint32_t bloc
 // The bits that hashes have: all. Only tests have fewer (kv/testing/narrow_hashes.h).
 extern uint64_t hash_mask;
 
+// Drawn when the process starts; what std::hash is keyed with.
+struct TableSecret {
+  uint64_t offset;
+  uint64_t factor;  // odd
+};
+extern const TableSecret table_secret;
+
 }  // namespace dynamo::kv
 
+// Positions in this process's hash tables. Keyed, so that nobody can choose blocks that all fall on one place.
 template <>
 struct std::hash<dynamo::kv::BlockHash> {
-  size_t operator()(dynamo::kv::BlockHash hash) const noexcept { return hash.bits; }  // already uniform
+  size_t operator()(dynamo::kv::BlockHash hash) const noexcept {
+    const dynamo::kv::TableSecret& secret = dynamo::kv::table_secret;
+    const auto product = static_cast<unsigned __int128>(hash.bits ^ secret.offset) * secret.factor;
+    return static_cast<size_t>(product >> 64) ^ static_cast<size_t>(product);
+  }
 };

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <set>
+#include <unordered_set>
 
 #include "kv/testing/narrow_hashes.h"
 
@@ -26,6 +27,18 @@ TEST(HashChain, ASaltChangesEveryBlockOfThePrompt) {
 
 TEST(HashChain, APartialBlockHasNoHash) {
   EXPECT_TRUE(hash_chain(kTokens, 10, 0).empty());
+}
+
+// As somebody would choose them who knows how the standard library maps a hash to a bucket.
+TEST(HashTables, HashesThatAreEqualModuloTheTablesSizeDoNotFallOnOnePlace) {
+  std::unordered_set<BlockHash> table;
+  table.reserve(20'000);
+  const size_t buckets = table.bucket_count();
+  for (uint64_t i = 1; i <= 20'000; ++i) table.insert({i * buckets});
+  ASSERT_EQ(table.bucket_count(), buckets);
+  size_t fullest = 0;
+  for (size_t i = 0; i < buckets; ++i) fullest = std::max(fullest, table.bucket_size(i));
+  EXPECT_LT(fullest, 100U);
 }
 
 TEST(NarrowHashes, AreNarrowWhileTheyLiveAndCollide) {

@@ -37,7 +37,8 @@ struct KvPublisher::State : std::enable_shared_from_this<KvPublisher::State> {
   std::string subject;
   uint64_t instance;
   mutable Mutex mutex;
-  boost::unordered_flat_set<uint64_t> held GUARDED_BY(mutex);  // flat: a snapshot reads all of it under the lock
+  // Flat: a snapshot reads all of it under the lock.
+  boost::unordered_flat_set<kv::BlockHash, std::hash<kv::BlockHash>> held GUARDED_BY(mutex);
   Summary summary GUARDED_BY(mutex);
   std::vector<kv::KvEvent> pending GUARDED_BY(mutex);  // the last of them is event summary.last_event
   bool is_posted GUARDED_BY(mutex) = false;
@@ -46,10 +47,10 @@ struct KvPublisher::State : std::enable_shared_from_this<KvPublisher::State> {
   void apply(const kv::KvEvent& event) REQUIRES(mutex) {
     if (const auto* stored = std::get_if<kv::BlocksStored>(&event)) {
       for (const kv::BlockHash& block : stored->blocks)
-        if (held.insert(block.bits).second) summary.digest += block.bits;
+        if (held.insert(block).second) summary.digest += block.bits;
     } else if (const auto* removed = std::get_if<kv::BlocksRemoved>(&event)) {
       for (const kv::BlockHash& block : removed->blocks)
-        if (held.erase(block.bits) > 0) summary.digest -= block.bits;
+        if (held.erase(block) > 0) summary.digest -= block.bits;
     } else {
       held.clear();
       summary.digest = 0;
@@ -107,7 +108,10 @@ KvPublisher::Summary KvPublisher::summary() const {
 
 std::pair<KvPublisher::Summary, std::vector<uint64_t>> KvPublisher::snapshot() const {
   MutexLock lock(state_->mutex);
-  return {state_->summary, std::vector<uint64_t>(state_->held.begin(), state_->held.end())};
+  std::vector<uint64_t> held;
+  held.reserve(state_->held.size());
+  for (const kv::BlockHash& block : state_->held) held.push_back(block.bits);
+  return {state_->summary, std::move(held)};
 }
 
 }  // namespace dynamo::worker
