@@ -1,6 +1,10 @@
 #include "router/active_load.h"
 
 #include <algorithm>
+#include <cstring>
+#include <type_traits>
+
+#include "base/check.h"
 
 namespace dynamo::router {
 
@@ -16,23 +20,20 @@ void ActiveLoad::remove_worker(WorkerSlot worker) {
   for (const Ticket ticket : tickets) free(ticket);
 }
 
-// Returns: how many blocks both begin with. The first is known to be the same.
+// Returns: how many blocks both begin with. Not by bisection: equal hashes at a place do not make what is before it equal.
 size_t ActiveLoad::common(const Edge& edge, std::span<const kv::BlockHash> rest) {
-  size_t same = 1;
-  size_t differs = std::min(edge.blocks.size(), rest.size());
-  while (same < differs) {
-    const size_t middle = same + (differs - same) / 2;
-    if (edge.blocks[middle] == rest[middle]) {
-      same = middle + 1;
-    } else {
-      differs = middle;
-    }
-  }
+  constexpr size_t kStride = 32;  // compared at once, as bytes
+  static_assert(std::has_unique_object_representations_v<kv::BlockHash>);
+  const size_t most = std::min(edge.blocks.size(), rest.size());
+  size_t same = 0;
+  while (most - same >= kStride && std::memcmp(&edge.blocks[same], &rest[same], kStride * sizeof(kv::BlockHash)) == 0)
+    same += kStride;
+  while (same < most && edge.blocks[same] == rest[same]) ++same;
   return same;
 }
 
-ActiveLoad::Edge* ActiveLoad::find(kv::BlockHash first) const {
-  const auto found = edges_.find(first.bits);
+ActiveLoad::Edge* ActiveLoad::find(const Edge* parent, kv::BlockHash first) const {
+  const auto found = edges_.find({parent, first});
   return found == edges_.end() ? nullptr : found->second.get();
 }
 
@@ -51,48 +52,52 @@ void ActiveLoad::disown(Edge* child) {
   siblings.pop_back();
 }
 
+// Requires: the parent has no edge that begins with the same block.
 ActiveLoad::Edge* ActiveLoad::new_edge(std::span<const kv::BlockHash> blocks, Edge* parent) {
   auto edge = std::make_unique<Edge>();
   edge->blocks.assign(blocks.begin(), blocks.end());
   adopt(parent, edge.get());
-  return (edges_[blocks.front().bits] = std::move(edge)).get();
+  const auto [place, is_new] = edges_.try_emplace(key_of(*edge), std::move(edge));
+  CHECK(is_new);
+  return place->second.get();
 }
 
 // The blocks before `at` become an edge of their own above this one, which keeps the requests that end with it.
-void ActiveLoad::split(Edge* edge, size_t at) {
-  auto lower = std::move(edges_[edge->blocks.front().bits]);
+// Returns: the new edge.
+ActiveLoad::Edge* ActiveLoad::split(Edge* edge, size_t at) {
+  auto lower = edges_.extract(key_of(*edge));
   Edge* const parent = edge->parent;
   disown(edge);
   Edge* const upper = new_edge(std::span(edge->blocks).first(at), parent);
   upper->holders = edge->holders;
   edge->blocks.erase(edge->blocks.begin(), edge->blocks.begin() + static_cast<ptrdiff_t>(at));
   adopt(upper, edge);
-  edges_[edge->blocks.front().bits] = std::move(lower);
+  lower.key() = key_of(*edge);
+  CHECK(edges_.insert(std::move(lower)).inserted);
+  return upper;
 }
 
 // Undoes a split when nobody parts or ends here any more.
 void ActiveLoad::merge_into_child(Edge* edge) {
-  Edge* const child = edge->children.front();
-  const auto upper = std::move(edges_[edge->blocks.front().bits]);
-  auto lower = std::move(edges_[child->blocks.front().bits]);
-  edges_.erase(child->blocks.front().bits);
+  const auto upper = edges_.extract(key_of(*edge));
+  auto lower = edges_.extract(key_of(*edge->children.front()));
+  Edge* const child = lower.mapped().get();
   child->blocks.insert(child->blocks.begin(), edge->blocks.begin(), edge->blocks.end());
   disown(edge);
   adopt(edge->parent, child);
-  edges_[child->blocks.front().bits] = std::move(lower);
+  lower.key() = key_of(*child);
+  CHECK(edges_.insert(std::move(lower)).inserted);
 }
 
 ActiveLoad::Ticket ActiveLoad::add(WorkerSlot worker, uint64_t prefill_tokens, std::span<const kv::BlockHash> chain) {
   WorkerLoad& load = workers_[worker.index];
   Edge* last = nullptr;
   while (!chain.empty()) {
-    Edge* edge = find(chain.front());
+    Edge* edge = find(last, chain.front());
     if (edge == nullptr) {
       edge = new_edge(chain, last);
     } else if (const size_t same = common(*edge, chain); same < edge->blocks.size()) {
-      const kv::BlockHash first = chain.front();
-      split(edge, same);
-      edge = find(first);
+      edge = split(edge, same);
     }
     const auto holder = std::ranges::lower_bound(edge->holders, worker.index, {}, &Holder::worker);
     if (holder != edge->holders.end() && holder->worker == worker.index) {
@@ -113,8 +118,9 @@ ActiveLoad::Ticket ActiveLoad::add(WorkerSlot worker, uint64_t prefill_tokens, s
 void ActiveLoad::match(std::span<const kv::BlockHash> chain, std::vector<uint32_t>* by_slot) const {
   by_slot->assign(workers_.size(), 0);
   uint32_t depth = 0;
+  const Edge* edge = nullptr;
   while (depth < chain.size()) {
-    const Edge* edge = find(chain[depth]);
+    edge = find(edge, chain[depth]);
     if (edge == nullptr) return;
     const size_t same = common(*edge, chain.subspan(depth));
     depth += static_cast<uint32_t>(same);
@@ -146,7 +152,7 @@ void ActiveLoad::leave(Edge* edge, WorkerSlot worker) {
   }
   if (edge->holders.empty()) {
     disown(edge);
-    edges_.erase(edge->blocks.front().bits);
+    edges_.erase(key_of(*edge));
   } else if (edge->children.size() == 1 && edge->children.front()->holders == edge->holders) {
     merge_into_child(edge);
   }

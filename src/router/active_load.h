@@ -3,11 +3,14 @@
 // A request counts its uncached prompt tokens until its first token, and the distinct blocks of its prompt plus what its answer has
 // grown until it ends. Blocks that two requests of a worker share count once.
 // The prompts in flight are kept as a radix tree (Zheng et al. 2023 (SGLang), 3) whose edges hold as many blocks as nobody parts
-// within. A block's hash stands for its whole prefix, so an edge is found by its first block and compared by bisection: a prompt
-// costs the edges on its way, not its blocks.  Threads: one at a time.
+// within. An edge is found by the edge before it and its first block, and is compared block by block: a hash stands for
+// nothing but itself here. Clients can make blocks whose hashes collide, so a chain may hold a hash twice, or one that
+// others hold after other blocks. Chains count as different where any hash of them differs; blocks of other tokens whose
+// whole chains are equal count as shared, which makes a worker look less busy, and no more.  Threads: one at a time.
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <unordered_map>
@@ -32,7 +35,8 @@ class ActiveLoad {
   // Forgets the worker's requests too; their tickets mean nothing from then on.
   void remove_worker(WorkerSlot worker);
 
-  // Requires: the worker was added.  Cost: the blocks that no request in flight has are copied.
+  // Requires: the worker was added.  Cost: a look-up per edge on the way; its blocks are compared, and those that no
+  // request in flight has are copied.
   Ticket add(WorkerSlot worker, uint64_t prefill_tokens, std::span<const kv::BlockHash> chain);
   // Unknown tickets are ignored by all three.
   void prefill_done(Ticket ticket);
@@ -53,7 +57,7 @@ class ActiveLoad {
   };
   struct Edge {
     std::vector<kv::BlockHash> blocks;  // not empty
-    Edge* parent = nullptr;
+    Edge* parent = nullptr;             // nullptr: prompts begin with it
     std::vector<Edge*> children;
     size_t place = 0;             // among the parent's children
     std::vector<Holder> holders;  // whose requests lead through here, by worker
@@ -65,17 +69,29 @@ class ActiveLoad {
     Edge* last = nullptr;  // the prompt ends with it; nullptr: no blocks
   };
 
+  struct Key {
+    const Edge* parent;
+    kv::BlockHash first;
+    bool operator==(const Key&) const = default;
+  };
+  struct KeyHash {
+    size_t operator()(const Key& key) const noexcept {
+      return std::hash<kv::BlockHash>()({key.first.bits ^ reinterpret_cast<uintptr_t>(key.parent)});
+    }
+  };
+
+  static Key key_of(const Edge& edge) { return {edge.parent, edge.blocks.front()}; }
   static size_t common(const Edge& edge, std::span<const kv::BlockHash> rest);
-  Edge* find(kv::BlockHash first) const;
+  Edge* find(const Edge* parent, kv::BlockHash first) const;
   Edge* new_edge(std::span<const kv::BlockHash> blocks, Edge* parent);
-  void split(Edge* edge, size_t at);
+  Edge* split(Edge* edge, size_t at);
   void merge_into_child(Edge* edge);
   void leave(Edge* edge, WorkerSlot worker);
   static void adopt(Edge* parent, Edge* child);
   static void disown(Edge* child);
 
-  std::vector<WorkerLoad> workers_;                            // by slot
-  std::unordered_map<uint64_t, std::unique_ptr<Edge>> edges_;  // by the first block
+  std::vector<WorkerLoad> workers_;  // by slot
+  std::unordered_map<Key, std::unique_ptr<Edge>, KeyHash> edges_;
   std::unordered_map<Ticket, Request> requests_;
   Ticket last_ticket_ = 0;
 };

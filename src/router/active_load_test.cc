@@ -50,6 +50,70 @@ TEST(ActiveLoad, AWorkerThatLeavesTakesItsRequestsAlong) {
   EXPECT_EQ(load.edges(), 0U);
 }
 
+uint64_t all_of(const WorkerLoad& load) {
+  return load.requests + load.prefill_tokens + load.blocks;
+}
+
+// The rest is of blocks whose hashes collide, as clients can make them.
+
+TEST(ActiveLoad, AChainThatHoldsAHashAgainAndAgainIsCountedBlockByBlock) {
+  const kv::BlockHash h{7};
+  const std::vector<kv::BlockHash> loop{h, h, h, h};
+  const std::vector<kv::BlockHash> parts{h, {1}, h};
+  const std::vector<kv::BlockHash> later{h, h, {2}};
+  std::vector<int> order{0, 1, 2};
+  do {
+    ActiveLoad load;
+    const WorkerSlot worker{0};
+    load.add_worker(worker);
+    const std::vector<ActiveLoad::Ticket> tickets{load.add(worker, 1, loop), load.add(worker, 1, parts),
+                                                  load.add(worker, 1, later)};
+    EXPECT_EQ(load.of(worker).blocks, 4U + 2U + 1U);
+    std::vector<uint32_t> matched;
+    load.match(std::vector<kv::BlockHash>(9, h), &matched);
+    EXPECT_EQ(matched[0], 4U);
+    load.match(std::vector<kv::BlockHash>{h, h, {2}, {2}}, &matched);
+    EXPECT_EQ(matched[0], 3U);
+    for (const int one : order) load.free(tickets[static_cast<size_t>(one)]);
+    EXPECT_EQ(all_of(load.of(worker)) + load.edges(), 0U);
+  } while (std::ranges::next_permutation(order).found);
+}
+
+TEST(ActiveLoad, AHashThatOthersHoldAfterOtherBlocksIsABlockOfItsOwn) {
+  ActiveLoad load;
+  const WorkerSlot worker{0};
+  load.add_worker(worker);
+  std::vector<ActiveLoad::Ticket> tickets;
+  const std::vector<std::vector<kv::BlockHash>> chains{{{1}, {2}, {3}}, {{2}, {3}}, {{3}}, {{1}, {3}, {2}}, {{2}, {1}}};
+  for (const auto& one : chains) tickets.push_back(load.add(worker, 0, one));
+  EXPECT_EQ(load.of(worker).blocks, 3U + 2U + 1U + 2U + 1U);
+  std::vector<uint32_t> matched;
+  for (const auto& one : chains) {
+    load.match(one, &matched);
+    EXPECT_EQ(matched[0], one.size());
+  }
+  load.match(std::vector<kv::BlockHash>{{1}, {2}, {2}}, &matched);
+  EXPECT_EQ(matched[0], 2U);
+  for (const ActiveLoad::Ticket ticket : tickets) load.free(ticket);
+  EXPECT_EQ(all_of(load.of(worker)) + load.edges(), 0U);
+}
+
+TEST(ActiveLoad, ChainsThatPartAndMeetAgainAreCountedApart) {
+  ActiveLoad load;
+  const WorkerSlot worker{0};
+  load.add_worker(worker);
+  const auto a = load.add(worker, 0, std::vector<kv::BlockHash>{{1}, {2}, {3}, {4}});
+  const auto b = load.add(worker, 0, std::vector<kv::BlockHash>{{1}, {9}, {3}, {4}});
+  EXPECT_EQ(load.of(worker).blocks, 7U);
+  std::vector<uint32_t> matched;
+  load.match(std::vector<kv::BlockHash>{{1}, {8}, {3}, {4}}, &matched);
+  EXPECT_EQ(matched[0], 1U);
+  load.free(a);
+  EXPECT_EQ(load.of(worker).blocks, 4U);
+  load.free(b);
+  EXPECT_EQ(all_of(load.of(worker)) + load.edges(), 0U);
+}
+
 // What the load must say, counted from scratch.
 struct Model {
   struct Request {
@@ -62,13 +126,14 @@ struct Model {
 
   WorkerLoad of(WorkerSlot worker) const {
     WorkerLoad load;
-    std::set<uint64_t> distinct;
+    std::set<std::vector<kv::BlockHash>> distinct;  // prefixes
     for (const auto& [ticket, one] : requests) {
       if (one.worker != worker) continue;
       ++load.requests;
       load.prefill_tokens += one.prefill;
       load.blocks += one.grown;
-      for (const auto& block : one.chain) distinct.insert(block.bits);
+      for (size_t end = 1; end <= one.chain.size(); ++end)
+        distinct.insert({one.chain.begin(), one.chain.begin() + static_cast<ptrdiff_t>(end)});
     }
     load.blocks += distinct.size();
     return load;
@@ -96,7 +161,20 @@ std::vector<kv::BlockHash> branching_chain(std::mt19937* random) {
   return blocks;
 }
 
-TEST(ActiveLoad, EqualsACountFromScratchUnderAnyOrder) {
+// A prompt whose blocks collide with its own and others': hashes three bits wide, mostly the same one.
+std::vector<kv::BlockHash> colliding_chain(std::mt19937* random) {
+  std::vector<kv::BlockHash> blocks((*random)() % 12);
+  for (kv::BlockHash& block : blocks) block.bits = (*random)() % 3 == 0 ? (*random)() % 8 : 5;
+  return blocks;
+}
+
+using MakeChain = std::vector<kv::BlockHash> (*)(std::mt19937*);
+
+class ActiveLoadModel : public testing::TestWithParam<MakeChain> {};
+INSTANTIATE_TEST_SUITE_P(Chains, ActiveLoadModel, testing::Values(&branching_chain, &colliding_chain),
+                         [](const auto& info) { return info.index == 0 ? "Branching" : "Colliding"; });
+
+TEST_P(ActiveLoadModel, EqualsACountFromScratchUnderAnyOrder) {
   std::mt19937 random(3);
   ActiveLoad load;
   Model model;
@@ -112,7 +190,7 @@ TEST(ActiveLoad, EqualsACountFromScratchUnderAnyOrder) {
       load.add_worker(worker);
       std::erase_if(model.requests, [&](const auto& one) { return one.second.worker == worker; });
     } else if (what < 50 ? model.requests.size() < wanted : model.requests.empty()) {
-      const Model::Request one{workers[random() % workers.size()], random() % 100, 0, branching_chain(&random)};
+      const Model::Request one{workers[random() % workers.size()], random() % 100, 0, GetParam()(&random)};
       model.requests.emplace(load.add(one.worker, one.prefill, one.chain), one);
     } else if (!model.requests.empty()) {
       const auto at = std::next(model.requests.begin(), static_cast<ptrdiff_t>(random() % model.requests.size()));
@@ -130,7 +208,7 @@ TEST(ActiveLoad, EqualsACountFromScratchUnderAnyOrder) {
     ASSERT_EQ(load.in_flight(), model.requests.size());
     ASSERT_LE(load.edges(), 2 * model.requests.size());  // as a radix tree has it: no edge is left in pieces
     if (step % 20 != 0) continue;
-    const auto prompt = branching_chain(&random);
+    const auto prompt = GetParam()(&random);
     load.match(prompt, &matched);
     for (const WorkerSlot worker : workers) {
       const WorkerLoad expected = model.of(worker);
@@ -140,6 +218,9 @@ TEST(ActiveLoad, EqualsACountFromScratchUnderAnyOrder) {
       ASSERT_EQ(matched[worker.index], model.matched(worker, prompt));
     }
   }
+  for (const auto& [ticket, one] : model.requests) load.free(ticket);
+  for (const WorkerSlot worker : workers) EXPECT_EQ(all_of(load.of(worker)), 0U);
+  EXPECT_EQ(load.edges(), 0U);
 }
 
 }  // namespace

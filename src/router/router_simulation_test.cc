@@ -14,6 +14,7 @@
 #include <fmt/format.h>
 
 #include "base/testing/fake_clock.h"
+#include "kv/testing/narrow_hashes.h"
 #include "router/router.h"
 #include "wire/messages.pb.h"
 
@@ -304,6 +305,19 @@ TEST(RouterSimulation, EveryRequestEndsInTimeAndNothingStaysBooked) {
   EXPECT_GT(answered, 20'000U);
   for (const Code code : {Code::kExhausted, Code::kUnavailable, Code::kDeadline, Code::kNotFound})
     EXPECT_GT(ends[code], 100U) << static_cast<int>(code);
+}
+
+// As if clients had chosen their tokens so that blocks of different prompts, and of the same one, collide.
+TEST(RouterSimulation, BlocksThatCollideDelayNothingAndLeaveNothingBooked) {
+  for (const int bits : {1, 3}) {
+    const kv::NarrowHashes narrow(bits);
+    for (uint64_t seed = 1; seed <= 600 && !testing::Test::HasFailure(); ++seed) {
+      SCOPED_TRACE(fmt::format("{} bits, seed {}", bits, seed));
+      Simulation simulation(seed);
+      simulation.run();
+      simulation.check();
+    }
+  }
 }
 
 TEST(RouterSimulation, TheSameSeedRunsAlike) {
