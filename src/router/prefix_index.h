@@ -6,7 +6,8 @@
 // set is kept once for all blocks that have it: 28 + 8 bytes per 64-worker word in use, so 64 workers who share whole
 // prompts cost nothing more per block; were every block's set of the 64 different, it would be 36 bytes more, and with
 // workers above 64, 8 more per word. Idea: Zheng et al. 2023 (SGLang), 3 (a radix tree; here the hash of a block stands
-// for its whole prefix, so that a flat table does).
+// for its whole prefix, so that a flat table does). Hashes are all it knows: of blocks whose hashes are equal it takes one
+// for the other, so a match can be a wrong guess where clients make such blocks; sets and sums are right for any hashes.
 // Threads: one; no locks inside.  Errors: only add_worker() has one.
 #pragma once
 
