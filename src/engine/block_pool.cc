@@ -18,17 +18,21 @@ void BlockPool::hold(BlockId id) {
   if (block.holders++ == 0 && block.is_known) cached_.erase(block.place);
 }
 
-std::vector<BlockId> BlockPool::match(std::span<const TokenId> tokens, std::span<const kv::BlockHash> chain) {
+bool BlockPool::Block::holds(const Content& content) const {
+  return parent == content.parent && salt == content.salt && std::ranges::equal(tokens, content.tokens);
+}
+
+std::vector<BlockId> BlockPool::match(std::span<const TokenId> tokens, std::span<const kv::BlockHash> chain,
+                                      uint64_t salt) {
   CHECK(tokens.size() >= chain.size() * block_tokens_);
   std::vector<BlockId> matched;
+  Content wanted{.parent = std::nullopt, .salt = salt, .tokens = {}};
   for (size_t i = 0; i < chain.size(); ++i) {
     const auto found = index_.find(chain[i]);
-    if (found == index_.end()) break;
-    const Block& block = blocks_[found->second.value];
-    // A known block's parent stays known (it is given up later), so equal parents mean equal prefixes, by induction.
-    const bool has_same_parent = i == 0 ? !block.parent : block.parent == chain[i - 1];
-    if (!has_same_parent || !std::ranges::equal(block.tokens, tokens.subspan(i * block_tokens_, block_tokens_))) break;
+    wanted.tokens = tokens.subspan(i * block_tokens_, block_tokens_);
+    if (found == index_.end() || !blocks_[found->second.value].holds(wanted)) break;
     matched.push_back(found->second);
+    wanted.parent = found->second;
   }
   for (const BlockId id : matched) hold(id);
   return matched;
@@ -48,37 +52,69 @@ std::optional<BlockId> BlockPool::allocate() {
   return id;
 }
 
-// Takes a block's content out of the index. Its lists are the caller's business.
-void BlockPool::forget(BlockId id) {
+// Takes a known block that no known one follows out of the index. Its lists are the caller's business.
+void BlockPool::forget_leaf(BlockId id) {
   Block& block = blocks_[id.value];
+  if (block.parent) {
+    auto& siblings = blocks_[block.parent->value].children;
+    siblings[block.child_place] = siblings.back();
+    blocks_[siblings.back().value].child_place = block.child_place;
+    siblings.pop_back();
+  }
   index_.erase(block.hash);
   block.is_known = false;
   block.tokens.clear();
   if (events_) events_->on_kv_event(kv::BlocksRemoved{{block.hash}});
 }
 
-BlockId BlockPool::store(BlockId id, kv::BlockHash hash, const kv::BlockHash* parent, std::span<const TokenId> tokens) {
+// Takes a known block's content out of the index, and before it what follows. Mostly nothing does; but a hand-off can hold
+// a block without the one that it follows, where store() gave another for that one. The block's own lists are the caller's
+// business.  Cost: constant for each block forgotten.
+void BlockPool::forget(BlockId id) {
+  for (BlockId at = id;;) {
+    const Block& block = blocks_[at.value];
+    if (!block.children.empty()) {
+      at = block.children.back();
+      continue;
+    }
+    forget_leaf(at);
+    if (at == id) return;
+    if (block.holders == 0) {
+      cached_.erase(block.place);
+      empty_.push_back(at);
+    }
+    at = *block.parent;
+  }
+}
+
+BlockId BlockPool::store(BlockId id, kv::BlockHash hash, const Content& content) {
   Block& block = blocks_[id.value];
-  CHECK(block.holders > 0 && !block.is_known && tokens.size() == block_tokens_);
-  if (parent != nullptr && !index_.contains(*parent)) return id;
+  CHECK(block.holders > 0 && !block.is_known && content.tokens.size() == block_tokens_);
+  Block* const parent = content.parent ? &blocks_[content.parent->value] : nullptr;
+  CHECK(parent == nullptr || parent->holders > 0);
+  if (parent != nullptr && !parent->is_known) return id;
   const auto [place, is_new] = index_.try_emplace(hash, id);
   if (!is_new) {
     const BlockId known = place->second;
-    if (!std::ranges::equal(blocks_[known.value].tokens, tokens))
-      return id;  // another content of the same hash: not to be matched
+    if (!blocks_[known.value].holds(content)) return id;
     hold(known);
     release(id);
     return known;
   }
   block.is_known = true;
   block.hash = hash;
-  block.parent = parent ? std::optional(*parent) : std::nullopt;
-  block.tokens.assign(tokens.begin(), tokens.end());
+  block.parent = content.parent;
+  block.salt = content.salt;
+  block.tokens.assign(content.tokens.begin(), content.tokens.end());
+  if (parent != nullptr) {
+    block.child_place = parent->children.size();
+    parent->children.push_back(id);
+  }
   if (events_) {
     events_->on_kv_event(kv::BlocksStored{.has_parent = parent != nullptr,
-                                          .parent = parent ? *parent : kv::BlockHash{},
+                                          .parent = parent ? parent->hash : kv::BlockHash{},
                                           .blocks = {hash},
-                                          .tokens = {kv::hash_tokens(tokens)}});
+                                          .tokens = {kv::hash_tokens(content.tokens)}});
   }
   return id;
 }
@@ -99,6 +135,7 @@ void BlockPool::clear() {
   cached_.clear();
   for (const auto& [hash, id] : index_) {
     blocks_[id.value].is_known = false;
+    blocks_[id.value].children.clear();
     blocks_[id.value].tokens.clear();
   }
   index_.clear();
@@ -108,6 +145,8 @@ void BlockPool::clear() {
 void BlockPool::check_invariants() const {
   size_t held = 0;
   size_t known = 0;
+  size_t children = 0;
+  size_t followers = 0;
   for (uint32_t i = 0; i < blocks_.size(); ++i) {
     const Block& block = blocks_[i];
     held += block.holders > 0;
@@ -115,10 +154,15 @@ void BlockPool::check_invariants() const {
     if (block.is_known) {
       CHECK(index_.at(block.hash) == BlockId{i});
       CHECK(block.tokens.size() == block_tokens_);
-      // Leaf first: whoever is known follows a block that is known.
-      CHECK(!block.parent || index_.contains(*block.parent));
+      if (block.parent) {
+        const Block& parent = blocks_[block.parent->value];
+        CHECK(parent.is_known && parent.children.at(block.child_place) == BlockId{i});
+        ++followers;
+      }
     }
+    children += block.children.size();
   }
+  CHECK(children == followers);
   CHECK(known == index_.size());
   CHECK(held + empty_.size() + cached_.size() == blocks_.size());
   for (const BlockId id : cached_) CHECK(blocks_[id.value].holders == 0 && blocks_[id.value].is_known);

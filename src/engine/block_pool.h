@@ -3,6 +3,12 @@
 // A block is in one of three states: held (one or more sequences refer to it), cached (nobody does, but its content is known and may be
 // matched), or empty. Content becomes known by store(), once its KV is computed, whether the block is held or not. Cached blocks are
 // given up least recently used first; since sequences release their last block first, a block goes before the one it follows.
+//
+// A block's KV depends on all tokens before it, and hashes do not tell prefixes apart: anybody can make blocks whose hashes
+// are equal. So a known block remembers which block of this pool it was computed after, and that one stays known as long
+// as it is. Two blocks are the same if they follow the same block, or both none with the same salt, and hold the same
+// tokens; the hash only finds them. Of several contents with the same hash the first is kept and the others are not
+// cached: who makes blocks that collide can keep others' out, and does not come to be read by them.
 // Idea: Kwon et al. 2023, 4.3; the eviction order is RadixAttention's (Zheng et al. 2024).  Threads: one, the engine's.
 #pragma once
 
@@ -25,8 +31,11 @@ class BlockPool {
   BlockPool(uint32_t blocks, uint32_t block_tokens, kv::KvEventSink* events);
 
   // The longest run of known blocks that hold the beginning of `tokens`, at most chain.size() of them; the caller holds each.
-  // `chain` are the hashes of the tokens' blocks. The tokens themselves are compared too.
-  std::vector<BlockId> match(std::span<const TokenId> tokens, std::span<const kv::BlockHash> chain);
+  // `chain` are the hashes of the tokens' blocks with `salt`. Each block was computed after exactly the tokens before it.
+  std::vector<BlockId> match(std::span<const TokenId> tokens, std::span<const kv::BlockHash> chain, uint64_t salt);
+
+  // Whether a content is known by this hash; until it is given up, no other will be.
+  bool is_taken(kv::BlockHash hash) const { return index_.contains(hash); }
 
   // A block of unknown content, held by the caller; cached ones are given up for it. None when every block is held.
   std::optional<BlockId> allocate();
@@ -34,11 +43,18 @@ class BlockPool {
   // Holds a block that is held already once more.
   void hold(BlockId block);
 
-  // Says what a held block now contains: these tokens, after the block `parent` (null for a first block).
-  // Returns: the block to go on with. If another block is known to hold the same, it is that one, the caller's hold has moved to it, and
-  // the block given is released; so content is never kept twice. After a block whose own content is not known it stays
-  // unknown, so that what is known always follows something known. Requires: held by the caller; content unknown.
-  BlockId store(BlockId block, kv::BlockHash hash, const kv::BlockHash* parent, std::span<const TokenId> tokens);
+  // What a block holds, and after what.
+  struct Content {
+    std::optional<BlockId> parent;  // the block that its KV was computed after; none: it is a prompt's first
+    uint64_t salt = 0;              // of the prompt
+    std::span<const TokenId> tokens;
+  };
+  // Says what a held block now contains.
+  // Returns: the block to go on with. If another block is known to be the same, it is that one, the caller's hold has moved to it, and
+  // the block given is released; so content is never kept twice. After a block that is not known it stays unknown, so that
+  // what is known always follows something known; so it does if another content is known by this hash.
+  // Requires: held by the caller, as is its parent; content unknown.
+  BlockId store(BlockId block, kv::BlockHash hash, const Content& content);
 
   // Gives up one hold. Requires: held by the caller. Release a sequence's blocks last first.
   void release(BlockId block);
@@ -61,12 +77,18 @@ class BlockPool {
     uint32_t holders = 0;
     bool is_known = false;  // in index_
     kv::BlockHash hash;
-    std::optional<kv::BlockHash> parent;
+    std::optional<BlockId> parent;
+    std::vector<BlockId> children;  // known blocks that follow it
+    size_t child_place = 0;         // among the parent's
+    uint64_t salt = 0;
     std::vector<TokenId> tokens;
     std::list<BlockId>::iterator place;  // in cached_, when cached
+
+    bool holds(const Content& content) const;
   };
 
   void forget(BlockId block);
+  void forget_leaf(BlockId block);
 
   uint32_t block_tokens_;
   kv::KvEventSink* events_;

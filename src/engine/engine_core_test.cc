@@ -7,6 +7,7 @@
 
 #include "base/testing/fake_clock.h"
 #include "engine/testing/checking_runner.h"
+#include "kv/testing/narrow_hashes.h"
 
 namespace dynamo::engine {
 namespace {
@@ -272,6 +273,128 @@ TEST_F(EngineCoreTest, AnswersDoNotDependOnWhatElseRuns) {
     const std::string text = metrics_.expose();
     preempted = std::stoull(text.substr(text.find("\ndynamo_engine_preemptions_total ") + 33));
   }
+  EXPECT_GT(preempted, 100u);
+}
+
+// Blocks whose hashes collide, as clients can make them.
+class CollidingBlocks : public EngineCoreTest {
+ protected:
+  // The first block of a prompt with the hash of `block` and other tokens. Requires: hashes are narrow.
+  static std::vector<TokenId> other_of_the_same_hash(const std::vector<TokenId>& block) {
+    for (TokenId i = 0;; ++i) {
+      CHECK(i < kVocab * kVocab * kVocab);
+      const std::vector<TokenId> other = {i % kVocab, i / kVocab % kVocab, i / kVocab / kVocab, 1};
+      if (other != block && kv::hash_tokens(other) == kv::hash_tokens(block)) return other;
+    }
+  }
+  static std::vector<TokenId> joined(std::vector<TokenId> a, const std::vector<TokenId>& b) {
+    a.insert(a.end(), b.begin(), b.end());
+    return a;
+  }
+
+  // Wide enough that nothing collides but what is made to.
+  const kv::NarrowHashes narrow_{12};
+  const std::vector<TokenId> known_ = {7, 8, 9, 10};
+  const std::vector<TokenId> rest_ = {20, 21, 22, 23, 24};  // a block and a token
+};
+
+TEST_F(CollidingBlocks, ABlockThatWasComputedAfterAnotherOfTheSameHashIsNotReused) {
+  const GenerateRequest victim = request(joined(known_, rest_), 6);
+  const auto expected = alone(victim);
+  start(100, 512);
+  events_.blocks.clear();
+  add(request(joined(known_, {1}), 1));
+  run();
+  const auto attacker = add(request(joined(other_of_the_same_hash(known_), rest_), 1));
+  run();
+  EXPECT_EQ(attacker->cached, 0u);
+  const auto first = add(victim);
+  run();
+  EXPECT_EQ(first->cached, 4u);
+  EXPECT_EQ(first->tokens, expected);
+  const auto again = add(victim);
+  run();
+  EXPECT_EQ(again->cached, 8u);
+  EXPECT_EQ(again->tokens, expected);
+}
+
+TEST_F(CollidingBlocks, WhoTakesAHashFirstKeepsOthersOutOfTheCacheUntilItIsGivenUpAndNoLonger) {
+  start(100, 512);
+  add(request(joined(other_of_the_same_hash(known_), {1}), 1));
+  run();
+  const GenerateRequest victim = request(joined(known_, rest_), 6);
+  const auto denied = add(victim);
+  const auto another = add(victim);
+  core_->step();
+  EXPECT_EQ(core_->load().running, 2u);  // nothing comes of waiting for each other
+  run();
+  EXPECT_EQ(denied->cached + another->cached, 0u);
+  EXPECT_EQ(denied->tokens, another->tokens);
+  core_->clear_cache();
+  events_.blocks.clear();
+  add(victim);
+  run();
+  const auto served = add(victim);
+  run();
+  EXPECT_EQ(served->cached, 8u);
+  EXPECT_EQ(served->tokens, denied->tokens);
+}
+
+TEST_F(CollidingBlocks, ASequenceDoesNotWaitForAnotherContentOfTheSameHash) {
+  start(100, 512);
+  const auto one = add(request(joined(known_, {1}), 4));
+  const auto other = add(request(joined(other_of_the_same_hash(known_), {1}), 4));
+  core_->step();
+  EXPECT_EQ(core_->load().running, 2u);
+  EXPECT_EQ(one->tokens.size(), 1u);
+  EXPECT_EQ(other->tokens.size(), 1u);
+  run();
+}
+
+// Random prompts out of few blocks, so that the same block follows different ones, with hashes so narrow that all of it collides:
+// answers are those of engines that are empty, and nothing waits for ever.
+TEST_F(EngineCoreTest, BlocksThatCollideChangeNoAnswer) {
+  uint64_t cached = 0;
+  uint64_t preempted = 0;
+  for (const int bits : {1, 3, 6}) {
+    const kv::NarrowHashes narrow(bits);
+    for (uint32_t seed = 0; seed < 300; ++seed) {
+      std::mt19937 random(seed);
+      std::vector<std::pair<GenerateRequest, std::shared_ptr<Collected>>> asked;
+      std::set<size_t> cancelled;
+      start(16 + random() % 20, 1 + random() % 40, 1 + random() % 12);
+      events_.blocks.clear();
+      for (int i = 0; i < 16; ++i) {
+        std::vector<TokenId> prompt;
+        for (uint32_t block = random() % 9; block > 0; --block) prompt.insert(prompt.end(), 4, random() % 3);
+        prompt.resize(prompt.size() + 1 + random() % 4, random() % 3);
+        GenerateRequest one = request(prompt, 1 + random() % 16);
+        one.priority = static_cast<int32_t>(random() % 2);
+        one.cache_salt = random() % 4 == 0;
+        asked.emplace_back(one, add(one));
+        for (uint32_t steps = random() % 6; steps > 0 && core_->has_work(); --steps) {
+          core_->step();
+          core_->pool().check_invariants();
+        }
+        if (random() % 8 == 0) {
+          core_->cancel(SequenceId{last_id_});
+          cancelled.insert(asked.size() - 1);
+        }
+        if (random() % 16 == 0) core_->clear_cache();
+      }
+      run();
+      const std::string text = metrics_.expose();
+      preempted = std::stoull(text.substr(text.find("\ndynamo_engine_preemptions_total ") + 33));
+      for (size_t i = 0; i < asked.size(); ++i) {
+        cached += asked[i].second->cached;
+        if (!cancelled.contains(i)) {
+          ASSERT_EQ(asked[i].second->tokens, alone(asked[i].first))
+              << bits << " bits, seed " << seed << " request " << i;
+        }
+      }
+    }
+  }
+  EXPECT_GT(cached, 1000u);
   EXPECT_GT(preempted, 100u);
 }
 

@@ -8,6 +8,7 @@
 #include "base/testing/fake_clock.h"
 #include "engine/engine_core.h"
 #include "engine/testing/checking_runner.h"
+#include "kv/testing/narrow_hashes.h"
 
 namespace dynamo::engine {
 namespace {
@@ -306,10 +307,29 @@ TEST(Handoff, APromptThatIsPreemptedWhereItIsComputedGoesOnAndEachBlockTravelsOn
   EXPECT_EQ(pair.prefill.core->load().used_blocks + pair.decode.core->load().used_blocks, 0U);
 }
 
-TEST(Handoff, AnyOrderFailuresAndTightPoolsChangeNoAnswerAndLeaveNothingHeld) {
-  uint64_t preempted = 0;
-  uint64_t preempted_at_prefill = 0;
-  for (uint64_t seed = 1; seed <= 400; ++seed) {
+// How many runs had preemptions, at either end.
+struct Preempted {
+  uint64_t decode = 0;
+  uint64_t prefill = 0;
+};
+
+// Prompts that part after 8 tokens.
+std::vector<TokenId> family_prompt(std::mt19937_64* random, size_t most) {
+  const size_t size = 1 + (*random)() % most;
+  return prompt_of(size, (*random)() % 3);
+}
+
+// Prompts out of few blocks, so that the same block follows different ones.
+std::vector<TokenId> mixed_prompt(std::mt19937_64* random, size_t most) {
+  std::vector<TokenId> tokens;
+  for (size_t size = 1 + (*random)() % most; tokens.size() < size;)
+    tokens.insert(tokens.end(), std::min<size_t>(kBlock, size - tokens.size()), (*random)() % 3);
+  return tokens;
+}
+
+Preempted run_in_any_order(uint64_t seeds, std::vector<TokenId> (*make_prompt)(std::mt19937_64*, size_t)) {
+  Preempted preempted;
+  for (uint64_t seed = 1; seed <= seeds && !testing::Test::HasFailure(); ++seed) {
     SCOPED_TRACE(seed);
     std::mt19937_64 random(seed);
     Pair pair(seed, 30 + random() % 40, 30 + random() % 40, seed % 2 == 0 ? 0.5 : 0);
@@ -317,14 +337,14 @@ TEST(Handoff, AnyOrderFailuresAndTightPoolsChangeNoAnswerAndLeaveNothingHeld) {
     std::vector<std::pair<GenerateRequest, std::shared_ptr<Collected>>> at_prefill;  // answered there
     std::map<size_t, uint64_t> cancelled;                                            // index -> decode id
     for (int step = 0; all.size() < 20 || !pair.is_quiet(); ++step) {
-      ASSERT_LT(step, 20000);
+      CHECK(step < 20000);
       if (seed % 4 < 2 && at_prefill.size() < 5 && random() % 10 == 0) {
-        const auto request = request_of(prompt_of(1 + random() % 30, random() % 3), 1 + random() % 60);
+        const auto request = request_of(make_prompt(&random, 30), 1 + random() % 60);
         at_prefill.emplace_back(request, std::make_shared<Collected>());
         pair.prefill.core->add(SequenceId{++pair.prefill.last_id}, request, at_prefill.back().second);
       }
       if (all.size() < 20 && random() % 3 == 0) {
-        const auto request = request_of(prompt_of(1 + random() % 60, random() % 3), 1 + random() % 30);
+        const auto request = request_of(make_prompt(&random, 60), 1 + random() % 30);
         all.emplace_back(request, pair.add(request));
       }
       if (!all.empty() && random() % 40 == 0) {
@@ -338,19 +358,54 @@ TEST(Handoff, AnyOrderFailuresAndTightPoolsChangeNoAnswerAndLeaveNothingHeld) {
       const auto expected = alone(all[i].first);
       const auto& tokens = all[i].second->tokens;
       if (cancelled.contains(i)) {
-        ASSERT_TRUE(std::equal(tokens.begin(), tokens.end(), expected.begin()));
+        EXPECT_TRUE(std::equal(tokens.begin(), tokens.end(), expected.begin()));
       } else {
-        ASSERT_EQ(tokens, expected) << i;
+        EXPECT_EQ(tokens, expected) << i;
       }
     }
-    for (const auto& [request, sink] : at_prefill) ASSERT_EQ(sink->tokens, alone(request));
+    for (const auto& [request, sink] : at_prefill) EXPECT_EQ(sink->tokens, alone(request));
     EXPECT_EQ(pair.prefill.core->load().used_blocks, 0U);
     EXPECT_EQ(pair.decode.core->load().used_blocks, 0U);
-    preempted += pair.decode.preemptions() > 0;
-    preempted_at_prefill += pair.prefill.preemptions() > 0;
+    preempted.decode += pair.decode.preemptions() > 0;
+    preempted.prefill += pair.prefill.preemptions() > 0;
   }
-  EXPECT_GT(preempted, 20U);
-  EXPECT_GT(preempted_at_prefill, 20U);
+  return preempted;
+}
+
+TEST(Handoff, AnyOrderFailuresAndTightPoolsChangeNoAnswerAndLeaveNothingHeld) {
+  const Preempted preempted = run_in_any_order(/*seeds=*/400, &family_prompt);
+  EXPECT_GT(preempted.decode, 20U);
+  EXPECT_GT(preempted.prefill, 20U);
+}
+
+// As if clients had chosen their tokens so that blocks collide.
+TEST(Handoff, BlocksThatCollideChangeNoAnswerAndLeaveNothingHeld) {
+  for (const int bits : {1, 3, 6}) {
+    SCOPED_TRACE(bits);
+    const kv::NarrowHashes narrow(bits);
+    const Preempted preempted = run_in_any_order(/*seeds=*/200, &mixed_prompt);
+    EXPECT_GT(preempted.decode, 10U);
+    EXPECT_GT(preempted.prefill, 10U);
+  }
+}
+
+// A hand-off may take as long as its request has time; what has nothing to do with it must not wait so long.
+TEST(Handoff, APromptThatIsOnItsWayDelaysNoOtherOfWhichTheHashIsTheSame) {
+  const kv::NarrowHashes narrow(1);
+  const GenerateRequest slow = request_of({1, 2, 3, 4, 5}, 4);
+  GenerateRequest other = request_of({1, 2, 3, 5, 5}, 4);
+  const auto hash_of = [](const GenerateRequest& one) { return kv::hash_chain(one.prompt, kBlock, /*salt=*/0); };
+  while (hash_of(other) != hash_of(slow)) ++other.prompt.front();
+  Pair pair(1, 60, 60, /*trouble=*/0);
+  const auto on_its_way = pair.add(slow);
+  pair.decode.step();
+  auto answered = std::make_shared<Collected>();
+  pair.decode.core->add(SequenceId{++pair.decode.last_id}, other, answered);
+  for (int i = 0; i < 10; ++i) pair.decode.step();
+  EXPECT_FALSE(on_its_way->is_over());
+  EXPECT_EQ(answered->tokens, alone(other));
+  while (!pair.is_quiet()) pair.step();
+  EXPECT_EQ(on_its_way->tokens, alone(slow));
 }
 
 }  // namespace

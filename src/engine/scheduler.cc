@@ -43,7 +43,7 @@ void Scheduler::extend_chain(Sequence* sequence) const {
 void Scheduler::release_blocks(Sequence* sequence) {
   for (const kv::BlockHash& hash : sequence->chain) {
     const auto found = computing_.find(hash);
-    if (found != computing_.end() && found->second == sequence->id) computing_.erase(found);
+    if (found != computing_.end() && found->second == sequence) computing_.erase(found);
   }
   while (!sequence->blocks.empty()) {
     pool_->release(sequence->blocks.back());
@@ -86,8 +86,21 @@ bool Scheduler::cover_or_preempt(Sequence* sequence, uint32_t tokens) {
   return true;
 }
 
-bool Scheduler::is_computed_elsewhere(const Sequence& sequence, size_t first_block) const {
-  return first_block < sequence.chain.size() && computing_.contains(sequence.chain[first_block]);
+// Whether a running sequence is about to make known the block that the cache misses first of this one: that very block, after
+// the same blocks. An equal hash alone is nothing to wait for: what is computed there would not be found.
+bool Scheduler::is_computed_elsewhere(const Sequence& sequence) const {
+  const size_t missing = sequence.blocks.size();
+  if (missing >= sequence.chain.size()) return false;
+  const auto found = computing_.find(sequence.chain[missing]);
+  if (found == computing_.end() || pool_->is_taken(found->first)) return false;
+  const Sequence& other = *found->second;
+  const size_t end = (missing + 1) * options_.block_tokens;
+  if (other.computed >= end || other.tokens.size() < end || other.blocks.size() < missing) return false;
+  const bool has_same_prefix = missing == 0 ? other.request.cache_salt == sequence.request.cache_salt
+                                            : other.blocks[missing - 1] == sequence.blocks[missing - 1];
+  return has_same_prefix && std::equal(sequence.tokens.begin() + static_cast<ptrdiff_t>(end - options_.block_tokens),
+                                       sequence.tokens.begin() + static_cast<ptrdiff_t>(end),
+                                       other.tokens.begin() + static_cast<ptrdiff_t>(end - options_.block_tokens));
 }
 
 // Moves a waiting sequence to the running ones, with what the cache has of it and blocks for all its tokens.
@@ -96,17 +109,17 @@ bool Scheduler::admit(Sequence* sequence) {
   // The last token is always computed, since its logits are needed.
   const size_t matchable = (sequence->tokens.size() - 1) / options_.block_tokens;
   const auto chain = std::span(sequence->chain).first(std::min(matchable, sequence->chain.size()));
-  sequence->blocks = pool_->match(sequence->tokens, chain);
+  sequence->blocks = pool_->match(sequence->tokens, chain, sequence->request.cache_salt);
   sequence->computed = static_cast<uint32_t>(sequence->blocks.size()) * options_.block_tokens;
   const uint32_t missing =
       blocks_for(sequence->size(), options_.block_tokens) - static_cast<uint32_t>(sequence->blocks.size());
-  if (is_computed_elsewhere(*sequence, sequence->blocks.size()) || missing > pool_->available()) {
+  if (is_computed_elsewhere(*sequence) || missing > pool_->available()) {
     release_blocks(sequence);
     return false;
   }
   CHECK(cover(sequence, sequence->size()));
   for (size_t i = sequence->computed / options_.block_tokens; i < sequence->chain.size(); ++i) {
-    computing_.try_emplace(sequence->chain[i], sequence->id);
+    computing_.try_emplace(sequence->chain[i], sequence);
   }
   if (!sequence->cached) sequence->cached = std::min(sequence->computed, sequence->prompt_size());
   waiting_.erase(sequence);
@@ -164,11 +177,14 @@ void Scheduler::advance(Sequence* sequence, uint32_t computed) {
   sequence->computed = computed;
   extend_chain(sequence);
   for (uint32_t i = first; (i + 1) * size <= sequence->computed; ++i) {
-    const auto tokens = std::span(sequence->tokens).subspan(size_t{i} * size, size);
-    sequence->blocks[i] =
-        pool_->store(sequence->blocks[i], sequence->chain[i], i == 0 ? nullptr : &sequence->chain[i - 1], tokens);
+    const BlockPool::Content content{
+        .parent = i == 0 ? std::nullopt : std::optional(sequence->blocks[i - 1]),
+        .salt = sequence->request.cache_salt,
+        .tokens = std::span(sequence->tokens).subspan(size_t{i} * size, size),
+    };
+    sequence->blocks[i] = pool_->store(sequence->blocks[i], sequence->chain[i], content);
     const auto found = computing_.find(sequence->chain[i]);
-    if (found != computing_.end() && found->second == sequence->id) computing_.erase(found);
+    if (found != computing_.end() && found->second == sequence) computing_.erase(found);
   }
 }
 

@@ -73,7 +73,7 @@ class Scheduler {
   bool cover(Sequence* sequence, uint32_t tokens);
   bool cover_or_preempt(Sequence* sequence, uint32_t tokens);
   bool admit(Sequence* sequence);
-  bool is_computed_elsewhere(const Sequence& sequence, size_t first_block) const;
+  bool is_computed_elsewhere(const Sequence& sequence) const;
   void preempt(Sequence* sequence);
   void advance(Sequence* sequence, uint32_t computed);
   void release_blocks(Sequence* sequence);
@@ -84,8 +84,8 @@ class Scheduler {
   std::unordered_map<SequenceId, std::unique_ptr<Sequence>> all_;
   Queue running_;
   Queue waiting_;
-  std::unordered_map<kv::BlockHash, SequenceId>
-      computing_;                     // prompt blocks that a running sequence is about to make known
+  // Prompt blocks that a running sequence is about to make known, and which one; of those whose hashes collide, the first.
+  std::unordered_map<kv::BlockHash, const Sequence*> computing_;
   std::vector<Sequence*> receiving_;  // admitted by the last schedule()
   uint64_t preemptions_ = 0;
 };

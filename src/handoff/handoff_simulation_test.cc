@@ -23,6 +23,7 @@
 #include "handoff/decode_side.h"
 #include "handoff/metrics.h"
 #include "handoff/prefill_side.h"
+#include "kv/testing/narrow_hashes.h"
 #include "wire/messages.pb.h"
 
 namespace dynamo::handoff {
@@ -434,7 +435,8 @@ std::vector<TokenId> alone(const GenerateRequest& request) {
 
 class Simulation {
  public:
-  explicit Simulation(uint64_t seed) : world_(seed) {
+  // With `mixes_blocks` prompts are made of few blocks in any order, else they have one of three continuations.
+  explicit Simulation(uint64_t seed, bool mixes_blocks = false) : world_(seed), mixes_blocks_(mixes_blocks) {
     world_.trouble = seed % 3 == 0 ? 0 : 0.5;
     world_.knows_writers = seed % 2 == 0;
     for (int i = 0; i < 2; ++i) add_node("prefill");
@@ -505,9 +507,12 @@ class Simulation {
     Asked asked;
     GenerateRequest& request = asked.request;
     request.id = fmt::format("r{}", asked_.size());
-    const uint64_t family = world_.draw(3);
-    for (size_t i = 0, size = 1 + world_.draw(60); i < size; ++i)
-      request.prompt.push_back(static_cast<TokenId>((i * 7 + (i < 8 ? 0 : family)) % kVocab));
+    uint64_t family = world_.draw(3);
+    for (size_t i = 0, size = 1 + world_.draw(60); i < size; ++i) {
+      if (mixes_blocks_ && i % kBlock == 0) family = world_.draw(3);
+      const uint64_t token = mixes_blocks_ ? family : i * 7 + (i < 8 ? 0 : family);
+      request.prompt.push_back(static_cast<TokenId>(token % kVocab));
+    }
     request.stop.max_tokens = 1 + static_cast<uint32_t>(world_.draw(25));
     request.deadline = world_.clock.now() + (world_.chance(0.1) ? milliseconds(100) : seconds(120));
     for (uint64_t places = world_.draw(3); places > 0; --places)
@@ -558,6 +563,7 @@ class Simulation {
   }
 
   World world_;
+  const bool mixes_blocks_;
   Network network_;
   std::vector<std::unique_ptr<Node>> nodes_;  // the dead too
   std::vector<Asked> asked_;
@@ -576,6 +582,22 @@ TEST(HandoffSimulation, EveryPromptArrivesSomehowAndNothingStaysHeld) {
   for (const auto& [what, count] : counts) RecordProperty(what, static_cast<int>(count));
   for (const char* what : {"answered", "too late", "done", "given_up", "unreachable", "refused", "lost", "stalled",
                            "not_arrived", "retries", "local", "moved blocks"})
+    EXPECT_GT(counts[what], 50) << what;
+}
+
+// As if clients had chosen their tokens so that blocks collide: none is taken, on either side, for one computed after others.
+TEST(HandoffSimulation, BlocksThatCollideChangeNoAnswerAndLeaveNothingHeld) {
+  std::map<std::string, double> counts;
+  for (const int bits : {3, 6}) {
+    const kv::NarrowHashes narrow(bits);
+    for (uint64_t seed = 1; seed <= 500 && !testing::Test::HasFailure(); ++seed) {
+      SCOPED_TRACE(fmt::format("{} bits, seed {}", bits, seed));
+      Simulation simulation(seed, /*mixes_blocks=*/true);
+      simulation.run();
+      simulation.check(&counts);
+    }
+  }
+  for (const char* what : {"answered", "done", "given_up", "lost", "local", "moved blocks"})
     EXPECT_GT(counts[what], 50) << what;
 }
 

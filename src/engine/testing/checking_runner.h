@@ -1,6 +1,7 @@
-// A StepRunner that computes no model but checks the paging: every row's token and position is written to its slot, and before a
-// token is drawn the whole sequence is read back through its block table. The token drawn is a hash of all tokens before it, so an
-// answer depends on its prompt alone, and any mix-up of blocks shows as another answer or as a failed CHECK.
+// A StepRunner that computes no model but checks the paging: every row's token and position is written to its slot, with a hash of
+// all tokens up to there as they are found through the block table, as a real KV depends on them. Before a token is drawn the whole
+// sequence is read back in the same way. The token drawn is that hash of all before it, so an answer depends on its prompt alone,
+// and any mix-up of blocks, also a block that was computed after other tokens, shows as another answer or as a failed CHECK.
 #pragma once
 
 #include <span>
@@ -14,7 +15,7 @@ namespace dynamo::engine {
 
 class CheckingRunner final : public StepRunner {
  public:
-  static constexpr size_t kTokenBytes = 2 * sizeof(uint32_t);  // of a pool, per token
+  static constexpr size_t kTokenBytes = 16;  // of a pool, per token
 
   // `pool` [blocks][block_tokens][kTokenBytes] holds the slots, zeroed, and outlives the runner; without it they are its own.
   explicit CheckingRunner(uint32_t vocab_size, std::span<std::byte> pool = {}) : vocab_size_(vocab_size) {
@@ -30,7 +31,9 @@ class CheckingRunner final : public StepRunner {
     }
     for (const auto& sequence : input.paged.sequences) {
       for (uint32_t row = sequence.first_row; row < sequence.first_row + sequence.rows; ++row) {
-        slot_of(input, sequence, input.paged.positions[row]) = {input.tokens[row], input.paged.positions[row]};
+        const uint32_t position = input.paged.positions[row];
+        const uint64_t before = position == 0 ? kEmpty : slot_of(input, sequence, position - 1).context;
+        slot_of(input, sequence, position) = {input.tokens[row], position, then(before, input.tokens[row])};
       }
     }
     std::vector<DrawnToken> drawn;
@@ -38,15 +41,15 @@ class CheckingRunner final : public StepRunner {
       for (const auto& sequence : input.paged.sequences) {
         if (sample.row != sequence.first_row + sequence.rows - 1) continue;
         CHECK(sequence.length == sample.prompt.size() + sample.output.size());
-        uint64_t hash = 1;
+        uint64_t context = kEmpty;
         for (uint32_t position = 0; position < sequence.length; ++position) {
-          const auto [token, at] = slot_of(input, sequence, position);
+          const Slot& slot = slot_of(input, sequence, position);
           const TokenId expected = position < sample.prompt.size() ? sample.prompt[position]
                                                                    : sample.output[position - sample.prompt.size()];
-          CHECK(at == position && token == expected);
-          hash = (hash ^ token) * 0x9E3779B97F4A7C15U;
+          context = then(context, expected);
+          CHECK(slot.position == position && slot.token == expected && slot.context == context);
         }
-        drawn.push_back({static_cast<TokenId>((hash >> 33) % vocab_size_), {}});
+        drawn.push_back({static_cast<TokenId>((context >> 33) % vocab_size_), {}});
       }
     }
     return drawn;
@@ -60,7 +63,10 @@ class CheckingRunner final : public StepRunner {
   struct Slot {
     TokenId token = 0;
     uint32_t position = 0;
+    uint64_t context = 0;  // of all tokens up to this one
   };
+  static constexpr uint64_t kEmpty = 1;
+  static uint64_t then(uint64_t context, TokenId token) { return (context ^ token) * 0x9E3779B97F4A7C15U; }
   static_assert(sizeof(Slot) == kTokenBytes);
 
   Slot& slot_of(const StepInput& input, const kernels::PagedBatch::Sequence& sequence, uint32_t position) {

@@ -1,0 +1,213 @@
+// The block pool under hashes that collide: what it gives was computed after exactly the tokens asked for.
+#include "engine/block_pool.h"
+
+#include <gtest/gtest.h>
+
+#include <random>
+#include <set>
+
+#include "base/check.h"
+#include "kv/testing/narrow_hashes.h"
+
+namespace dynamo::engine {
+namespace {
+
+constexpr uint32_t kBlock = 2;
+using Tokens = std::vector<TokenId>;
+
+TEST(BlockPool, WhatFollowsABlockIsNotFoundAfterAnotherOfTheSameHash) {
+  constexpr kv::BlockHash kFirst{1};  // of the well-known block, and of the attacker's
+  constexpr kv::BlockHash kSecond{2};
+  const Tokens known = {1, 2};
+  const Tokens attackers = {3, 4};
+  const Tokens next = {5, 6};
+  const Tokens prompt = {1, 2, 5, 6};
+  BlockPool pool(10, kBlock, /*events=*/nullptr);
+  const BlockId first = pool.store(*pool.allocate(), kFirst, {std::nullopt, 0, known});
+  const BlockId other = pool.store(*pool.allocate(), kFirst, {std::nullopt, 0, attackers});
+  EXPECT_NE(first, other);
+  const BlockId poison = pool.store(*pool.allocate(), kSecond, {other, 0, next});
+  EXPECT_EQ(pool.match(prompt, std::vector{kFirst, kSecond}, 0), std::vector{first});
+  // The right one is stored all the same, and is found.
+  const BlockId right = pool.store(*pool.allocate(), kSecond, {first, 0, next});
+  EXPECT_NE(right, poison);
+  EXPECT_EQ(pool.match(prompt, std::vector{kFirst, kSecond}, 0), (std::vector{first, right}));
+  pool.check_invariants();
+}
+
+TEST(BlockPool, ABlockIsNotExchangedForOneThatFollowsAnother) {
+  const Tokens next = {5, 6};
+  BlockPool pool(10, kBlock, /*events=*/nullptr);
+  const BlockId a = pool.store(*pool.allocate(), {1}, {std::nullopt, 0, Tokens{1, 2}});
+  const BlockId b = pool.store(*pool.allocate(), {2}, {std::nullopt, 0, Tokens{3, 4}});
+  const BlockId after_a = pool.store(*pool.allocate(), {3}, {a, 0, next});
+  const BlockId mine = *pool.allocate();
+  EXPECT_EQ(pool.store(mine, {3}, {b, 0, next}), mine);
+  EXPECT_EQ(pool.match(Tokens{3, 4, 5, 6}, std::vector<kv::BlockHash>{{2}, {3}}, 0), std::vector{b});
+  EXPECT_EQ(pool.match(Tokens{1, 2, 5, 6}, std::vector<kv::BlockHash>{{1}, {3}}, 0), (std::vector{a, after_a}));
+}
+
+TEST(BlockPool, ASaltsBlocksAreNotFoundWithAnotherOfWhichTheHashIsTheSame) {
+  BlockPool pool(10, kBlock, /*events=*/nullptr);
+  const BlockId first = pool.store(*pool.allocate(), {1}, {std::nullopt, 7, Tokens{1, 2}});
+  EXPECT_TRUE(pool.match(Tokens{1, 2}, std::vector<kv::BlockHash>{{1}}, 0).empty());
+  EXPECT_EQ(pool.match(Tokens{1, 2}, std::vector<kv::BlockHash>{{1}}, 7), std::vector{first});
+}
+
+// As where a hand-off holds a block, and the sequence's hold of the one before has moved to another of the same content.
+TEST(BlockPool, ABlockIsForgottenWithTheOneThatItFollows) {
+  BlockPool pool(3, kBlock, /*events=*/nullptr);
+  const BlockId first = pool.store(*pool.allocate(), {1}, {std::nullopt, 0, Tokens{1, 2}});
+  const BlockId second = pool.store(*pool.allocate(), {2}, {first, 0, Tokens{3, 4}});
+  const BlockId third = pool.store(*pool.allocate(), {3}, {second, 0, Tokens{5, 6}});
+  pool.release(first);
+  pool.release(third);
+  EXPECT_EQ(pool.cached(), 2U);
+  const BlockId taken = *pool.allocate();  // gives up the first, and all that follows
+  pool.check_invariants();
+  EXPECT_EQ(pool.cached(), 0U);
+  EXPECT_EQ(pool.available(), 1U);
+  EXPECT_EQ(pool.held(), 2U);
+  // Its number holds another first block of the same hash now.
+  EXPECT_EQ(taken, first);
+  EXPECT_EQ(pool.store(taken, {1}, {std::nullopt, 0, Tokens{9, 9}}), taken);
+  EXPECT_EQ(pool.match(Tokens{9, 9, 3, 4}, std::vector<kv::BlockHash>{{1}, {2}}, 0), std::vector{taken});
+  pool.check_invariants();
+}
+
+// The cache as the events tell it.
+struct Told final : kv::KvEventSink {
+  void on_kv_event(kv::KvEvent event) override {
+    if (const auto* stored = std::get_if<kv::BlocksStored>(&event)) {
+      for (const auto& hash : stored->blocks) CHECK(blocks.insert(hash).second);
+      if (stored->has_parent) CHECK(blocks.contains(stored->parent));
+    } else if (const auto* removed = std::get_if<kv::BlocksRemoved>(&event)) {
+      for (const auto& hash : removed->blocks) CHECK(blocks.erase(hash) == 1);
+    } else {
+      blocks.clear();
+    }
+  }
+  std::set<kv::BlockHash> blocks;
+};
+
+// Sequences that are cached, computed and given up in any order, and holds of hand-offs beside theirs. The model knows of every
+// block of the pool after which tokens it was computed; no sequence may get one that was computed after other tokens than its own.
+class Players {
+ public:
+  Players(uint64_t seed, uint32_t blocks) : random_(seed), pool_(blocks, kBlock, &told_), computed_(blocks) {}
+
+  void play() {
+    const uint64_t what = random_() % 100;
+    if (what < 30) {
+      begin();
+    } else if (what < 75 && !sequences_.empty()) {
+      compute(&sequences_[random_() % sequences_.size()]);
+    } else if (what < 80 && !sequences_.empty()) {
+      const auto& blocks = sequences_[random_() % sequences_.size()].blocks;
+      for (const BlockId block : blocks) pool_.hold(block);
+      held_.push_back(blocks);
+    } else if (what < 90 && !sequences_.empty()) {
+      end(random_() % sequences_.size());
+    } else if (what < 99 && !held_.empty()) {
+      release(&held_, random_() % held_.size());
+    } else if (what == 99) {
+      pool_.clear();
+    }
+    pool_.check_invariants();
+    CHECK(told_.blocks.size() >= pool_.cached());
+  }
+  void finish() {
+    while (!sequences_.empty()) end(0);
+    while (!held_.empty()) release(&held_, 0);
+    pool_.check_invariants();
+    EXPECT_EQ(pool_.held(), 0U);
+    EXPECT_EQ(told_.blocks.size(), pool_.cached());
+  }
+  uint64_t matched() const { return matched_; }
+  uint64_t exchanged() const { return exchanged_; }
+
+ private:
+  struct Sequence {
+    uint64_t salt = 0;
+    Tokens tokens;
+    std::vector<kv::BlockHash> chain;
+    std::vector<BlockId> blocks;
+    size_t computed = 0;  // blocks
+
+    // The salt, and all tokens up to the end of a block.
+    Tokens up_to(size_t block) const {
+      Tokens prefix = {static_cast<TokenId>(salt)};
+      prefix.insert(prefix.end(), tokens.begin(), tokens.begin() + static_cast<ptrdiff_t>((block + 1) * kBlock));
+      return prefix;
+    }
+  };
+
+  void begin() {
+    Sequence one;
+    one.salt = random_() % 4 == 0;
+    for (uint64_t block = 1 + random_() % 5; block > 0; --block)
+      one.tokens.insert(one.tokens.end(), kBlock, static_cast<TokenId>(random_() % 3));
+    one.chain = kv::hash_chain(one.tokens, kBlock, one.salt);
+    one.blocks = pool_.match(one.tokens, one.chain, one.salt);
+    one.computed = one.blocks.size();
+    matched_ += one.computed;
+    for (size_t i = 0; i < one.computed; ++i) ASSERT_EQ(computed_[one.blocks[i].value], one.up_to(i));
+    while (one.blocks.size() < one.chain.size()) {
+      const auto block = pool_.allocate();
+      if (!block) break;
+      one.blocks.push_back(*block);
+    }
+    sequences_.push_back(std::move(one));
+  }
+  void compute(Sequence* one) {
+    if (one->computed == one->blocks.size()) return;
+    const size_t i = one->computed++;
+    const BlockId before = one->blocks[i];
+    computed_[before.value] = one->up_to(i);
+    one->blocks[i] = pool_.store(before, one->chain[i],
+                                 {.parent = i == 0 ? std::nullopt : std::optional(one->blocks[i - 1]),
+                                  .salt = one->salt,
+                                  .tokens = std::span(one->tokens).subspan(i * kBlock, kBlock)});
+    exchanged_ += one->blocks[i] != before;
+    ASSERT_EQ(computed_[one->blocks[i].value], one->up_to(i));
+  }
+  void end(size_t at) {
+    std::vector<std::vector<BlockId>> blocks = {std::move(sequences_[at].blocks)};
+    sequences_.erase(sequences_.begin() + static_cast<ptrdiff_t>(at));
+    release(&blocks, 0);
+  }
+  void release(std::vector<std::vector<BlockId>>* from, size_t at) {
+    for (auto block = (*from)[at].rbegin(); block != (*from)[at].rend(); ++block) pool_.release(*block);
+    from->erase(from->begin() + static_cast<ptrdiff_t>(at));
+  }
+
+  std::mt19937_64 random_;
+  Told told_;
+  BlockPool pool_;
+  std::vector<Tokens> computed_;  // of each block of the pool: what its KV is of
+  std::vector<Sequence> sequences_;
+  std::vector<std::vector<BlockId>> held_;  // for hand-offs
+  uint64_t matched_ = 0;
+  uint64_t exchanged_ = 0;
+};
+
+TEST(BlockPool, NoSequenceGetsABlockThatWasComputedAfterOtherTokens) {
+  uint64_t matched = 0;
+  uint64_t exchanged = 0;
+  for (const int bits : {1, 3, 6}) {
+    const kv::NarrowHashes narrow(bits);
+    for (uint64_t seed = 0; seed < 1000 && !testing::Test::HasFailure(); ++seed) {
+      SCOPED_TRACE(testing::Message() << bits << " bits, seed " << seed);
+      Players players(seed, 3 + seed % 40);
+      for (int i = 0; i < 200 && !testing::Test::HasFailure(); ++i) players.play();
+      players.finish();
+      matched += players.matched();
+      exchanged += players.exchanged();
+    }
+  }
+  EXPECT_GT(matched, 1000U);
+  EXPECT_GT(exchanged, 1000U);
+}
+
+}  // namespace
+}  // namespace dynamo::engine
