@@ -19,6 +19,7 @@
 #include <optional>
 #include <set>
 
+#include "base/accept.h"
 #include "base/listen.h"
 #include "base/log.h"
 #include "base/mutex.h"
@@ -109,7 +110,7 @@ struct Server::State : std::enable_shared_from_this<Server::State> {
   bool is_open GUARDED_BY(mutex) = true;  // the acceptor, which only I/O thread 0 touches once it accepts
 
   Status open();
-  Task<void> accept_all();
+  void start();
   void add(tcp::socket socket);
   void remove(const std::shared_ptr<Connection>& connection);
   Task<void> serve(Connection* connection);
@@ -124,27 +125,22 @@ Status Server::State::open() {
   return {};
 }
 
-Task<void> Server::State::accept_all() {
-  asio::steady_timer pause(acceptor.get_executor());
-  bool has_failed = false;
-  for (;;) {
-    error_code error;
-    tcp::socket socket = co_await acceptor.async_accept(io->next(), asio::redirect_error(asio::use_awaitable, error));
-    if (!acceptor.is_open()) break;
-    if (error) {
-      // Out of descriptors, most likely: wait for connections to end instead of spinning, and say so once.
-      if (!has_failed) LOG(warn, "cannot accept connections", {"why", error.message()});
-      has_failed = true;
-      pause.expires_after(std::chrono::milliseconds(100));
-      co_await pause.async_wait(asio::redirect_error(asio::use_awaitable, error));
-      continue;
-    }
-    has_failed = false;
-    add(std::move(socket));
+void Server::State::start() {
+  {
+    MutexLock lock(mutex);
+    is_accepting = true;
   }
-  MutexLock lock(mutex);
-  is_accepting = false;
-  changed.notify_all();
+  Accepting how{.name = "http",
+                .thread_of_next = [this]() -> asio::io_context& { return io->next(); },
+                .on_next = [this](tcp::socket socket) { add(std::move(socket)); }};
+  // However it ends, stop() must not wait for it.
+  asio::co_spawn(acceptor.get_executor(), accept_until_closed(&acceptor, std::move(how)),
+                 [self = shared_from_this()](const std::exception_ptr& failure) {
+                   if (failure) LOG(error, "no more connections are accepted: an exception", {"by", "http"});
+                   MutexLock lock(self->mutex);
+                   self->is_accepting = false;
+                   self->changed.notify_all();
+                 });
 }
 
 void Server::State::add(tcp::socket socket) {
@@ -164,11 +160,16 @@ void Server::State::add(tcp::socket socket) {
     options.metrics->gauge(kConnections).Increment();
   }
   const auto executor = connection->socket.get_executor();
-  asio::co_spawn(executor, serve(connection.get()),
-                 [self = shared_from_this(), connection](const std::exception_ptr& failure) {
-                   if (failure) LOG(error, "a connection ended with an exception", {"client", connection->client});
-                   self->remove(connection);
-                 });
+  const auto on_end = [self = shared_from_this(), connection](const std::exception_ptr& failure) {
+    if (failure) LOG(error, "a connection ended with an exception", {"client", connection->client});
+    self->remove(connection);
+  };
+  try {
+    asio::co_spawn(executor, serve(connection.get()), on_end);
+  } catch (...) {  // or stop() would wait for it
+    remove(connection);
+    throw;
+  }
 }
 
 void Server::State::remove(const std::shared_ptr<Connection>& connection) {
@@ -314,11 +315,7 @@ void Server::route(std::string method, std::string path, Handler handler) {
 }
 
 void Server::start() {
-  {
-    MutexLock lock(state_->mutex);
-    state_->is_accepting = true;
-  }
-  asio::co_spawn(state_->io->at(0), state_->accept_all(), [state = state_](const std::exception_ptr&) {});
+  state_->start();
 }
 
 uint16_t Server::port() const {

@@ -16,6 +16,7 @@
 
 #include <fmt/format.h>
 
+#include "base/accept.h"
 #include "base/listen.h"
 #include "base/log.h"
 #include "base/task.h"
@@ -82,7 +83,6 @@ struct HubServer::State : std::enable_shared_from_this<HubServer::State> {
   void spawn(Task<void> task, std::function<void()> on_end);
   void begin_stop();
   void note_end();
-  Task<void> accept_all();
   Task<void> tick_all();
   void tick(Time now);
   void add(tcp::socket socket);
@@ -100,19 +100,27 @@ Status HubServer::State::open() {
 }
 
 void HubServer::State::start() {
-  spawn(accept_all(), [] {});
+  Accepting how{.name = "the hub",
+                .thread_of_next = [this]() -> asio::io_context& { return *io; },
+                .on_next = [this](tcp::socket socket) { add(std::move(socket)); }};
+  spawn(accept_until_closed(&acceptor, std::move(how)), [] {});
   spawn(tick_all(), [] {});
 }
 
 void HubServer::State::spawn(Task<void> task, std::function<void()> on_end) {
   ++running;
-  asio::co_spawn(*io, std::move(task),
-                 [self = shared_from_this(), on_end = std::move(on_end)](const std::exception_ptr& failure) {
-                   if (failure) LOG(error, "a coroutine of the hub ended with an exception");
-                   on_end();
-                   --self->running;
-                   self->note_end();
-                 });
+  const auto note = [self = shared_from_this(), on_end = std::move(on_end)](const std::exception_ptr& failure) {
+    if (failure) LOG(error, "a coroutine of the hub ended with an exception");
+    on_end();
+    --self->running;
+    self->note_end();
+  };
+  try {
+    asio::co_spawn(*io, std::move(task), note);
+  } catch (...) {  // or stop() would wait for it
+    note(nullptr);
+    throw;
+  }
 }
 
 void HubServer::State::note_end() {
@@ -127,26 +135,6 @@ void HubServer::State::begin_stop() {
   ticker.cancel();
   for (const auto& session : sessions) session->close();
   note_end();
-}
-
-Task<void> HubServer::State::accept_all() {
-  asio::steady_timer pause(*io);
-  bool has_failed = false;
-  while (!is_stopping) {
-    error_code error;
-    tcp::socket socket = co_await acceptor.async_accept(*io, asio::redirect_error(asio::use_awaitable, error));
-    if (!acceptor.is_open()) break;
-    if (!error) {
-      has_failed = false;
-      add(std::move(socket));
-      continue;
-    }
-    // Out of descriptors, most likely: wait for connections to end instead of spinning, and say so once.
-    if (!has_failed) LOG(warn, "the hub cannot accept connections", {"why", error.message()});
-    has_failed = true;
-    pause.expires_after(kTickInterval);
-    co_await pause.async_wait(asio::redirect_error(asio::use_awaitable, error));
-  }
 }
 
 void HubServer::State::add(tcp::socket socket) {

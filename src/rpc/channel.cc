@@ -221,7 +221,9 @@ Task<Status> ConnectingChannel::connect_and_serve() {
   auto link = std::make_shared<Link>(std::move(socket));
   link_ = link;
   link->send(FrameType::kHello, 0, hello_of(options_.identity));
-  asio::co_spawn(executor_, watch(link, hello_until), [self = self()](const std::exception_ptr&) {});
+  asio::co_spawn(executor_, watch(link, hello_until), [self = self(), link](const std::exception_ptr& failure) {
+    if (failure) link->close();  // nobody would notice that it is dead
+  });
   const auto on_frame = [this](const wire::Frame& frame) { return this->on_frame(frame); };
   status = co_await link->read(on_frame);
   const bool was_silent = Clock::steady().now() - link->last_received() >= options_.silence_limit;

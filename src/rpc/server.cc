@@ -12,6 +12,7 @@
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/post.hpp>
 
+#include "base/accept.h"
 #include "base/listen.h"
 #include "base/log.h"
 #include "base/mutex.h"
@@ -92,7 +93,9 @@ class Connection : public std::enable_shared_from_this<Connection> {
         shared_(std::move(shared)) {}
 
   static Task<void> serve(std::shared_ptr<Connection> self) {
-    asio::co_spawn(self->executor_, watch_silence(self), [](const std::exception_ptr&) {});
+    asio::co_spawn(self->executor_, watch_silence(self), [self](const std::exception_ptr& failure) {
+      if (failure) self->break_off();
+    });
     const auto on_frame = [self](const wire::Frame& frame) { return self->on_frame(frame); };
     const Status why = co_await self->link_->read(on_frame);
     if (why.code() != Code::kUnavailable) {
@@ -106,6 +109,12 @@ class Connection : public std::enable_shared_from_this<Connection> {
   }
 
   const asio::any_io_executor& executor() const { return executor_; }
+  // Ends the connection when a coroutine of it has thrown. On its I/O thread.
+  void break_off() {
+    LOG(error, "a connection ended with an exception", {"peer", link_->peer()});
+    cancel_all();
+    link_->close();
+  }
   // Ends the connection when nothing is being answered, or at once.
   void close_soon(bool is_hard) {
     asio::post(executor_, [self = shared_from_this(), is_hard] {
@@ -243,7 +252,6 @@ class ListeningServer final : public Server {
     bool is_accepting GUARDED_BY(mutex) = false;
     bool is_open GUARDED_BY(mutex) = false;  // the acceptor
   };
-  static Task<void> accept_all(std::shared_ptr<State> state);
   static void add(const std::shared_ptr<State>& state, tcp::socket socket);
 
   std::shared_ptr<State> state_;
@@ -264,26 +272,17 @@ void ListeningServer::start(Handler handler) {
     MutexLock lock(state_->mutex);
     state_->is_accepting = true;
   }
-  asio::co_spawn(state_->io->at(0), accept_all(state_), [](const std::exception_ptr&) {});
-}
-
-Task<void> ListeningServer::accept_all(std::shared_ptr<State> state) {
-  asio::steady_timer pause(state->acceptor.get_executor());
-  for (;;) {
-    error_code error;
-    tcp::socket socket =
-        co_await state->acceptor.async_accept(state->io->next(), asio::redirect_error(asio::use_awaitable, error));
-    if (!state->acceptor.is_open()) break;
-    if (!error) {
-      add(state, std::move(socket));
-      continue;
-    }
-    pause.expires_after(std::chrono::milliseconds(100));  // out of descriptors, most likely
-    co_await pause.async_wait(asio::redirect_error(asio::use_awaitable, error));
-  }
-  MutexLock lock(state->mutex);
-  state->is_accepting = false;
-  state->changed.notify_all();
+  Accepting how{.name = "rpc",
+                .thread_of_next = [io = state_->io]() -> asio::io_context& { return io->next(); },
+                .on_next = [state = state_](tcp::socket socket) { add(state, std::move(socket)); }};
+  // However it ends, stop() must not wait for it.
+  asio::co_spawn(state_->acceptor.get_executor(), accept_until_closed(&state_->acceptor, std::move(how)),
+                 [state = state_](const std::exception_ptr& failure) {
+                   if (failure) LOG(error, "no more connections are accepted: an exception", {"by", "rpc"});
+                   MutexLock lock(state->mutex);
+                   state->is_accepting = false;
+                   state->changed.notify_all();
+                 });
 }
 
 void ListeningServer::add(const std::shared_ptr<State>& state, tcp::socket socket) {
@@ -294,11 +293,18 @@ void ListeningServer::add(const std::shared_ptr<State>& state, tcp::socket socke
     state->connections.insert(connection);
   }
   const auto executor = connection->executor();
-  asio::co_spawn(executor, Connection::serve(connection), [state, connection](const std::exception_ptr&) {
+  const auto on_end = [state, connection](const std::exception_ptr& failure) {
+    if (failure) connection->break_off();
     MutexLock lock(state->mutex);
     state->connections.erase(connection);
     state->changed.notify_all();
-  });
+  };
+  try {
+    asio::co_spawn(executor, Connection::serve(connection), on_end);
+  } catch (...) {  // or stop() would wait for it
+    on_end(nullptr);
+    throw;
+  }
 }
 
 void ListeningServer::stop(Time until) {
