@@ -32,17 +32,19 @@ Result<std::unique_ptr<EventPoll>> EventPoll::open() {
   if (!epoll.is_open() || !bell.is_open()) return exhausted(errno_text("opening an epoll"));
   std::unique_ptr<EventPoll> poll(
       new EventPoll(std::move(epoll), std::move(bell)));  // NOLINT: its constructor is private
-  poll->add(poll->bell_.get(), kNoToken, EPOLLIN);
+  TRY_STATUS(poll->add(poll->bell_.get(), kNoToken, EPOLLIN));
   return poll;
 }
 
-void EventPoll::add(int fd, uint64_t token, uint32_t events) {
+Status EventPoll::add(int fd, uint64_t token, uint32_t events) {
   epoll_event event = {};
   event.events = events;
   event.data.u64 = token;
-  CHECK(::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &event) == 0);
+  if (::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &event) == 0) return {};
+  return exhausted(errno_text("watching a descriptor"));
 }
 
+// Unlike adding, neither of these takes memory: what fails here is not known to the epoll.
 void EventPoll::change(int fd, uint64_t token, uint32_t events) {
   epoll_event event = {};
   event.events = events;

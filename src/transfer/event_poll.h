@@ -40,8 +40,9 @@ class EventPoll {
   // Errors: kExhausted (no file descriptors left).
   static Result<std::unique_ptr<EventPoll>> open();
 
-  // `token` comes back with events of `fd`; not kNoToken.
-  void add(int fd, uint64_t token, uint32_t events);
+  // `token` comes back with events of `fd`; not kNoToken. Errors: kExhausted (the system watches no more).
+  Status add(int fd, uint64_t token, uint32_t events);
+  // Requires: add() took `fd`.
   void change(int fd, uint64_t token, uint32_t events);
   void remove(int fd);  // before it is closed: another process may hold it too
 

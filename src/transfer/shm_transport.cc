@@ -28,6 +28,7 @@
 #include "transfer/event_poll.h"
 #include "transfer/host.h"
 #include "transfer/kv_transport.h"
+#include "transfer/listener.h"
 #include "transfer/notice_ring.h"
 #include "transfer/shared_memory.h"
 #include "transfer/shm_socket.h"
@@ -94,11 +95,11 @@ class ShmTransport final : public KvTransport {
   ShmTransport(TransportOptions options, std::unique_ptr<EventPoll> events, Fd listener, const ShmMetadata& own)
       : options_(std::move(options)),
         events_(std::move(events)),
-        listener_(std::move(listener)),
+        listener_(std::move(listener), events_.get(), kListener),
         hello_(hello_of(own)),
-        metadata_(own.to_bytes()) {
-    events_->add(listener_.get(), kListener, EPOLLIN);
-  }
+        metadata_(own.to_bytes()) {}
+  // Before anything else. Errors: kExhausted.
+  Status open() { return listener_.open(); }
   ~ShmTransport() override {
     for (const auto& [id, sender] : senders_)
       if (sender.writer) options_.permits->remove_writer(*sender.writer);
@@ -130,6 +131,7 @@ class ShmTransport final : public KvTransport {
   void spin(Time until);
 
   void accept_all();
+  void make_room();
   void on_peer_event(PeerId id, Peer* peer);
   Status welcome(Peer* peer, SocketMessage message);
   void on_sender_event(uint64_t id);
@@ -139,7 +141,7 @@ class ShmTransport final : public KvTransport {
 
   const TransportOptions options_;
   const std::unique_ptr<EventPoll> events_;
-  const Fd listener_;
+  Listener listener_;
   const std::string hello_;  // that this end expects
   const std::string metadata_;
   uint64_t next_id_ = kListener + 1;  // of peers and senders: tokens
@@ -289,8 +291,9 @@ std::optional<Status> ShmTransport::advance_put(Peer* peer, Put* put, uint64_t* 
 }
 
 Status ShmTransport::connect(PeerId id, Peer* peer) {
-  TRY(peer->socket, connect_to(peer->metadata.address));
-  events_->add(peer->socket.get(), id, EPOLLIN | EPOLLRDHUP);
+  TRY(Fd socket, connect_to(peer->metadata.address));
+  TRY_STATUS(events_->add(socket.get(), id, EPOLLIN | EPOLLRDHUP));
+  peer->socket = std::move(socket);
   const Status sent = send_message(peer->socket.get(), hello_of(peer->metadata));
   if (!sent.is_ok()) disconnect(peer);
   return sent;
@@ -312,7 +315,7 @@ void ShmTransport::fail(PeerId id, Peer* peer, const Status& why) {
 
 // Returns: when it has to be looked at again.
 Time ShmTransport::check_patience(Time now) {
-  Time next = Time::max();
+  Time next = listener_.check(now);
   // While nobody polls, no peer can give a sign of life.
   if (now - last_poll_ > options_.patience / 2) {
     for (auto& [id, peer] : peers_) peer.last_life = now;
@@ -375,12 +378,21 @@ bool ShmTransport::read_ring(uint64_t id, Sender* sender) {
 
 void ShmTransport::accept_all() {
   for (;;) {
-    Fd socket(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
-    if (!socket.is_open()) return;
     const uint64_t id = next_id_++;
-    events_->add(socket.get(), id, EPOLLIN | EPOLLRDHUP);
-    senders_[id] = {std::move(socket), std::nullopt, Clock::steady().now(), std::nullopt};
+    std::optional<Fd> socket = listener_.accept(id);
+    if (!socket) return;
+    make_room();
+    senders_[id] = {std::move(*socket), std::nullopt, Clock::steady().now(), std::nullopt};
   }
+}
+
+// For one more that has not said hello.
+void ShmTransport::make_room() {
+  const auto is_silent = [](const auto& sender) { return !sender.second.ring; };
+  if (std::ranges::count_if(senders_, is_silent) < kMostUngreeted) return;
+  const uint64_t oldest = std::ranges::find_if(senders_, is_silent)->first;
+  on_sender_event(oldest);  // its hello may be there already
+  if (const auto left = senders_.find(oldest); left != senders_.end() && is_silent(*left)) remove_sender(oldest);
 }
 
 void ShmTransport::on_peer_event(PeerId id, Peer* peer) {
@@ -467,8 +479,9 @@ Result<std::unique_ptr<KvTransport>> make_shm_transport(TransportOptions options
   own.pool_bytes = options.pool.bytes;
   own.name = options.name;
   TRY(Fd listener, listen_at(own.address));
-  return std::unique_ptr<KvTransport>(
-      std::make_unique<ShmTransport>(std::move(options), std::move(events), std::move(listener), own));
+  auto transport = std::make_unique<ShmTransport>(std::move(options), std::move(events), std::move(listener), own);
+  TRY_STATUS(transport->open());
+  return std::unique_ptr<KvTransport>(std::move(transport));
 }
 
 }  // namespace dynamo::transfer

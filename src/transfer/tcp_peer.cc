@@ -85,7 +85,7 @@ Status TcpPeer::open_one() {
   TRY(Fd socket, begin_connect(address_));
   set_options(socket.get(), loop_->options.patience);
   const uint64_t token = loop_->next_id++;
-  loop_->events->add(socket.get(), token, EPOLLIN | EPOLLRDHUP | EPOLLOUT);
+  TRY_STATUS(loop_->events->add(socket.get(), token, EPOLLIN | EPOLLRDHUP | EPOLLOUT));
   loop_->peer_of.emplace(token, this);
   const std::span<const std::byte> pool{loop_->options.pool.data, loop_->options.pool.bytes};
   const Time now = Clock::steady().now();

@@ -21,7 +21,7 @@ struct SocketAddress {
   static Result<SocketAddress> resolve(const std::string& host);
   // Errors: kInvalid (it is no number).
   static Result<SocketAddress> of_number(const std::string& host, uint16_t port);
-  std::string host() const;  // as a number
+  std::string host() const;  // as a number; empty if the system cannot say
   uint16_t port() const;
 };
 

@@ -18,6 +18,7 @@
 #include "transfer/end_metadata.h"
 #include "transfer/event_poll.h"
 #include "transfer/kv_transport.h"
+#include "transfer/listener.h"
 #include "transfer/tcp_incoming.h"
 #include "transfer/tcp_peer.h"
 #include "transfer/tcp_socket.h"
@@ -29,7 +30,6 @@ namespace {
 constexpr uint64_t kListener = 1;                // token of the listening socket
 constexpr uint64_t kSliceBytes = 4U << 20;       // of one connection in one poll
 constexpr size_t kMostUnsentReplies = 1U << 20;  // bytes; a sender that reads none of them is closed
-constexpr ptrdiff_t kMostUngreeted = 64;         // connections without a hello
 
 // Who writes here.
 struct Sender {
@@ -43,16 +43,15 @@ class TcpTransport final : public KvTransport {
  public:
   TcpTransport(TransportOptions options, std::unique_ptr<EventPoll> events, Fd listener, const TcpMetadata& own)
       : loop_{std::move(options), std::move(events), kListener + 1},
-        listener_(std::move(listener)),
+        listener_(std::move(listener), loop_.events.get(), kListener),
         hello_(hello_of(own.secret)),
-        metadata_(own.to_bytes()) {
-    loop_.events->add(listener_.get(), kListener, EPOLLIN);
-  }
+        metadata_(own.to_bytes()) {}
   ~TcpTransport() override {
     if (writer_number_) loop_.options.permits->remove_writer(*writer_number_);
   }
   // Before anything else. Errors: kExhausted.
   Status open() {
+    TRY_STATUS(listener_.open());
     if (loop_.options.permits == nullptr) return {};
     writer_number_ = loop_.options.permits->add_writer();
     if (!writer_number_) return exhausted("the pool's permits have no writer left");
@@ -75,13 +74,14 @@ class TcpTransport final : public KvTransport {
   Time check_patience(Time now);
 
   void accept_all();
+  void make_room();
   void on_sender_event(uint64_t id, Sender* sender);
   Status receive(Sender* sender);
   Status send_replies(uint64_t id, Sender* sender);
   void remove_sender(uint64_t id);
 
   TcpLoop loop_;
-  const Fd listener_;
+  Listener listener_;
   const std::string hello_;  // that this end expects
   const std::string metadata_;
   std::optional<uint32_t> writer_number_;
@@ -145,7 +145,7 @@ Progress TcpTransport::poll(Time until) {
 
 // Returns: when it has to be called again.
 Time TcpTransport::check_patience(Time now) {
-  Time next = Time::max();
+  Time next = listener_.check(now);
   const bool has_slept = now - last_poll_ > loop_.options.patience / 2;
   for (auto& [id, peer] : peers_) {
     if (has_slept) peer.forgive(now);
@@ -166,16 +166,23 @@ Time TcpTransport::check_patience(Time now) {
 
 void TcpTransport::accept_all() {
   for (;;) {
-    Fd socket(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
-    if (!socket.is_open()) return;
-    if (std::ranges::count_if(senders_, [](const auto& sender) { return !sender.second.incoming.is_greeted(); }) >=
-        kMostUngreeted)
-      continue;
-    set_options(socket.get(), loop_.options.patience);
     const uint64_t id = loop_.next_id++;
-    loop_.events->add(socket.get(), id, EPOLLIN | EPOLLRDHUP);
-    senders_.emplace(id, Sender{std::move(socket), TcpIncoming(hello_, pool(), &writer_), {}, Clock::steady().now()});
+    std::optional<Fd> socket = listener_.accept(id);
+    if (!socket) return;
+    make_room();
+    set_options(socket->get(), loop_.options.patience);
+    senders_.emplace(id, Sender{std::move(*socket), TcpIncoming(hello_, pool(), &writer_), {}, Clock::steady().now()});
   }
+}
+
+// For one more that has not said hello.
+void TcpTransport::make_room() {
+  const auto is_silent = [](const auto& sender) { return !sender.second.incoming.is_greeted(); };
+  if (std::ranges::count_if(senders_, is_silent) < kMostUngreeted) return;
+  const auto oldest = std::ranges::find_if(senders_, is_silent);
+  const uint64_t id = oldest->first;
+  on_sender_event(id, &oldest->second);  // its hello may be there already
+  if (const auto left = senders_.find(id); left != senders_.end() && is_silent(*left)) remove_sender(id);
 }
 
 void TcpTransport::on_sender_event(uint64_t id, Sender* sender) {
@@ -233,6 +240,7 @@ Result<std::unique_ptr<KvTransport>> make_tcp_transport(TransportOptions options
   TRY(Fd listener, listen_on(&*address));
   TcpMetadata own;
   own.host = address->host();
+  if (own.host.empty()) return unavailable("the system cannot say which address it listens on");
   own.port = address->port();
   own.secret = random_bytes(kSecretBytes);
   own.pool_bytes = options.pool.bytes;
