@@ -49,6 +49,7 @@ WritePermits::WritePermits(SharedMemory memory)
         std::random_device device;
         return uint64_t{device()} << 32 | device();
       }()),
+      open_(kMostOpen, kNoPermit),
       free_places_(all_below(kMostOpen)),
       free_writers_(all_below(kMostWriters)) {}
 
@@ -64,6 +65,7 @@ PermitId WritePermits::open() {
   free_places_.pop_back();
   PermitId permit = kNoPermit;
   while (permit < kMostOpen) permit = random_() / kMostOpen * kMostOpen + place;
+  open_[place] = permit;
   open_at(memory_.data(), place).store(permit, std::memory_order_seq_cst);
   return permit;
 }
@@ -71,8 +73,8 @@ PermitId WritePermits::open() {
 void WritePermits::close(PermitId permit) {
   MutexLock lock(mutex_);
   const uint32_t place = place_of(permit);
-  const uint64_t before = open_at(memory_.data(), place).exchange(0, std::memory_order_seq_cst);
-  CHECK(before == permit);
+  CHECK(std::exchange(open_[place], kNoPermit) == permit && permit != kNoPermit);
+  open_at(memory_.data(), place).store(0, std::memory_order_seq_cst);
   free_places_.push_back(place);
 }
 

@@ -72,6 +72,7 @@ class WritePermits {
   SharedMemory memory_;
   Mutex mutex_;
   std::mt19937_64 random_ GUARDED_BY(mutex_);
+  std::vector<PermitId> open_ GUARDED_BY(mutex_);  // by place; the memory itself is others' too
   std::vector<uint32_t> free_places_ GUARDED_BY(mutex_);
   std::vector<uint32_t> free_writers_ GUARDED_BY(mutex_);
 };

@@ -126,6 +126,18 @@ TEST(WritePermits, NothingIsWrittenAfterAClosedPermitIsNotUsedAnyMore) {
   for (std::thread& writer : writers) writer.join();
 }
 
+// The memory is mapped by writers too, and a broken one may write anything there.
+TEST(WritePermits, AWriterThatSpoilsTheMemoryEndsNobody) {
+  const auto permits = make();
+  const PermitId permit = permits->open();
+  auto mapped = SharedMemory::map(::dup(permits->fd()), WritePermits::kMappedBytes);
+  ASSERT_TRUE(mapped.is_ok());
+  std::memset(mapped->data(), 0xFF, WritePermits::kMostOpen * 8);
+  permits->close(permit);
+  PermitWriter writer = permits->writer(*permits->add_writer());
+  EXPECT_FALSE(writer.begin(permit));
+}
+
 TEST(WritePermits, AWriterInAnotherProcessIsSeenWhileItIsStopped) {
   const auto permits = make();
   const uint32_t number = *permits->add_writer();
