@@ -22,7 +22,7 @@ class PrefillPeers {
 };
 
 // Connects on `executor` (a single I/O thread) to those asked, and keeps connections for as long as they are used; one that nobody
-// used for a minute is closed. To be destroyed on the executor, or after its end.
+// used for a minute is closed. What one place's address answers is never taken for another's. To be destroyed on the executor, or after its end.
 std::unique_ptr<PrefillPeers> make_remote_peers(boost::asio::any_io_executor executor, rpc::Identity identity);
 
 }  // namespace dynamo::handoff

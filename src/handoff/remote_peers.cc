@@ -17,7 +17,7 @@ class RemotePeers final : public PrefillPeers {
   RemotePeers(boost::asio::any_io_executor executor, rpc::Identity identity)
       : executor_(std::move(executor)), identity_(std::move(identity)) {}
   ~RemotePeers() override {
-    for (const auto& [instance, peer] : peers_) peer.channel->stop();
+    for (const auto& [place, peer] : peers_) peer.channel->stop();
   }
 
   Task<Result<std::string>> ask(PrefillPlace place, std::string request, Time until, bool* was_sent) override {
@@ -44,12 +44,13 @@ class RemotePeers final : public PrefillPeers {
 
   std::shared_ptr<rpc::Channel> channel_to(const PrefillPlace& place) {
     const Time now = Clock::steady().now();
+    const auto key = std::pair(place.instance, place.address);
     std::erase_if(peers_, [&](const auto& one) {
-      if (one.first == place.instance || one.second.used + kUnusedLife > now) return false;
+      if (one.first == key || one.second.used + kUnusedLife > now) return false;
       one.second.channel->retire();
       return true;
     });
-    Peer& peer = peers_[place.instance];
+    Peer& peer = peers_[key];
     peer.used = now;
     if (!peer.channel) {
       rpc::ChannelOptions options;
@@ -64,7 +65,8 @@ class RemotePeers final : public PrefillPeers {
 
   boost::asio::any_io_executor executor_;
   const rpc::Identity identity_;
-  std::map<uint64_t, Peer> peers_;  // by instance
+  // By instance and address: whoever answers at one address is not who answers at another, though both may claim an instance.
+  std::map<std::pair<uint64_t, std::string>, Peer> peers_;
 };
 
 }  // namespace
