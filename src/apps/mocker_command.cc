@@ -106,6 +106,7 @@ Result<worker::HostedEngine> make_engine(const MockerFlags& flags, const Common&
     options.name = name;
     options.host = host;
     options.model_digest = "mock";
+    options.vocab_size = common.engine.vocab_size;
     options.identity = {flags.planes.name_space, DYNAMO_VERSION, 0};
     transfer::PoolMemory pool;
     pool.data = out->pool.data();

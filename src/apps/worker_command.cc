@@ -98,6 +98,7 @@ Result<worker::HostedEngine> make_engine(const WorkerFlags& flags, const std::st
     handoff.name = name;
     handoff.host = host;
     TRY(handoff.model_digest, worker::weights_digest(files));
+    handoff.vocab_size = files.card.vocab_size;
     handoff.identity = {flags.planes.name_space, DYNAMO_VERSION, 0};
     auto started = worker::HandoffHost::start(std::move(handoff), engine->engine(), engine->pool(), engine->kv_layout(),
                                               engine->load().total_blocks, io, metrics);

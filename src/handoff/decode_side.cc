@@ -51,6 +51,7 @@ struct DecodeSide::Room {
   bool is_open = false;      // others may write
   bool is_quiet = false;     // the other side has said that it writes no more, or never heard of it
   bool is_given_up = false;  // our engine does not want it any more
+  Status wrong;              // what came cannot be of a hand-off
   bool holds_blocks = true;
   Time started;
   Time progress;
@@ -80,8 +81,9 @@ class DecodeSide::Rooms : public std::enable_shared_from_this<Rooms> {
     ++in_flight_;
     asio::post(executor_, [self = shared_from_this(), room = std::move(room)] {
       if (self->is_stopped_) return;
-      asio::co_spawn(self->executor_, self->run(room),
-                     [self](std::exception_ptr failure) { CHECK(failure == nullptr); });
+      asio::co_spawn(self->executor_, self->run(room), [self, room](const std::exception_ptr& failure) {
+        if (failure) self->break_off(room.get());
+      });
     });
   }
   void give_up(const std::shared_ptr<Room>& room) {
@@ -105,10 +107,12 @@ class DecodeSide::Rooms : public std::enable_shared_from_this<Rooms> {
   Task<Failure> fetch(std::shared_ptr<Room> room) const;
   bool may_be_written(const Room& room, Time quarantined_until) const;
   std::string message_of(const Room& room) const;
+  Task<Result<std::string>> ask(std::shared_ptr<Room> room, bool* was_sent) const;
   Task<void> watch(std::shared_ptr<Room> room) const;
   Task<Failure> judge(std::shared_ptr<Room> room, Result<std::string> reply, bool was_sent) const;
   void take(const std::string& bytes);
   void complete(Room* room);
+  void break_off(Room* room);
   void fall_back(const Room& room, const Failure& failure);
   void close(Room* room) const;
   void release(Room* room);
@@ -176,9 +180,20 @@ std::string DecodeSide::Rooms::message_of(const Room& room) const {
   return whole.SerializeAsString();
 }
 
-// Returns when the hand-off is not wanted any more, or nothing has come for too long.
+// An exception, which watch() would outlast, is an answer too.
+Task<Result<std::string>> DecodeSide::Rooms::ask(std::shared_ptr<Room> room, bool* was_sent) const {
+  try {
+    const Time until = room->source->request().deadline;
+    std::string message = message_of(*room);
+    co_return co_await peers_->ask(room->place, std::move(message), until, was_sent);
+  } catch (const std::exception& thrown) {
+    co_return internal(thrown.what());
+  }
+}
+
+// Returns when the hand-off is not wanted any more, what came was wrong, or nothing has come for too long.
 Task<void> DecodeSide::Rooms::watch(std::shared_ptr<Room> room) const {
-  while (!room->is_given_up && clock_->now() < room->progress + options_.stall_limit) {
+  while (!room->is_given_up && room->wrong.is_ok() && clock_->now() < room->progress + options_.stall_limit) {
     const Time until = room->progress + options_.stall_limit;
     co_await room->over.wait(until);
   }
@@ -196,7 +211,9 @@ Task<Failure> DecodeSide::Rooms::judge(std::shared_ptr<Room> room, Result<std::s
   room->is_quiet = true;
   if (!said.failure().empty()) co_return Failure{"refused", wire::failure_from_bytes(said.failure())};
   const Time until = clock_->now() + kLastNotices;
-  while (!room->is_complete && !room->is_given_up && clock_->now() < until) co_await room->over.wait(until);
+  while (!room->is_complete && !room->is_given_up && room->wrong.is_ok() && clock_->now() < until)
+    co_await room->over.wait(until);
+  if (!room->wrong.is_ok()) co_return Failure{"wrong", room->wrong};
   co_return Failure{"not_arrived", unavailable("all was written, but the notices of it did not come")};
 }
 
@@ -204,10 +221,9 @@ Task<Failure> DecodeSide::Rooms::judge(std::shared_ptr<Room> room, Result<std::s
 Task<Failure> DecodeSide::Rooms::fetch(std::shared_ptr<Room> room) const {
   using asio::experimental::awaitable_operators::operator||;
   bool was_sent = false;
-  const Time until = room->source->request().deadline;
-  std::string message = message_of(*room);
-  auto either = co_await (peers_->ask(room->place, std::move(message), until, &was_sent) || watch(room));
+  auto either = co_await (ask(room, &was_sent) || watch(room));
   if (either.index() == 0) co_return co_await judge(room, std::move(std::get<0>(either)), was_sent);
+  if (!room->wrong.is_ok()) co_return Failure{"wrong", room->wrong};
   co_return Failure{"stalled", unavailable(fmt::format("nothing came from {} for too long", room->place.name))};
 }
 
@@ -240,6 +256,17 @@ Task<void> DecodeSide::Rooms::run(std::shared_ptr<Room> room) {
   metrics_->counter(kHandoffs, labels).Increment();
   rooms_.erase(room->number);
   receiving_.Set(static_cast<double>(rooms_.size()));
+}
+
+// What is left of a hand-off of which run() has thrown, for want of memory most likely.
+void DecodeSide::Rooms::break_off(Room* room) {
+  LOG(error, "a hand-off broke off with an exception; the rest of the prompt is computed here",
+      {"request_id", room->source->request().id}, {"prefill_worker", room->place.name});
+  close(room);
+  rooms_.erase(room->number);
+  engine_->prefill_here(room->id, room->attempt);  // unless the engine has gone on already
+  // Blocks to which somebody may still write are not used for anything else, for ever.
+  if (room->number == 0 || room->is_quiet || mover_->writing(room->number) == BlockMover::Writing::kOver) release(room);
 }
 
 bool DecodeSide::Rooms::may_be_written(const Room& room, Time quarantined_until) const {
@@ -313,7 +340,13 @@ void DecodeSide::Rooms::take(const std::string& bytes) {
     return;
   if (!notice.first_token().empty()) {
     auto first = rpc::chunk_from_bytes(notice.first_token());
-    if (!first.is_ok() || first->tokens.size() != 1 || notice.computed() != prompt) return;
+    if (!first.is_ok() || first->tokens.size() != 1 || first->tokens.front() >= options_.vocab_size ||
+        notice.computed() != prompt) {
+      room->wrong = first.is_ok() ? corrupt(fmt::format("a first token that cannot be: {} of a vocabulary of {}",
+                                                        fmt::join(first->tokens, ", "), options_.vocab_size))
+                                  : first.status();
+      return room->over.wake();
+    }
     room->first = std::move(first).value();
   }
   received_blocks_.Increment(end - notice.first_block());
@@ -335,6 +368,7 @@ void DecodeSide::Rooms::take(const std::string& bytes) {
 DecodeSide::DecodeSide(DecodeSideOptions options, engine::Engine* engine, BlockMover* mover, PrefillPeers* peers,
                        asio::any_io_executor executor, const Clock* clock, Metrics* metrics, const MetricLabels& labels)
     : rooms_(std::make_shared<Rooms>(options, engine, mover, peers, std::move(executor), clock, metrics, labels)) {
+  CHECK(options.vocab_size > 0);
   mover->on_notice([rooms = rooms_](std::string notice) { rooms->on_notice(std::move(notice)); });
 }
 DecodeSide::~DecodeSide() {

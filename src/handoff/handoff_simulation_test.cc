@@ -1,6 +1,6 @@
 // Both sides of hand-offs as they run, between real engine cores, on a clock and a network of our own: slow and overtaking writes,
 // connections that break while writes go on, writers that are stopped in the middle of one, workers that die and come back, clients that
-// leave. The runner reads every sequence back through its blocks, so a write into a block that is used for something else shows at once.
+// leave, first tokens of no vocabulary, exceptions for want of memory. The runner reads every sequence back through its blocks, so a write into a block that is used for something else shows at once.
 #include <gtest/gtest.h>
 
 #include <boost/asio/bind_cancellation_slot.hpp>
@@ -24,6 +24,7 @@
 #include "handoff/metrics.h"
 #include "handoff/prefill_side.h"
 #include "kv/testing/narrow_hashes.h"
+#include "rpc/generate_messages.h"
 #include "wire/messages.pb.h"
 
 namespace dynamo::handoff {
@@ -190,6 +191,7 @@ class FakeMover final : public BlockMover {
   void cancel(uint64_t put) override { cancelled_.insert(put); }
   void on_notice(std::function<void(std::string)> handler) override { handler_ = std::move(handler); }
   uint64_t open_room() override {
+    if (world_->chance(world_->trouble / 100)) throw std::bad_alloc();
     const uint64_t room = world_->random() | 1;
     open_.insert(room);
     return room;
@@ -256,7 +258,19 @@ class FakeMover final : public BlockMover {
     const bool is_lost = world->chance(world->trouble / 100);
     co_await world->sleep(late);
     peer = at(network, card);
-    if (peer != nullptr && peer->handler_ && !is_lost) peer->handler_(std::move(notice));
+    if (peer == nullptr || !peer->handler_ || is_lost) co_return;
+    peer->handler_(world->chance(world->trouble / 20) ? spoilt(world, notice) : std::move(notice));
+  }
+  // With a first token that no engine of this vocabulary draws, if it has one.
+  static std::string spoilt(World* world, const std::string& bytes) {
+    wire::HandoffNotice notice;
+    CHECK(notice.ParseFromString(bytes));
+    if (notice.first_token().empty()) return bytes;
+    TokenChunk chunk;
+    const std::vector<std::vector<TokenId>> wrong = {{kVocab}, {UINT32_MAX}, {}, {1, 2}};
+    chunk.tokens = wrong[world->draw(wrong.size())];
+    notice.set_first_token(world->chance(0.2) ? "\xFF" : rpc::to_bytes(chunk));
+    return notice.SerializeAsString();
   }
 
   World* world_;
@@ -302,8 +316,9 @@ struct Node {
     engine = std::make_shared<SteppedEngine>(world, options, std::as_writable_bytes(std::span(pool)));
     engine->start();
     prefill = std::make_unique<PrefillSide>(kBlock, engine.get(), &mover, &world->clock, &metrics, MetricLabels{});
-    decode = std::make_unique<DecodeSide>(DecodeSideOptions{.block_tokens = kBlock}, engine.get(), &mover, &peers,
-                                          world->io.get_executor(), &world->clock, &metrics, MetricLabels{});
+    decode =
+        std::make_unique<DecodeSide>(DecodeSideOptions{.block_tokens = kBlock, .vocab_size = kVocab}, engine.get(),
+                                     &mover, &peers, world->io.get_executor(), &world->clock, &metrics, MetricLabels{});
     network->nodes[card] = this;
   }
   void die() {
@@ -350,7 +365,9 @@ Task<Result<std::string>> FakePeers::ask(PrefillPlace place, std::string prefill
   const auto link = std::pair(card_, place.name);
   if (!network->nodes.contains(place.name) || network->broken_calls.contains(link))
     co_return unavailable("not connected");
+  if (world->chance(world->trouble / 300)) throw std::bad_alloc();
   *was_sent = true;
+  if (world->chance(world->trouble / 300)) throw std::bad_alloc();
   auto call = std::make_shared<Call>(world);
   asio::co_spawn(
       world->io,
@@ -478,11 +495,11 @@ class Simulation {
       EXPECT_EQ(node->engine->load().used_blocks, 0U) << node->card;
       EXPECT_EQ(node->engine->load().running + node->engine->load().waiting, 0U) << node->card;
       EXPECT_EQ(node->decode->in_flight(), 0U) << node->card;
-      for (const char* end : {"done", "given_up", "unreachable", "refused", "lost", "stalled", "not_arrived"})
+      for (const char* end : {"done", "given_up", "unreachable", "refused", "lost", "stalled", "not_arrived", "wrong"})
         (*counts)[end] += node->metrics.counter(kHandoffs, {{"end", end}}).Value();
       (*counts)["retries"] += node->metrics.counter(kRetries).Value();
       (*counts)["moved blocks"] += node->metrics.counter(kReceivedBlocks).Value();
-      for (const char* reason : {"unreachable", "refused", "lost", "not_arrived"})
+      for (const char* reason : {"unreachable", "refused", "lost", "not_arrived", "wrong"})
         (*counts)["local"] += node->metrics.counter(kLocalPrefills, {{"reason", reason}}).Value();
     }
   }
@@ -581,7 +598,7 @@ TEST(HandoffSimulation, EveryPromptArrivesSomehowAndNothingStaysHeld) {
   // The worlds are neither too kind nor too harsh for this to mean something.
   for (const auto& [what, count] : counts) RecordProperty(what, static_cast<int>(count));
   for (const char* what : {"answered", "too late", "done", "given_up", "unreachable", "refused", "lost", "stalled",
-                           "not_arrived", "retries", "local", "moved blocks"})
+                           "not_arrived", "wrong", "retries", "local", "moved blocks"})
     EXPECT_GT(counts[what], 50) << what;
 }
 

@@ -11,7 +11,8 @@ inline const MetricSpec kHandoffs{
     MetricSpec::Kind::kCounter, "dynamo_handoff_total",
     "Prompts asked of a prefill worker. Label end: done, given_up (the request ended), unreachable, refused, lost (the "
     "connection "
-    "broke), stalled (nothing came for too long), not_arrived (written, but no notice came)."};
+    "broke), stalled (nothing came for too long), not_arrived (written, but no notice came), wrong (a first token that "
+    "cannot be)."};
 inline const MetricSpec kLocalPrefills{MetricSpec::Kind::kCounter, "dynamo_handoff_local_prefills_total",
                                        "Prompts computed by the worker that decodes, or finished by it, after "
                                        "hand-offs had failed. Label reason: the last one's end."};

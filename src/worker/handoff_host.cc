@@ -32,6 +32,7 @@ class OwningHost final : public HandoffHost {
                                                       metrics, labels);
     handoff::DecodeSideOptions decode;
     decode.block_tokens = layout.block_tokens;
+    decode.vocab_size = options.vocab_size;
     decode_ = std::make_unique<handoff::DecodeSide>(decode, engine, mover_.get(), peers_.get(), executor,
                                                     &Clock::steady(), metrics, labels);
     return {};

@@ -28,6 +28,7 @@ struct HandoffOptions {
   std::string name;          // of the worker
   std::string host;          // address that other workers reach it by
   std::string model_digest;  // workers of equal digests compute equal blocks
+  uint32_t vocab_size = 0;   // the engine's; > 0
   rpc::Identity identity;
 };
 
