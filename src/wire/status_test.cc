@@ -2,6 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include "wire/frame.h"
+#include "wire/messages.pb.h"
+
 namespace dynamo::wire {
 namespace {
 
@@ -12,6 +15,23 @@ TEST(FailureBytes, EveryCodeComesBackWithItsText) {
     EXPECT_EQ(back.code(), code);
     EXPECT_EQ(back.text(), "why");
   }
+}
+
+// Such as of a request that repeats a name of 64 MiB: the frame that says so must not be larger than frames may be.
+TEST(FailureBytes, ATextOfAnyLengthFitsIntoAFrame) {
+  const std::string too_long(kMaxFramePayload + 1, 'x');
+  std::string accents = "x";
+  while (accents.size() < 2 * kMostFailureBytes) accents += "\xC3\xA9";
+  EXPECT_LT(to_bytes(invalid(too_long)).size(), kMostFailureBytes + 100);
+  const Status back = failure_from_bytes(to_bytes(invalid(accents)));
+  ASSERT_EQ(back.code(), Code::kInvalid) << "cut within a character: " << back.to_string();
+  EXPECT_EQ(back.text(), accents.substr(0, kMostFailureBytes - 3) + "...");
+  Failure sent;  // by a peer that does not cut
+  sent.set_code("internal");
+  sent.set_text(accents);
+  EXPECT_LT(failure_from_bytes(sent.SerializeAsString()).text().size(), kMostFailureBytes + 1);
+  sent.set_code(accents);
+  EXPECT_LT(failure_from_bytes(sent.SerializeAsString()).text().size(), kMostFailureBytes + 1);
 }
 
 TEST(FailureBytes, WhatIsNoFailureIsCorrupt) {
