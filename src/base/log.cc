@@ -3,6 +3,7 @@
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <map>
@@ -64,20 +65,34 @@ std::string timestamp() {
                      parts.tm_mday, parts.tm_hour, parts.tm_min, parts.tm_sec, millis % 1000);
 }
 
+bool is_control(char c) {
+  return static_cast<unsigned char>(c) < 0x20 || c == 0x7f;
+}
+
 bool needs_quotes(std::string_view value) {
-  return value.empty() || value.find_first_of(" \"=\n\t") != std::string_view::npos;
+  return value.empty() || value.find_first_of(" \"=\xC2") != std::string_view::npos ||
+         std::ranges::any_of(value, is_control);
+}
+
+// Nothing of `value` ends the line, or reaches a terminal as an order to it: no C0, DEL or C1 (two bytes in UTF-8).
+void append_escaped(std::string& line, std::string_view value, bool is_quoted) {
+  for (size_t i = 0; i < value.size(); ++i) {
+    const char c = value[i];
+    const bool is_c1 = c == '\xC2' && i + 1 < value.size() && (static_cast<unsigned char>(value[i + 1]) & 0xE0) == 0x80;
+    if (c == '\n') {
+      line += "\\n";
+    } else if (is_control(c) || is_c1) {
+      line += fmt::format("\\x{:02x}", static_cast<unsigned char>(is_c1 ? value[++i] : c));
+    } else {
+      if (is_quoted && (c == '"' || c == '\\')) line += '\\';
+      line += c;
+    }
+  }
 }
 
 void append_quoted(std::string& line, std::string_view value) {
   line += '"';
-  for (const char c : value) {
-    if (c == '\n') {
-      line += "\\n";
-      continue;
-    }
-    if (c == '"' || c == '\\') line += '\\';
-    line += c;
-  }
+  append_escaped(line, value, /*is_quoted=*/true);
   line += '"';
 }
 
@@ -158,7 +173,7 @@ void write(Level level, std::string_view text, std::initializer_list<Field> fiel
   std::string line = timestamp();
   line += ' ';
   line += kTags[static_cast<size_t>(level)];
-  line += text;
+  append_escaped(line, text, /*is_quoted=*/false);
   for (const Field& field : fields) {
     line += ' ';
     line += field.key;

@@ -32,6 +32,22 @@ TEST_F(LogTest, ALineHoldsLevelTextAndQuotedFields) {
   EXPECT_EQ(out.find("not shown"), std::string::npos);
 }
 
+TEST_F(LogTest, NothingThatIsLoggedEndsALineOrIsAnOrderToATerminal) {
+  testing::internal::CaptureStderr();
+  LOG(info, "from a\r\x1b[2Jpeer\n2026 [ERROR] forged", {"name", "a\x1b]0;title\x07"},
+      {"c1",
+       "\xC2\x9B"
+       "1m"},
+      {"text", "\xC2\xA3\xC3\xA9"}, {"tab", "a\tb\x7f"});
+  const std::string out = testing::internal::GetCapturedStderr();
+  EXPECT_NE(out.find(R"([INFO] from a\x0d\x1b[2Jpeer\n2026 [ERROR] forged name="a\x1b]0;title\x07" c1="\x9b1m" text=")"
+                     "\xC2\xA3\xC3\xA9"
+                     R"(" tab="a\x09b\x7f")"
+                     "\n"),
+            std::string::npos)
+      << out;
+}
+
 TEST(LogJson, EachLineIsAnObject) {
   EXPECT_EXIT(
       {
