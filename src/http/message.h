@@ -39,7 +39,7 @@ struct Response {
 };
 
 // Writes one response. Exactly one of send() or begin() ... end() is called. A client that stops reading is cut off
-// after the server's write timeout. Errors of all: kUnavailable (the client is gone), kDeadline (it does not read).
+// after the server's write timeout. A header that has control characters is left out, and logged. Errors of all: kUnavailable (the client is gone), kDeadline (it does not read).
 class ResponseWriter {
  public:
   virtual ~ResponseWriter() = default;

@@ -7,8 +7,10 @@
 #include <boost/asio/write.hpp>
 #include <boost/beast/http/status.hpp>
 
+#include <algorithm>
 #include <array>
 
+#include "base/log.h"
 #include "base/time_limit.h"
 #include "http/metrics.h"
 
@@ -17,14 +19,25 @@ namespace {
 
 namespace asio = boost::asio;
 
+// Nothing of a value becomes a header of its own, whoever it came from (RFC 9110, 5.5): one with control characters is left out.
+void append_header(std::string_view name, std::string_view value, std::string* head) {
+  const auto is_control = [](unsigned char c) { return (c < 0x20 && c != '\t') || c == 0x7f; };
+  const auto is_no_token = [](unsigned char c) { return c <= 0x20 || c >= 0x7f || c == ':'; };
+  if (name.empty() || std::ranges::any_of(name, is_no_token) || std::ranges::any_of(value, is_control)) {
+    LOG(error, "a header that would break the response is left out", {"name", name}, {"value", value});
+    return;
+  }
+  *head += fmt::format("{}: {}\r\n", name, value);
+}
+
 }  // namespace
 
 std::string SocketResponse::head_of(const Response& response, bool is_stream) {
   const auto reason = boost::beast::http::obsolete_reason(static_cast<boost::beast::http::status>(response.status));
   std::string head = fmt::format("HTTP/1.{} {} {}\r\n", version_ - 10, response.status,
                                  std::string_view(reason.data(), reason.size()));
-  if (!response.content_type.empty()) head += fmt::format("content-type: {}\r\n", response.content_type);
-  for (const auto& [name, value] : response.headers) head += fmt::format("{}: {}\r\n", name, value);
+  if (!response.content_type.empty()) append_header("content-type", response.content_type, &head);
+  for (const auto& [name, value] : response.headers) append_header(name, value, &head);
   if (!is_stream) {
     if (response.status >= 200 && response.status != 204)
       head += fmt::format("content-length: {}\r\n", response.body.size());

@@ -73,6 +73,8 @@ class ServerTest : public testing::Test {
     });
     server_->route("GET", "/flood",
                    [this](const Request*, ResponseWriter* response) -> Task<void> { return flood(this, response); });
+    server_->route("GET", "/odd-headers",
+                   [](const Request*, ResponseWriter* response) -> Task<void> { return odd_headers(response); });
     server_->start();
   }
   void TearDown() override { server_->stop(Clock::steady().now()); }
@@ -82,6 +84,17 @@ class ServerTest : public testing::Test {
     reply.content_type = "text/plain";
     reply.body = "<" + request->body + ">";
     static_cast<void>(co_await response->send(std::move(reply)));
+  }
+  static Task<void> odd_headers(ResponseWriter* response) {
+    Response head;
+    head.headers = {{"x-worker", "worker-1\r\nset-cookie: session=evil"},
+                    {"x-line", "a\nb"},
+                    {"x-zero", std::string("a\0b", 3)},
+                    {"x\r\nx-name", "v"},
+                    {"", "v"},
+                    {"x-good", "tab\tand \xC3\xA9"}};
+    static_cast<void>(co_await response->begin(std::move(head)));
+    static_cast<void>(co_await response->end());
   }
   // Writes 64 KiB pieces until it is told to stop.
   static Task<void> flood(ServerTest* test, ResponseWriter* response) {
@@ -212,6 +225,15 @@ TEST_F(ServerTest, AReaderWithASmallWindowGetsAll) {
   sender.join();
   EXPECT_THAT(reply, StartsWith("HTTP/1.1 200 OK"));
   EXPECT_EQ(reply.substr(reply.find("\r\n\r\n") + 4), "<" + body + ">");
+}
+
+TEST_F(ServerTest, NoValueOfAHeaderBecomesAnotherHeader) {
+  start();
+  Peer peer(server_->port());
+  ASSERT_TRUE(peer.send("GET /odd-headers HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"));
+  EXPECT_EQ(peer.read_all(),
+            "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nx-good: tab\tand \xC3\xA9\r\ntransfer-encoding: "
+            "chunked\r\nconnection: close\r\n\r\n0\r\n\r\n");
 }
 
 TEST_F(ServerTest, MoreConnectionsThanAllowedAreClosedAtOnceAndTheOthersServed) {
