@@ -1,6 +1,9 @@
 #include "discovery/instance.h"
 
+#include <algorithm>
 #include <cctype>
+#include <charconv>
+#include <utility>
 
 #include <fmt/format.h>
 #include <boost/json/parse.hpp>
@@ -12,6 +15,13 @@ namespace dynamo::discovery {
 namespace {
 
 namespace json = boost::json;
+
+// What an error repeats of a text that may hold anything: a little of it, and nothing that is not visible.
+std::string shown(std::string_view text) {
+  std::string out;
+  for (const char c : text.substr(0, 64)) out += c >= 0x20 && c < 0x7f ? c : '?';
+  return out;
+}
 
 // Reads members of one object; the first failure stands.
 class Members {
@@ -46,7 +56,7 @@ class Members {
  private:
   const json::value* find(const char* name) const { return object_.if_contains(name); }
   void fail(const json::value* value, const char* name, const std::string& expected) {
-    fail(value ? fmt::format("'{}' is {}, not {}", name, json::serialize(*value).substr(0, 64), expected)
+    fail(value ? fmt::format("'{}' is {}, not {}", name, shown(json::serialize(*value)), expected)
                : fmt::format("'{}' is missing", name));
   }
 
@@ -54,10 +64,34 @@ class Members {
   Status status_;
 };
 
-std::optional<uint64_t> parse_hex(std::string_view text) {
-  if (text.empty() || text.size() > 16 || text.find_first_not_of("0123456789abcdef") != std::string_view::npos)
-    return std::nullopt;
-  return std::stoull(std::string(text), nullptr, 16);
+bool is_made_of(std::string_view text, std::string_view also) {
+  return std::ranges::all_of(text, [&](unsigned char c) {
+    return c < 0x80 && (std::isalnum(c) || also.find(static_cast<char>(c)) != std::string_view::npos);
+  });
+}
+
+// Requires: valid UTF-8, as a JSON parser leaves it.
+bool has_control(std::string_view text) {
+  for (size_t i = 0; i < text.size(); ++i) {
+    const auto byte = static_cast<unsigned char>(text[i]);
+    if (byte < 0x20 || byte == 0x7f) return true;
+    if (byte == 0xC2 && i + 1 < text.size() && static_cast<unsigned char>(text[i + 1]) < 0xA0) return true;  // C1
+  }
+  return false;
+}
+
+bool is_visible_ascii(std::string_view text) {
+  return std::ranges::all_of(text, [](char c) { return c > 0x20 && c < 0x7f; });
+}
+
+bool is_address(std::string_view text) {
+  const size_t colon = text.rfind(':');
+  if (colon == std::string_view::npos || colon == 0 || colon > 255) return false;
+  uint32_t port = 0;
+  const std::string_view digits = text.substr(colon + 1);
+  const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), port);
+  return error == std::errc() && end == digits.data() + digits.size() && port >= 1 && port <= 65535 &&
+         is_made_of(text.substr(0, colon), "._-:[]%");
 }
 
 }  // namespace
@@ -82,6 +116,13 @@ std::string_view role_name(Role role) {
 
 std::string instance_text(uint64_t instance) {
   return fmt::format("{:016x}", instance);
+}
+
+std::optional<uint64_t> parse_instance(std::string_view text) {
+  if (text.empty() || text.size() > 16 || text.find_first_not_of("0123456789abcdef") != std::string_view::npos)
+    return std::nullopt;
+  const uint64_t instance = std::stoull(std::string(text), nullptr, 16);
+  return instance == 0 ? std::nullopt : std::optional(instance);
 }
 
 std::string workers_prefix(std::string_view name_space) {
@@ -110,6 +151,22 @@ std::string to_json(const WorkerInstance& worker) {
   return json::serialize(object);
 }
 
+Status check(const WorkerInstance& worker) {
+  const auto wrong = [](const char* member, std::string_view value, const char* expected) {
+    return invalid(fmt::format("'{}' is '{}', not {}", member, shown(value), expected));
+  };
+  if (worker.name.empty() || worker.name.size() > 128 || !is_made_of(worker.name, "._-"))
+    return wrong("name", worker.name, "1 to 128 letters, digits, dots, dashes and underscores");
+  if (worker.model.empty() || worker.model.size() > 256 || has_control(worker.model))
+    return wrong("model", worker.model, "1 to 256 bytes of text without control characters");
+  if (!is_address(worker.address)) return wrong("address", worker.address, "host:port");
+  for (const auto& [member, value] : {std::pair("model_digest", &worker.model_digest),
+                                      std::pair("transfer", &worker.transfer), std::pair("version", &worker.version)})
+    if (value->size() > 128 || !is_visible_ascii(*value))
+      return wrong(member, *value, "at most 128 visible ASCII characters");
+  return {};
+}
+
 Result<WorkerInstance> worker_from_json(std::string_view text) {
   boost::system::error_code error;
   json::parse_options options;
@@ -133,18 +190,17 @@ Result<WorkerInstance> worker_from_json(std::string_view text) {
   worker.version = members.text("version");
   worker.is_leaving = members.flag("leaving");
   if (members.status().is_ok()) {
-    if (const auto number = parse_hex(instance); number && *number != 0) {
+    if (const auto number = parse_instance(instance)) {
       worker.instance = *number;
     } else {
-      members.fail(fmt::format("'instance' is '{}', not 16 hexadecimal digits", instance.substr(0, 64)));
+      members.fail(fmt::format("'instance' is '{}', not 16 hexadecimal digits", shown(instance)));
     }
     if (const auto known = parse_role(role)) {
       worker.role = *known;
     } else {
-      members.fail(fmt::format("'role' is '{}', not aggregated, prefill or decode", role.substr(0, 64)));
+      members.fail(fmt::format("'role' is '{}', not aggregated, prefill or decode", shown(role)));
     }
-    if (worker.name.empty()) members.fail("'name' is empty");
-    if (worker.model.empty()) members.fail("'model' is empty");
+    if (const Status checked = check(worker); !checked.is_ok()) members.fail(checked.text());
   }
   if (!members.status().is_ok()) return members.status();
   return worker;

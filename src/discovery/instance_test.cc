@@ -63,12 +63,45 @@ TEST(WorkerInstance, WhatIsWrongIsNamed) {
       {with("00001f0000000000", "0"), "instance"},
       {with(R"("name":"worker-1")", R"("name":"")"), "name"},
       {with(R"("name":"worker-1")", R"("name":"worker-1","leaving":1)"), "leaving"},
+      {with("worker-1", "worker-1\\r\\nset-cookie: session=evil"), "'name' is 'worker-1??set-cookie: session=evil'"},
+      {with("worker-1", "worker 1"), "name"},
+      {with("worker-1", "w\xC3\xB6rker-1"), "name"},
+      {with("worker-1", std::string(129, 'w')), "name"},
+      {with(R"("Qwen/Qwen3-0.6B")", R"("")"), "model"},
+      {with("Qwen/", "Qwen\\u001b[2J"), "model"},
+      {with("Qwen/", "Qwen\\u009b2J"), "model"},
+      {with("Qwen/", "Qwen\\u007f"), "model"},
+      {with("Qwen/", std::string(250, 'q')), "model"},
+      {with("10.0.0.1:4711", "10.0.0.1"), "address"},
+      {with("10.0.0.1:4711", ":4711"), "address"},
+      {with("10.0.0.1:4711", "10.0.0.1:0"), "address"},
+      {with("10.0.0.1:4711", "10.0.0.1:65536"), "address"},
+      {with("10.0.0.1:4711", "10.0.0.1:47x"), "address"},
+      {with("10.0.0.1:4711", "a\\nb:4711"), "address"},
+      {with("00ff", "00\\nff"), "model_digest"},
+      {with("tcp,shm", "tcp shm"), "transfer"},
+      {with(R"("0.1.0")", R"("0.1\u0000")"), "version"},
   };
   for (const auto& [text, named] : cases) {
     const auto read = worker_from_json(text);
     ASSERT_EQ(read.status().code(), Code::kCorrupt) << text;
     EXPECT_NE(read.status().text().find(named), std::string::npos) << read.status().text();
   }
+}
+
+TEST(WorkerInstance, NamesAndAddressesAsPeopleHaveThemAreTaken) {
+  WorkerInstance worker = example();
+  for (const char* model : {"Qwen/Qwen3-0.6B", "my model: v2 (test)", "mod\xC3\xA8le", "\xE6\xA8\xA1\xE5\x9E\x8B"}) {
+    worker.model = model;
+    EXPECT_EQ(worker_from_json(to_json(worker)).value(), worker);
+  }
+  for (const char* address :
+       {"127.0.0.1:1", "node-7.cluster_a.local:65535", "[2001:db8::1]:4711", "::1:4711", "[fe80::1%eth0]:80"}) {
+    worker.address = address;
+    EXPECT_EQ(worker_from_json(to_json(worker)).value(), worker);
+  }
+  worker.model_digest = worker.transfer = worker.version = "";
+  EXPECT_EQ(worker_from_json(to_json(worker)).value(), worker);
 }
 
 TEST(Slug, IsLowerCaseAndFitForAKey) {
