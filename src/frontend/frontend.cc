@@ -651,12 +651,14 @@ json::array WatchingFrontend::instances() const {
 }
 
 json::array WatchingFrontend::explain(size_t last, const std::string& request_id) const {
-  json::array all;
+  router::Decisions decisions;
   for (const auto& router : routers())
-    for (json::value& one : router->explain(last, request_id)) all.push_back(std::move(one));
-  std::ranges::stable_sort(
-      all, [](const json::value& a, const json::value& b) { return a.at("at").as_string() > b.at("at").as_string(); });
-  if (all.size() > last) all.resize(last);
+    for (auto& one : router->decisions(last, request_id)) decisions.push_back(std::move(one));
+  std::ranges::stable_sort(decisions, std::greater(), [](const auto& one) { return one->at; });
+  if (decisions.size() > last) decisions.resize(last);
+  json::array all;
+  all.reserve(decisions.size());
+  for (const auto& one : decisions) all.push_back(router::to_json(*one));
   return all;
 }
 

@@ -43,7 +43,8 @@ class Frontend : public openai::ModelDirectory {
   bool is_warm() const override = 0;
   // Every announced worker with its state, those that are refused and why among them.
   virtual boost::json::array instances() const = 0;
-  // Decisions of all models, newest first.
+  // Decisions of all models, newest first; of one request if `request_id` is not empty. They can be many, and are made into JSON on the
+  // thread of the caller: not one that serves.
   virtual boost::json::array explain(size_t last, const std::string& request_id) const = 0;
   // Empties the cache of every worker. Returns: per worker, its name and what came of it.
   virtual Task<boost::json::array> clear_blocks(Time until) = 0;

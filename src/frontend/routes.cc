@@ -4,6 +4,9 @@
 
 #include <fmt/format.h>
 
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/thread_pool.hpp>
+#include <boost/asio/use_awaitable.hpp>
 #include <boost/json/serialize.hpp>
 
 #include "openai/service.h"
@@ -11,6 +14,7 @@
 namespace dynamo::frontend {
 namespace {
 
+namespace asio = boost::asio;
 namespace json = boost::json;
 
 constexpr size_t kDefaultLast = 20;
@@ -27,7 +31,13 @@ std::optional<std::string> parameter(std::string_view query, std::string_view na
   return std::nullopt;
 }
 
-Task<void> explain(Frontend* frontend, const http::Request* request, http::ResponseWriter* out) {
+Task<std::string> explanation(const Frontend* frontend, size_t last, std::string request_id) {
+  co_return json::serialize(json::object{{"decisions", frontend->explain(last, request_id)}});
+}
+
+// Megabytes of text at times: made on `pool`, while the I/O thread serves others.
+Task<void> explain(const Frontend* frontend, asio::thread_pool* pool, const http::Request* request,
+                   http::ResponseWriter* out) {
   size_t last = kDefaultLast;
   if (const auto given = parameter(request->query, "last")) {
     const auto [end, failure] = std::from_chars(given->data(), given->data() + given->size(), last);
@@ -39,8 +49,9 @@ Task<void> explain(Frontend* frontend, const http::Request* request, http::Respo
     }
   }
   http::Response response;
-  const std::string id = parameter(request->query, "request_id").value_or("");
-  response.body = json::serialize(json::object{{"decisions", frontend->explain(last, id)}});
+  std::string id = parameter(request->query, "request_id").value_or("");
+  auto text = explanation(frontend, last, std::move(id));
+  response.body = co_await asio::co_spawn(*pool, std::move(text), asio::use_awaitable);
   static_cast<void>(co_await out->send(std::move(response)));
 }
 
@@ -54,9 +65,11 @@ Task<void> clear(Frontend* frontend, http::ResponseWriter* out) {
 }  // namespace
 
 void add_routes(http::Server* server, Frontend* frontend) {
+  // One thread: what is asked for at once is made one after the other.
   server->route("GET", "/router/explain",
-                [frontend](const http::Request* request, http::ResponseWriter* out) -> Task<void> {
-                  return explain(frontend, request, out);
+                [frontend, pool = std::make_shared<asio::thread_pool>(1)](const http::Request* request,
+                                                                          http::ResponseWriter* out) -> Task<void> {
+                  return explain(frontend, pool.get(), request, out);
                 });
   server->route("POST", "/clear_kv_blocks", [frontend](const http::Request*, http::ResponseWriter* out) -> Task<void> {
     return clear(frontend, out);

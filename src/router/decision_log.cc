@@ -6,7 +6,6 @@
 #include <boost/json/object.hpp>
 
 namespace dynamo::router {
-namespace {
 
 namespace json = boost::json;
 
@@ -45,18 +44,16 @@ json::object to_json(const Decision& decision) {
   return out;
 }
 
-}  // namespace
-
 void DecisionLog::add(Decision decision) {
   if (most_ == 0) return;
   if (decisions_.size() >= most_) decisions_.pop_front();
-  decisions_.push_back(std::move(decision));
+  decisions_.push_back(std::make_shared<const Decision>(std::move(decision)));
 }
 
-json::array DecisionLog::to_json(size_t last, std::string_view request_id) const {
-  json::array out;
+Decisions DecisionLog::latest(size_t last, std::string_view request_id) const {
+  Decisions out;
   for (auto one = decisions_.rbegin(); one != decisions_.rend() && out.size() < last; ++one)
-    if (request_id.empty() || one->request_id == request_id) out.push_back(router::to_json(*one));
+    if (request_id.empty() || (*one)->request_id == request_id) out.push_back(*one);
   return out;
 }
 

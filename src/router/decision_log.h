@@ -1,14 +1,16 @@
 // The last decisions, with everything that led to them: what /router/explain shows.
-// Threads: one at a time.
+// A decision is written once and then shared: who reads it needs no lock, and costs who decides no more than the copy of a pointer.
+// Threads: the log one at a time; decisions any.
 #pragma once
 
 #include <chrono>
 #include <deque>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
 
-#include <boost/json/value.hpp>
+#include <boost/json/object.hpp>
 
 namespace dynamo::router {
 
@@ -38,16 +40,21 @@ struct Decision {
   std::string prefill;  // pool "decode": who computes the prompt, or why it is computed here
 };
 
+using Decisions = std::vector<std::shared_ptr<const Decision>>;
+
+// As docs/reference/routing.md has it. Cost: some ten microseconds with many candidates; not under a lock.
+boost::json::object to_json(const Decision& decision);
+
 class DecisionLog {
  public:
   explicit DecisionLog(size_t most) : most_(most) {}
   void add(Decision decision);
-  // Newest first, at most `last`; of one request if `request_id` is not empty.
-  boost::json::array to_json(size_t last, std::string_view request_id) const;
+  // Newest first, at most `last`; of one request if `request_id` is not empty. Cost: that of the pointers.
+  Decisions latest(size_t last, std::string_view request_id) const;
 
  private:
   size_t most_;
-  std::deque<Decision> decisions_;
+  std::deque<std::shared_ptr<const Decision>> decisions_;
 };
 
 }  // namespace dynamo::router

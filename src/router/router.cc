@@ -45,8 +45,8 @@ RouterSettings Router::settings() const {
 std::vector<WorkerView> Router::view() const {
   return state_->view();
 }
-boost::json::array Router::explain(size_t last, std::string_view request_id) const {
-  return state_->explain(last, request_id);
+Decisions Router::decisions(size_t last, std::string_view request_id) const {
+  return state_->decisions(last, request_id);
 }
 size_t Router::in_flight() const {
   return state_->in_flight();

@@ -12,12 +12,11 @@
 #include <string_view>
 #include <vector>
 
-#include <boost/json/value.hpp>
-
 #include "base/clock.h"
 #include "base/metrics.h"
 #include "generate/generator.h"
 #include "kv/block_hash.h"
+#include "router/decision_log.h"
 #include "router/kv_feed.h"
 #include "router/policy.h"
 #include "router/settings.h"
@@ -92,7 +91,7 @@ class Router final : public Generator {
 
   std::vector<WorkerView> view() const;
   // The last decisions, newest first; of one request if `request_id` is not empty.
-  boost::json::array explain(size_t last, std::string_view request_id) const;
+  Decisions decisions(size_t last, std::string_view request_id) const;
   // Requests in flight that this router counts, its own and others'; 0 when all is over.
   size_t in_flight() const;
 

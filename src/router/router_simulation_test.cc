@@ -140,8 +140,8 @@ class Simulation {
     for (const auto& [id, outcome] : outcomes_)
       trace += fmt::format("{} {} {} {}\n", id, outcome.ended.time_since_epoch().count(), outcome.status.to_string(),
                            outcome.tokens.size());
-    for (const auto& decision : router_->explain(1000, "")) {
-      boost::json::object one = decision.as_object();
+    for (const auto& decision : router_->decisions(1000, "")) {
+      boost::json::object one = to_json(*decision);
       one.erase("at");
       trace += boost::json::serialize(one) + "\n";
     }

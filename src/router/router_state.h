@@ -167,9 +167,9 @@ class Router::State : public std::enable_shared_from_this<Router::State> {
     return workers_.size() - prefill_workers_;
   }
   std::vector<WorkerView> view() const;
-  boost::json::array explain(size_t last, std::string_view request_id) const {
+  Decisions decisions(size_t last, std::string_view request_id) const {
     MutexLock lock(mutex_);
-    return decisions_.to_json(last, request_id);
+    return decisions_.latest(last, request_id);
   }
   size_t in_flight() const {
     MutexLock lock(mutex_);

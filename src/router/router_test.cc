@@ -102,10 +102,15 @@ class RouterTest : public testing::Test {
     request.sampling.temperature = 0;
     return request;
   }
+  boost::json::array explain(size_t last, std::string_view request_id) const {
+    boost::json::array all;
+    for (const auto& one : router_->decisions(last, request_id)) all.push_back(to_json(*one));
+    return all;
+  }
   // Where the prompt of a request that ran through was computed, as explained; empty: it was not asked.
   std::string place_of_prompt(GenerateRequest one) {
     ask(std::move(one));
-    const auto latest = router_->explain(1, "").at(0).as_object();
+    const auto latest = explain(1, "").at(0).as_object();
     return latest.contains("prefill") ? latest.at("prefill").as_string().c_str() : "";
   }
   void beat(uint64_t instance, double prefill_rate, double transfer_rate = 0, uint64_t queued_tokens = 0) {
@@ -227,7 +232,7 @@ TEST_F(RouterTest, KvPrefersTheWorkerThatHoldsMostOfThePrompt) {
   for (int i = 0; i < 5; ++i) EXPECT_EQ(worker_for(request(40)), "worker-2");
   router_->on_events(events(1, 1, chain(40)));
   for (int i = 0; i < 5; ++i) EXPECT_EQ(worker_for(request(40)), "worker-1");
-  const auto explained = router_->explain(1, "");
+  const auto explained = explain(1, "");
   const std::string text = boost::json::serialize(explained);
   EXPECT_THAT(text, HasSubstr(R"("worker":"worker-1","overlap_blocks":10,"prefill_blocks":0E0,"decode_blocks":1E1)"));
   EXPECT_THAT(text, HasSubstr(R"("worker":"worker-2","overlap_blocks":6,"prefill_blocks":4E0,"decode_blocks":1E1)"));
@@ -471,7 +476,7 @@ TEST_F(RouterTest, ALibrarysPolicyChoosesAndItsReasonIsShown) {
   router_->on_snapshot(2, 0, {});
   router_->on_events(events(2, 1, chain(24)));
   EXPECT_EQ(worker_for(request(40)), "worker-2");
-  const std::string text = boost::json::serialize(router_->explain(1, ""));
+  const std::string text = boost::json::serialize(explain(1, ""));
   EXPECT_THAT(text, HasSubstr(R"("mode":"library")"));
   EXPECT_THAT(text, HasSubstr(R"("reason":"sticky_session/holds_the_conversation")"));
   EXPECT_THAT(metrics_.expose(), HasSubstr(R"(reason="sticky_session/holds_the_conversation",worker="worker-2"} 1)"));
@@ -504,7 +509,7 @@ TEST_F(RouterTest, ALibrarysUnusableChoiceIsCountedAndTheModesPolicyDecides) {
   add(1);
   add(2);
   for (int i = 0; i < 3; ++i) EXPECT_TRUE(ask(request(8)).status.is_ok());
-  EXPECT_THAT(boost::json::serialize(router_->explain(1, "")), HasSubstr(R"("reason":"lowest_cost")"));
+  EXPECT_THAT(boost::json::serialize(explain(1, "")), HasSubstr(R"("reason":"lowest_cost")"));
   EXPECT_EQ(metrics_.counter(kPolicyFaults, {{"model", "m"}}).Value(), 3);
 }
 
@@ -521,7 +526,7 @@ TEST_F(RouterTest, OfManyCandidatesTheCheapestAreRemembered) {
     hold(&io, std::move(one), &held[instance - 1]);
   }
   ask(request(kBlock));
-  const auto decision = router_->explain(1, "").at(0).as_object();
+  const auto decision = explain(1, "").at(0).as_object();
   EXPECT_EQ(decision.at("candidates_total").to_number<size_t>(), 100U);
   EXPECT_EQ(decision.at("chosen").as_string(), "worker-1");
   std::vector<std::string> remembered;
@@ -547,7 +552,7 @@ TEST_F(RouterTest, APromptGoesToOnePoolAndItsAnswerComesFromTheOther) {
   ASSERT_EQ(four->requests().size(), 1U);
   EXPECT_THAT(four->requests()[0].prefill_at, ElementsAre(PrefillPlace{2, "prefill-worker-2", "host-2:1"},
                                                           PrefillPlace{1, "prefill-worker-1", "host-1:1"}));
-  const auto decisions = router_->explain(2, "r1");
+  const auto decisions = explain(2, "r1");
   ASSERT_EQ(decisions.size(), 2U);
   const auto& decode = decisions[0].as_object();
   EXPECT_EQ(decode.at("pool").as_string(), "decode");
