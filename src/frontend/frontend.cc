@@ -19,6 +19,7 @@
 #include "model_bundle/model_bundle.h"
 #include "router/router.h"
 #include "rpc/remote_worker.h"
+#include "text/utf8.h"
 
 namespace dynamo::frontend {
 namespace {
@@ -31,6 +32,7 @@ constexpr Duration kFetchTimeout = std::chrono::seconds(30);
 constexpr Duration kFirstFetchTimeout = std::chrono::seconds(5);  // of a model; twice as long after each failure
 constexpr Duration kFetchPause = std::chrono::seconds(1);         // after a failure
 constexpr Duration kLook = std::chrono::milliseconds(500);        // at workers whose key is gone
+constexpr size_t kMostModels = 1024;                              // each has a router, and that its memory and metrics
 
 struct Model;
 
@@ -38,8 +40,9 @@ struct Model;
 struct Member {
   std::string announced;  // value of its key
   WorkerInstance instance;
-  bool is_unlisted = false;  // its key is gone
-  std::string refusal;       // why it gets no requests, if it never will
+  bool is_unlisted = false;           // its key is gone
+  std::string refusal;                // why it gets no requests; it has no remote and no model then
+  bool is_refused_by_others = false;  // because of other members, and no longer when they have left
   std::shared_ptr<rpc::RemoteWorker> remote;
   std::shared_ptr<Model> model;
 };
@@ -60,6 +63,18 @@ struct Model {
 };
 
 class WatchingFrontend;
+
+// A key may be any bytes; JSON is UTF-8.
+std::string shown(std::string_view key) {
+  std::string text;
+  if (text::append_utf8(key, &text) > 0) text += text::kReplacement;
+  return text;
+}
+
+// That a subject such as "dynamo.NAMESPACE.kv.INSTANCE" ends with; 0: none.
+uint64_t instance_of(std::string_view subject) {
+  return discovery::parse_instance(subject.substr(subject.rfind('.') + 1)).value_or(0);
+}
 
 // Logs once when all of a worker's `channels` are connected, and when one is lost or cannot be had once for each kind of reason: one
 // that refuses connections at first may later turn out to be of another version. Each channel calls a copy of its own.
@@ -101,11 +116,13 @@ class WatchingFrontend final : public Frontend {
   Status start(Time until) {
     const std::string prefix = fmt::format("dynamo.{}.", options_.name_space);
     subscriptions_.push_back(bus_->subscribe(prefix + "kv.*", [this](std::string_view subject, std::string_view data) {
-      if (const auto router = router_of(subject)) router->on_events(data);
+      const uint64_t from = instance_of(subject);
+      if (const auto router = router_of(from)) router->on_events(from, data);
     }));
     subscriptions_.push_back(
         bus_->subscribe(prefix + "load.*", [this](std::string_view subject, std::string_view data) {
-          if (const auto router = router_of(subject)) router->on_heartbeat(data);
+          const uint64_t from = instance_of(subject);
+          if (const auto router = router_of(from)) router->on_heartbeat(from, data);
         }));
     if (options_.syncs_replicas) {
       subscriptions_.push_back(bus_->subscribe(prefix + "router", [this](std::string_view, std::string_view data) {
@@ -134,6 +151,7 @@ class WatchingFrontend final : public Frontend {
     for (auto& [key, member] : members_)
       if (member.remote) member.remote->stop();
     members_.clear();
+    holders_.clear();
     models_.clear();
     is_stopped_ = true;
   }
@@ -163,9 +181,8 @@ class WatchingFrontend final : public Frontend {
   bool is_kept_without_key(const std::string& key, uint64_t instance);
   std::shared_ptr<rpc::RemoteWorker> remote_of(uint64_t instance) const {
     MutexLock lock(mutex_);
-    for (const auto& [key, member] : members_)
-      if (member.instance.instance == instance) return member.remote;
-    return nullptr;
+    const auto found = holders_.find(instance);
+    return found == holders_.end() ? nullptr : members_.at(found->second).remote;
   }
 
  private:
@@ -177,13 +194,13 @@ class WatchingFrontend final : public Frontend {
   void remove(const std::string& key) REQUIRES(mutex_);
   void readmit() REQUIRES(mutex_);
   std::shared_ptr<Model> model_for(const WorkerInstance& instance) REQUIRES(mutex_);
-  std::string why_refused(const Model& model, const WorkerInstance& instance) const;
+  std::string why_refused(const WorkerInstance& instance) const REQUIRES(mutex_);
   void fetch_bundle(const std::string& key, const Member& member) REQUIRES(mutex_);
   void route(const Member& member) REQUIRES(mutex_);
   void update_served(Model* model) REQUIRES(mutex_);
   void on_config(std::span<const discovery::KeyChange> changes);
   router::RouterSettings settings_for(const std::string& model) const REQUIRES(mutex_);
-  std::shared_ptr<router::Router> router_of(std::string_view subject) const;
+  std::shared_ptr<router::Router> router_of(uint64_t instance) const;
   std::vector<std::shared_ptr<router::Router>> routers() const;
   static void fetch_blocks(const std::shared_ptr<Anchor>& anchor, IoThreads* io, const std::string& model,
                            uint64_t instance);
@@ -196,11 +213,11 @@ class WatchingFrontend final : public Frontend {
   asio::thread_pool loader_;
   std::shared_ptr<Anchor> anchor_ = std::make_shared<Anchor>();
   mutable Mutex mutex_;
-  std::map<std::string, Member> members_ GUARDED_BY(mutex_);  // by key
+  std::map<std::string, Member> members_ GUARDED_BY(mutex_);    // by key
+  std::map<uint64_t, std::string> holders_ GUARDED_BY(mutex_);  // instances to the keys of those that are not refused
   std::map<std::string, std::shared_ptr<Model>, std::less<>> models_ GUARDED_BY(mutex_);
-  std::map<std::string, std::shared_ptr<router::Router>, std::less<>> routers_
-      GUARDED_BY(mutex_);                                         // by instance's text
-  std::map<std::string, std::string> config_ GUARDED_BY(mutex_);  // slug to JSON
+  std::map<uint64_t, std::shared_ptr<router::Router>> routers_ GUARDED_BY(mutex_);  // by instance
+  std::map<std::string, std::string> config_ GUARDED_BY(mutex_);                    // slug to JSON
   bool has_view_ GUARDED_BY(mutex_) = false;
   bool is_stopped_ = false;
   std::vector<std::unique_ptr<events::Subscription>> subscriptions_;
@@ -268,10 +285,8 @@ bool WatchingFrontend::is_kept_without_key(const std::string& key, uint64_t inst
 }
 
 void WatchingFrontend::remove_unlisted(uint64_t instance) {
-  const auto found = std::ranges::find_if(members_, [instance](const auto& one) {
-    return one.second.is_unlisted && one.second.instance.instance == instance;
-  });
-  if (found != members_.end()) remove(std::string(found->first));
+  const auto found = holders_.find(instance);
+  if (found != holders_.end() && members_.at(found->second).is_unlisted) remove(std::string(found->second));
 }
 
 void WatchingFrontend::add(const std::string& key, const std::string& value) {
@@ -288,8 +303,8 @@ void WatchingFrontend::add(const std::string& key, const std::string& value) {
       return;
     } else {
       remove_unlisted(member.instance.instance);  // in the role that it had
-      member.model = model_for(member.instance);
-      member.refusal = why_refused(*member.model, member.instance);
+      member.refusal = why_refused(member.instance);
+      member.is_refused_by_others = !member.refusal.empty();
     }
   }
   if (!member.refusal.empty()) {
@@ -297,6 +312,7 @@ void WatchingFrontend::add(const std::string& key, const std::string& value) {
     members_.emplace(key, std::move(member));
     return;
   }
+  member.model = model_for(member.instance);
   rpc::ChannelOptions channel;
   channel.address = member.instance.address;
   channel.expected_instance = member.instance.instance;
@@ -306,6 +322,7 @@ void WatchingFrontend::add(const std::string& key, const std::string& value) {
   member.remote->start();
   LOG(info, "worker found", {"worker", member.instance.name}, {"model", member.instance.model},
       {"address", member.instance.address});
+  holders_.emplace(member.instance.instance, key);
   const Member& kept = members_.emplace(key, std::move(member)).first->second;
   if (kept.model->tokenizer) {
     route(kept);
@@ -321,24 +338,25 @@ void WatchingFrontend::remove(const std::string& key) {
   members_.erase(found);
   if (!member.remote) return;
   LOG(info, "worker gone", {"worker", member.instance.name}, {"model", member.instance.model});
-  routers_.erase(discovery::instance_text(member.instance.instance));
+  holders_.erase(member.instance.instance);
+  routers_.erase(member.instance.instance);
   member.model->router->remove_worker(member.instance.instance);
   member.remote->retire();
   update_served(member.model.get());
-  const bool is_last = std::ranges::none_of(
-      members_, [&](const auto& one) { return one.second.model == member.model && one.second.refusal.empty(); });
+  const bool is_last =
+      std::ranges::none_of(members_, [&](const auto& one) { return one.second.model == member.model; });
   if (is_last) models_.erase(member.model->name);
 }
 
 // Takes in those that were refused beside workers which have left since.
 void WatchingFrontend::readmit() {
-  std::vector<std::pair<std::string, WorkerInstance>> refused;
+  std::vector<std::pair<std::string, std::string>> refused;
   for (const auto& [key, member] : members_)
-    if (member.model && !member.refusal.empty()) refused.emplace_back(key, member.instance);
-  for (const auto& [key, instance] : refused) {
-    if (!why_refused(*model_for(instance), instance).empty()) continue;
+    if (member.is_refused_by_others) refused.emplace_back(key, member.announced);
+  for (const auto& [key, announced] : refused) {
+    if (!why_refused(members_.at(key).instance).empty()) continue;
     members_.erase(key);
-    add(key, discovery::to_json(instance));
+    add(key, announced);
   }
 }
 
@@ -364,7 +382,21 @@ std::shared_ptr<Model> WatchingFrontend::model_for(const WorkerInstance& instanc
   return model;
 }
 
-std::string WatchingFrontend::why_refused(const Model& model, const WorkerInstance& instance) const {
+// What other members have against one that is not among them yet, or refused; empty: nothing.
+std::string WatchingFrontend::why_refused(const WorkerInstance& instance) const {
+  // One that merely lost its key gives way to the same worker in another role.
+  if (const auto same = holders_.find(instance.instance);
+      same != holders_.end() && !members_.at(same->second).is_unlisted) {
+    return fmt::format(
+        "instance {} is announced already, by {}: an instance is one worker with one key; remove this key",
+        discovery::instance_text(instance.instance), same->second);
+  }
+  const auto found = models_.find(instance.model);
+  if (found == models_.end()) {
+    if (models_.size() < kMostModels) return {};
+    return fmt::format("this frontend has {} models already, as many as it takes", models_.size());
+  }
+  const Model& model = *found->second;
   if (instance.block_tokens != model.block_tokens) {
     return fmt::format("its block size is {}, that of the other workers of '{}' {} (--page-size)",
                        instance.block_tokens, model.name, model.block_tokens);
@@ -398,8 +430,10 @@ void WatchingFrontend::route(const Member& member) {
   routed.is_reachable = [remote = member.remote] { return remote->is_connected(); };
   routed.total_blocks = member.instance.total_blocks;
   routed.has_events = true;
-  routers_[discovery::instance_text(member.instance.instance)] = member.model->router;
-  if (const Status added = member.model->router->add_worker(std::move(routed)); !added.is_ok()) {
+  routed.vocab_size = member.model->card.vocab_size;
+  if (const Status added = member.model->router->add_worker(std::move(routed)); added.is_ok()) {
+    routers_[member.instance.instance] = member.model->router;
+  } else {
     LOG(error, "a worker gets no requests", {"worker", member.instance.name}, {"why", added.to_string()});
   }
   update_served(member.model.get());
@@ -467,7 +501,7 @@ void WatchingFrontend::on_bundle(const std::string& key, uint64_t instance, cons
   {
     MutexLock lock(mutex_);
     const auto found = members_.find(key);
-    if (found != members_.end() && found->second.instance.instance == instance) {
+    if (found != members_.end() && found->second.instance.instance == instance && found->second.model) {
       model = found->second.model;
       digest = model->digest;
     }
@@ -492,6 +526,7 @@ void WatchingFrontend::on_bundle(const std::string& key, uint64_t instance, cons
     }
   }
   MutexLock lock(mutex_);
+  if (model && model->tokenizer) return;  // another fetch was faster
   if (model && failure.is_ok() && tokenizer) {
     model->tokenizer = std::move(tokenizer);
     model->chat_template = std::move(chat_template);
@@ -556,8 +591,7 @@ void WatchingFrontend::on_blocks(const std::string& model, uint64_t instance,
   router->on_snapshot(instance, blocks->last_event, hashes);
 }
 
-std::shared_ptr<router::Router> WatchingFrontend::router_of(std::string_view subject) const {
-  const std::string_view instance = subject.substr(subject.rfind('.') + 1);
+std::shared_ptr<router::Router> WatchingFrontend::router_of(uint64_t instance) const {
   MutexLock lock(mutex_);
   const auto found = routers_.find(instance);
   return found == routers_.end() ? nullptr : found->second;
@@ -632,7 +666,7 @@ json::array WatchingFrontend::instances() const {
     if (!member.refusal.empty()) {
       one["state"] = "refused";
       one["why"] = member.refusal;
-      one["key"] = key;
+      one["key"] = shown(key);
     } else if (view == views.end()) {
       one["state"] = "loading model";
     } else {

@@ -47,6 +47,9 @@ Task<Result<TokenChunk>> RoutedGeneration::next() {
   for (;;) {
     auto chunk = co_await next_of_worker();
     if (chunk.is_ok()) {
+      if (Status wrong = check(*chunk); !wrong.is_ok()) chunk = std::move(wrong);
+    }
+    if (chunk.is_ok()) {
       take(&*chunk);
       co_return chunk;
     }
@@ -65,6 +68,18 @@ Task<Result<TokenChunk>> RoutedGeneration::next_of_worker() {
   if (either.index() == 0) co_return std::move(std::get<0>(either));
   if (state_->clock()->now() < until) co_return cancelled("nobody waits for the answer any more");
   co_return unavailable(fmt::format("{} accepted the request and did not answer", last_worker_));
+}
+
+// What would be an answer to nobody's request, and spoil the prompt of the next worker.
+Status RoutedGeneration::check(const TokenChunk& chunk) const {
+  const uint32_t vocab_size = booking_->worker().routed.vocab_size;
+  for (const TokenId token : chunk.tokens)
+    if (vocab_size > 0 && token >= vocab_size)
+      return corrupt(fmt::format("{} gave token {}; the vocabulary has {}", last_worker_, token, vocab_size));
+  if (request_.drawn_before + chunk.tokens.size() > request_.stop.max_tokens)
+    return corrupt(
+        fmt::format("{} gave more than the {} tokens that were asked for", last_worker_, request_.stop.max_tokens));
+  return {};
 }
 
 void RoutedGeneration::take(TokenChunk* chunk) {

@@ -22,6 +22,8 @@ class RoutedGeneration final : public Generation {
 
  private:
   Task<Result<TokenChunk>> next_of_worker();
+  // Errors: kCorrupt (a token beyond the vocabulary, more tokens than were asked for).
+  Status check(const TokenChunk& chunk) const;
   void take(TokenChunk* chunk);
   bool give_up_worker(const Status& failure);
 

@@ -18,11 +18,11 @@ void Router::remove_worker(uint64_t instance) {
 size_t Router::workers() const {
   return state_->workers();
 }
-void Router::on_events(std::string_view message) {
-  state_->on_events(message);
+void Router::on_events(uint64_t from, std::string_view message) {
+  state_->on_events(from, message);
 }
-void Router::on_heartbeat(std::string_view message) {
-  state_->on_heartbeat(message);
+void Router::on_heartbeat(uint64_t from, std::string_view message) {
+  state_->on_heartbeat(from, message);
 }
 void Router::on_router_notice(std::string_view message) {
   state_->on_router_notice(message);

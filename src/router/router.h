@@ -38,6 +38,7 @@ struct RoutedWorker {
   std::shared_ptr<Generator> generator;
   std::function<bool()> is_reachable;  // null: always
   uint32_t total_blocks = 0;           // of its cache; 0: not known
+  uint32_t vocab_size = 0;             // its tokens are below this, or it has failed the request; 0: not known
   bool has_events = false;             // it will be fed; until its first snapshot it gets no requests
 };
 
@@ -67,7 +68,7 @@ class Router final : public Generator {
          const Clock* clock = &Clock::steady());
   ~Router() override;
 
-  // Requires: the instance is new.  Errors: kExhausted (as many workers as PrefixIndex takes).
+  // Errors: kInvalid (the instance is there already), kExhausted (as many workers as PrefixIndex takes).
   Status add_worker(RoutedWorker worker);
   // Requests that it has go on until they end or break. Unknown instances are ignored.
   void remove_worker(uint64_t instance);
@@ -75,9 +76,10 @@ class Router final : public Generator {
   // Those that answer requests: all but kPrefill.
   size_t answering_workers() const;
 
-  // Messages of the event bus, as they came (wire/messages.proto). Unknown workers and broken messages are counted and ignored.
-  void on_events(std::string_view message);
-  void on_heartbeat(std::string_view message);
+  // Messages of the event bus, as they came (wire/messages.proto). `from` is the instance that the subject names, the only one of which
+  // the message may speak. Unknown workers and broken messages are counted and ignored.
+  void on_events(uint64_t from, std::string_view message);
+  void on_heartbeat(uint64_t from, std::string_view message);
   void on_router_notice(std::string_view message);
   void on_snapshot(uint64_t instance, uint64_t last_event, std::span<const kv::BlockHash> blocks);
   void on_no_snapshot(uint64_t instance, const Status& why);

@@ -159,7 +159,7 @@ void BM_ApplyEvents(benchmark::State& state) {
     state.PauseTiming();
     router.on_snapshot(1, 0, {});
     state.ResumeTiming();
-    for (const std::string& message : messages) router.on_events(message);
+    for (const std::string& message : messages) router.on_events(1, message);
   }
   state.SetItemsProcessed(state.iterations() * static_cast<int64_t>((2 * messages.size() - kHeld) * blocks_each));
   CHECK(router.view().front().cached_blocks == kHeld * blocks_each);

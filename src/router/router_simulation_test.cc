@@ -229,7 +229,7 @@ class Simulation {
       wire::Heartbeat heartbeat;
       heartbeat.set_instance(instance);
       heartbeat.set_used_blocks(static_cast<uint32_t>(world_.draw(60)));
-      if (workers_.contains(instance)) router_->on_heartbeat(heartbeat.SerializeAsString());  // asks again
+      if (workers_.contains(instance)) router_->on_heartbeat(instance, heartbeat.SerializeAsString());  // asks again
       co_return;
     }
     const auto chain = kv::hash_chain(prompt_of(0, 80), kBlock, /*salt=*/0);

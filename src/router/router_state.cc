@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 
 #include <fmt/format.h>
 #include <boost/asio/this_coro.hpp>
@@ -20,6 +21,11 @@ constexpr double kMeasuredTokens = 64;                       // a prompt that te
 constexpr double kMovedShare = 0.25;          // what a block costs that is moved, of one that is computed
 constexpr size_t kRememberedCandidates = 64;  // of a decision
 constexpr Duration kForeignLife = std::chrono::minutes(10);  // another router's request that never ended
+
+// A rate as a worker told it; 0, not known, if it is none.
+double rate_of(double told) {
+  return std::isfinite(told) && told > 0 ? told : 0;
+}
 
 // How workers are listed: "worker-2" before "worker-10".
 std::pair<size_t, std::string_view> order_of(const Worker& worker) {
@@ -66,7 +72,9 @@ Status Router::State::add_worker(RoutedWorker routed) {
   bool must_fetch = false;
   {
     MutexLock lock(mutex_);
-    CHECK(!workers_.contains(instance));
+    if (workers_.contains(instance))
+      return invalid(
+          fmt::format("worker {:016x} is there already, as {}", instance, workers_.at(instance)->routed.name));
     const auto slot = index_.add_worker();
     if (!slot.is_ok()) return slot.status();
     load_.add_worker(*slot);
@@ -132,9 +140,10 @@ void Router::State::update_feed(Worker* worker) {
   worker->index_state->Set(static_cast<double>(worker->feed->state()));
 }
 
-void Router::State::on_events(std::string_view message) {
+void Router::State::on_events(uint64_t from, std::string_view message) {
   wire::KvEvents events;
-  if (!events.ParseFromArray(message.data(), static_cast<int>(message.size()))) return ignored_.Increment();
+  if (!events.ParseFromArray(message.data(), static_cast<int>(message.size())) || events.instance() != from)
+    return ignored_.Increment();
   bool must_fetch = false;
   {
     MutexLock lock(mutex_);
@@ -146,9 +155,10 @@ void Router::State::on_events(std::string_view message) {
   if (must_fetch && hooks_.fetch_snapshot) hooks_.fetch_snapshot(events.instance());
 }
 
-void Router::State::on_heartbeat(std::string_view message) {
+void Router::State::on_heartbeat(uint64_t from, std::string_view message) {
   wire::Heartbeat heartbeat;
-  if (!heartbeat.ParseFromArray(message.data(), static_cast<int>(message.size()))) return ignored_.Increment();
+  if (!heartbeat.ParseFromArray(message.data(), static_cast<int>(message.size())) || heartbeat.instance() != from)
+    return ignored_.Increment();
   bool must_fetch = false;
   {
     MutexLock lock(mutex_);
@@ -156,8 +166,8 @@ void Router::State::on_heartbeat(std::string_view message) {
     if (worker == nullptr) return ignored_.Increment();
     worker->heartbeat_at = clock_->now();
     worker->used_blocks = heartbeat.used_blocks();
-    worker->prefill_rate = heartbeat.prefill_tokens_per_second();
-    worker->transfer_rate = heartbeat.transfer_tokens_per_second();
+    worker->prefill_rate = rate_of(heartbeat.prefill_tokens_per_second());
+    worker->transfer_rate = rate_of(heartbeat.transfer_tokens_per_second());
     const uint64_t known = load_.of(worker->slot).prefill_tokens;
     worker->unknown_tokens = heartbeat.queued_tokens() - std::min<uint64_t>(heartbeat.queued_tokens(), known);
     if (worker->feed) {

@@ -148,8 +148,8 @@ class Router::State : public std::enable_shared_from_this<Router::State> {
 
   Status add_worker(RoutedWorker routed);
   void remove_worker(uint64_t instance);
-  void on_events(std::string_view message);
-  void on_heartbeat(std::string_view message);
+  void on_events(uint64_t from, std::string_view message);
+  void on_heartbeat(uint64_t from, std::string_view message);
   void on_router_notice(std::string_view message);
   void on_snapshot(uint64_t instance, uint64_t last_event, std::span<const kv::BlockHash> blocks);
   void on_no_snapshot(uint64_t instance, const Status& why);

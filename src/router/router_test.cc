@@ -10,6 +10,11 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/json/serialize.hpp>
 
+#include <array>
+#include <cmath>
+#include <map>
+#include <random>
+
 #include "base/testing/fake_clock.h"
 #include "generate/testing/scripted_generator.h"
 #include "router/metrics.h"
@@ -75,6 +80,7 @@ class RouterTest : public testing::Test {
     worker.address = fmt::format("host-{}:1", instance);
     worker.generator = generator;
     worker.total_blocks = 100;
+    worker.vocab_size = vocab_size_;
     worker.has_events = has_events;
     EXPECT_TRUE(router_->add_worker(std::move(worker)).is_ok());
     return generator.get();
@@ -119,7 +125,7 @@ class RouterTest : public testing::Test {
     heartbeat.set_prefill_tokens_per_second(prefill_rate);
     heartbeat.set_transfer_tokens_per_second(transfer_rate);
     heartbeat.set_queued_tokens(queued_tokens);
-    router_->on_heartbeat(heartbeat.SerializeAsString());
+    router_->on_heartbeat(heartbeat.instance(), heartbeat.SerializeAsString());
   }
   // With --max-local-prefill-length auto: prefill worker 1 and decode worker 3, both of these rates.
   void start_auto(double rate) {
@@ -185,6 +191,7 @@ class RouterTest : public testing::Test {
 
   FakeClock clock_;
   Metrics metrics_;
+  uint32_t vocab_size_ = 0;  // of the workers
   std::vector<uint64_t> fetched_;
   std::vector<std::string> notices_;
   std::unique_ptr<Router> router_;
@@ -228,9 +235,9 @@ TEST_F(RouterTest, KvPrefersTheWorkerThatHoldsMostOfThePrompt) {
   EXPECT_EQ(ask(request(40)).status.code(), Code::kUnavailable);  // nobody's blocks are known yet
   router_->on_snapshot(1, 0, {});
   router_->on_snapshot(2, 0, {});
-  router_->on_events(events(2, 1, chain(24)));
+  router_->on_events(2, events(2, 1, chain(24)));
   for (int i = 0; i < 5; ++i) EXPECT_EQ(worker_for(request(40)), "worker-2");
-  router_->on_events(events(1, 1, chain(40)));
+  router_->on_events(1, events(1, 1, chain(40)));
   for (int i = 0; i < 5; ++i) EXPECT_EQ(worker_for(request(40)), "worker-1");
   const auto explained = explain(1, "");
   const std::string text = boost::json::serialize(explained);
@@ -474,7 +481,7 @@ TEST_F(RouterTest, ALibrarysPolicyChoosesAndItsReasonIsShown) {
   add(2, nullptr, true);
   router_->on_snapshot(1, 0, {});
   router_->on_snapshot(2, 0, {});
-  router_->on_events(events(2, 1, chain(24)));
+  router_->on_events(2, events(2, 1, chain(24)));
   EXPECT_EQ(worker_for(request(40)), "worker-2");
   const std::string text = boost::json::serialize(explain(1, ""));
   EXPECT_THAT(text, HasSubstr(R"("mode":"library")"));
@@ -729,12 +736,143 @@ TEST_F(RouterTest, AnotherRoutersRequestsCountUntilTheyEndOrAreOld) {
   EXPECT_EQ(router_->in_flight(), 0U);
 }
 
+TEST_F(RouterTest, AWorkerThatGivesATokenOfNoVocabularyHasFailedTheRequest) {
+  start(Mode::kRoundRobin);
+  vocab_size_ = 50;
+  auto* odd = add(1, [](const GenerateRequest& request) {
+    Answer answer = counting(request);
+    answer.chunks[2].tokens = {50};
+    return answer;
+  });
+  auto* good = add(2);
+  const Said said = ask(request(8));
+  EXPECT_TRUE(said.status.is_ok()) << said.status.to_string();
+  EXPECT_THAT(said.tokens, ElementsAre(8, 9, 10, 11));
+  EXPECT_EQ(odd->requests().size(), 1U);
+  ASSERT_EQ(good->requests().size(), 1U);
+  EXPECT_EQ(good->requests()[0].prompt.size(), 10U) << "it goes on from the tokens that can be";
+  router_->remove_worker(2);
+  const Said alone = ask(request(8));
+  EXPECT_EQ(alone.status.code(), Code::kCorrupt);
+  EXPECT_THAT(alone.status.text(), HasSubstr("worker-1 gave token 50; the vocabulary has 50"));
+}
+
+TEST_F(RouterTest, AWorkerThatGivesMoreTokensThanWereAskedForHasFailedTheRequest) {
+  start(Mode::kRoundRobin);
+  add(1, [](const GenerateRequest& request) {
+    GenerateRequest longer = request;
+    longer.stop.max_tokens = 1000;
+    return counting(longer);
+  });
+  const Said said = ask(request(8));
+  EXPECT_EQ(said.status.code(), Code::kCorrupt);
+  EXPECT_EQ(said.tokens.size(), 4U);
+  add(2);
+  EXPECT_TRUE(ask(request(8)).status.is_ok());
+}
+
+TEST_F(RouterTest, AnInstanceThatIsThereIsRefusedAndNothingChanges) {
+  start(Mode::kRoundRobin);
+  add(1);
+  RoutedWorker again;
+  again.instance = 1;
+  again.name = "decode-worker-9";
+  again.serves = Serves::kPrefill;
+  again.generator = std::make_shared<ScriptedGenerator>([](const GenerateRequest& one) { return counting(one); });
+  const Status status = router_->add_worker(again);
+  EXPECT_EQ(status.code(), Code::kInvalid);
+  EXPECT_THAT(status.text(), HasSubstr("worker 0000000000000001 is there already, as worker-1"));
+  EXPECT_EQ(router_->answering_workers(), 1U);
+  EXPECT_EQ(worker_for(request(8)), "worker-1");
+}
+
+// As a registry might say it that holds anything: the same instance twice, in several roles, again and again.
+TEST_F(RouterTest, WorkersComeAndGoInAnyOrder) {
+  for (uint64_t seed = 1; seed <= 200; ++seed) {
+    SCOPED_TRACE(fmt::format("seed {}", seed));
+    std::mt19937_64 random(seed);
+    start(seed % 2 == 0 ? Mode::kKv : Mode::kRoundRobin);
+    std::map<uint64_t, Serves> there;
+    for (int step = 0; step < 60; ++step) {
+      const uint64_t instance = 1 + random() % 5;
+      if (random() % 2 == 0) {
+        RoutedWorker worker;
+        worker.instance = instance;
+        worker.name = fmt::format("worker-{}", random() % 3);
+        worker.serves = std::array{Serves::kBoth, Serves::kPrefill, Serves::kDecode}[random() % 3];
+        worker.has_events = random() % 2 == 0;
+        worker.generator =
+            std::make_shared<ScriptedGenerator>([](const GenerateRequest& one) { return counting(one); });
+        const Serves serves = worker.serves;
+        const bool is_new = there.emplace(instance, serves).second;
+        ASSERT_EQ(router_->add_worker(std::move(worker)).code(), is_new ? Code::kOk : Code::kInvalid);
+      } else {
+        router_->remove_worker(instance);
+        there.erase(instance);
+      }
+      if (random() % 2 == 0) router_->on_snapshot(instance, 1, chain(16));
+      if (random() % 4 == 0) router_->on_events(instance, events(instance, 1 + random() % 3, chain(40)));
+      ASSERT_EQ(router_->workers(), there.size());
+      ASSERT_EQ(router_->answering_workers(),
+                std::ranges::count_if(there, [](const auto& one) { return one.second != Serves::kPrefill; }));
+      if (random() % 4 == 0) ask(request(20));
+    }
+    EXPECT_EQ(router_->in_flight(), 0U);
+  }
+}
+
+TEST_F(RouterTest, WhatWasDecidedIsSharedAndStaysAsItWas) {
+  RouterOptions options;
+  options.mode = Mode::kKv;
+  options.remembered_decisions = 3;
+  start(options);
+  add(1);
+  ask(request(8));
+  const Decisions first = router_->decisions(10, "");
+  ASSERT_EQ(first.size(), 1U);
+  EXPECT_EQ(router_->decisions(10, "").at(0), first[0]) << "a pointer is copied under the lock, not a decision";
+  const std::string before = boost::json::serialize(to_json(*first[0]));
+  add(2);
+  for (int i = 0; i < 5; ++i) ask(request(8));
+  router_->remove_worker(1);
+  const Decisions latest = router_->decisions(10, "");
+  EXPECT_EQ(latest.size(), 3U);
+  EXPECT_EQ(std::ranges::count(latest, first[0]), 0);
+  EXPECT_EQ(boost::json::serialize(to_json(*first[0])), before) << "also when the router has forgotten it";
+}
+
+TEST_F(RouterTest, AWorkerSpeaksOnlyForItself) {
+  start(Mode::kKv);
+  add(1, nullptr, /*has_events=*/true);
+  add(2, nullptr, /*has_events=*/true);
+  router_->on_snapshot(1, 0, {});
+  router_->on_snapshot(2, 0, {});
+  wire::Heartbeat heartbeat;
+  heartbeat.set_instance(1);
+  heartbeat.set_used_blocks(100);
+  router_->on_events(2, events(1, 1, chain(40)));
+  router_->on_heartbeat(2, heartbeat.SerializeAsString());
+  EXPECT_EQ(router_->view().at(0).cached_blocks, 0U);
+  EXPECT_THAT(metrics_.expose(), HasSubstr("dynamo_router_ignored_messages_total{model=\"m\"} 2"));
+  router_->on_events(1, events(1, 1, chain(40)));
+  EXPECT_EQ(router_->view().at(0).cached_blocks, 10U);
+}
+
+TEST_F(RouterTest, RatesThatCannotBeAreNotKnown) {
+  for (const double rate : {std::nan(""), HUGE_VAL, -HUGE_VAL, -5.0}) {
+    start_auto(1000);
+    beat(1, rate, rate);
+    beat(3, rate, rate);
+    EXPECT_EQ(place_of_prompt(request(80, 1)), "prefill-worker-1");
+  }
+}
+
 TEST_F(RouterTest, MessagesThatAreBrokenOrAboutNobodyAreIgnoredAndCounted) {
   start(Mode::kKv);
   add(1, nullptr, true);
-  router_->on_events("\xFF");
-  router_->on_heartbeat("\xFF");
-  router_->on_events(events(99, 1, chain(8)));
+  router_->on_events(1, "\xFF");
+  router_->on_heartbeat(1, "\xFF");
+  router_->on_events(99, events(99, 1, chain(8)));
   EXPECT_THAT(metrics_.expose(), HasSubstr("dynamo_router_ignored_messages_total{model=\"m\"} 3"));
 }
 
