@@ -1,5 +1,4 @@
 // dynamo ctl: changes to what runs.
-#include <algorithm>
 #include <cstdio>
 #include <vector>
 
@@ -46,16 +45,6 @@ Result<std::vector<discovery::WorkerInstance>> list_workers(discovery::Registry*
   return workers;
 }
 
-// A model whose workers all compute prompts for others answers nothing.
-Status check_answers(const std::vector<discovery::WorkerInstance>& workers, const discovery::WorkerInstance& changing) {
-  const bool is_other = std::ranges::any_of(workers, [&](const discovery::WorkerInstance& one) {
-    return one.model == changing.model && one.instance != changing.instance && one.role != discovery::Role::kPrefill;
-  });
-  if (is_other) return {};
-  return invalid(fmt::format("{} is the last worker that answers for '{}'; let another one decode first", changing.name,
-                             changing.model));
-}
-
 Task<Result<std::string>> ask(std::shared_ptr<rpc::Channel> channel, std::string request, Time until) {
   const Status connected = co_await channel->wait_connected(until);
   if (!connected.is_ok()) co_return connected;
@@ -71,7 +60,6 @@ Status set_role(const RoleFlags& flags) {
   const Time until = Clock::steady().now() + std::chrono::seconds(flags.planes.startup_timeout);
   TRY(const auto workers, list_workers(planes.registry, flags.planes.name_space, until));
   TRY(const discovery::WorkerInstance worker, find_worker(workers, flags.worker));
-  if (flags.role == "prefill") TRY_STATUS(check_answers(workers, worker));
   wire::Request request;
   request.mutable_role()->set_role(flags.role);
   request.mutable_role()->set_drain_seconds(flags.drain_timeout);
@@ -85,9 +73,8 @@ Status set_role(const RoleFlags& flags) {
   Result<std::string> bytes = unavailable("no answer");
   const Time answer_by = Clock::steady().now() + std::chrono::seconds(flags.drain_timeout) + std::chrono::seconds(30);
   boost::asio::co_spawn(io, ask(channel, request.SerializeAsString(), answer_by),
-                        [&](std::exception_ptr failure, Result<std::string> reply) {
-                          CHECK(failure == nullptr);
-                          bytes = std::move(reply);
+                        [&](const std::exception_ptr& failure, Result<std::string> reply) {
+                          bytes = failure ? internal("an exception while asking") : std::move(reply);
                           channel->stop();
                         });
   io.run();

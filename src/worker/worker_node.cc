@@ -147,6 +147,7 @@ class AnnouncedNode final : public WorkerNode {
     instance_.context_length = engine_.context_length;
     instance_.transfer = engine_.transfer;
     instance_.model_digest = model_bundle::digest_of(engine_.model_bundle);
+    TRY_STATUS(discovery::check(instance_).with("announcing the worker"));
     service_ = std::make_unique<WorkerService>(
         WorkerServiceParts{.generator = engine_.generator,
                            .model_bundle = std::move(engine_.model_bundle),
@@ -184,15 +185,19 @@ class AnnouncedNode final : public WorkerNode {
     const auto role = discovery::parse_role(wanted.role());
     if (!role) return invalid(fmt::format("role '{}': aggregated, prefill and decode are there", wanted.role()));
     if (*role == instance_.role) return {};
+    if (is_stopping_) return unavailable("this worker is stopping");
     if (engine_.transfer.empty())
       return unsupported(
           "this worker moves no KV blocks; start it with --disaggregation-mode prefill or decode to change roles "
           "later");
     const discovery::WorkerInstance before = instance_;
-    say_goodbye();
-    LOG(info, "changing roles: no new requests until those it has are over", {"worker", before.name},
-        {"to", wanted.role()});
-    Status status = drain(Clock::steady().now() + std::chrono::seconds(wanted.drain_seconds()));
+    Status status = leave_role(*role);
+    if (status.is_ok()) {
+      LOG(info, "changing roles: no new requests until those it has are over", {"worker", before.name},
+          {"to", wanted.role()});
+      const auto limit = std::min(std::chrono::seconds(wanted.drain_seconds()), kLongestDrain);
+      status = drain(Clock::steady().now() + limit);
+    }
     if (status.is_ok()) status = take_role(*role);
     if (status.is_ok()) lease_->remove(discovery::key_of(options_.name_space, before));
     lease_->put(discovery::key_of(options_.name_space, instance_), discovery::to_json(instance_));
@@ -203,6 +208,59 @@ class AnnouncedNode final : public WorkerNode {
     return {};
   }
 
+  // Says that it takes no new requests, unless its model would be without anyone who answers. Of the workers of a model one at a time
+  // looks for others and says so, by a key that it claims meanwhile: of two that are told to leave at once, the second sees that the
+  // first has left. (A worker that loses its lease, and the claim with it, is not seen by others either.)
+  Status leave_role(Role to) {
+    const Time until = Clock::steady().now() + kAnnounceLimit;
+    const bool answers_no_more = to == Role::kPrefill;
+    const std::string turn =
+        fmt::format("/dynamo/roles/{}/{}", options_.name_space, discovery::slug_of(instance_.model));
+    Status status;
+    if (answers_no_more) status = claim_turn(turn, until);
+    if (status.is_ok() && answers_no_more) status = check_others_answer(until);
+    if (status.is_ok()) {
+      say_goodbye();
+      status = lease_->sync(until).with("leaving the old role");
+    }
+    if (answers_no_more) lease_->remove(turn);  // also of a claim of which nothing is known
+    return status;
+  }
+
+  Status claim_turn(const std::string& key, Time until) {
+    for (;;) {
+      TRY(const bool is_ours, lease_->claim(key, discovery::instance_text(instance_.instance), until));
+      if (is_ours) return {};
+      if (Clock::steady().now() >= until || is_stopping_)
+        return unavailable(fmt::format("another worker of '{}' is leaving its role (it holds the key {}); try again",
+                                       instance_.model, key));
+      std::this_thread::sleep_for(kClaimPause);
+    }
+  }
+
+  // Of the same model, as frontends tell them apart.
+  Status check_others_answer(Time until) const {
+    TRY(const auto keys, registry_->list(discovery::workers_prefix(options_.name_space), until));
+    std::string others;
+    for (const auto& [key, value] : keys) {
+      const auto other = discovery::worker_from_json(value);
+      if (!other.is_ok() || discovery::key_of(options_.name_space, *other) != key || other->model != instance_.model ||
+          other->instance == instance_.instance)
+        continue;
+      const bool is_alike =
+          other->model_digest == instance_.model_digest && other->block_tokens == instance_.block_tokens;
+      if (is_alike && !other->is_leaving && other->role != Role::kPrefill) return {};
+      others += fmt::format("{}{} ({}{})", others.empty() ? "" : ", ", other->name, discovery::role_name(other->role),
+                            other->is_leaving ? ", leaving"
+                            : is_alike        ? ""
+                                              : ", of another model or block size");
+    }
+    return invalid(fmt::format(
+        "this worker is the last that answers for '{}'; others: {}. Start one that answers, or let another change to "
+        "decode first (dynamo ctl role WORKER decode)",
+        instance_.model, others.empty() ? "none" : others));
+  }
+
   // A key that merely goes is no goodbye: a store may lose it.
   void say_goodbye() {
     discovery::WorkerInstance leaving = instance_;
@@ -211,7 +269,6 @@ class AnnouncedNode final : public WorkerNode {
   }
 
   Status drain(Time until) {
-    TRY_STATUS(lease_->sync(std::min(until, Clock::steady().now() + kAnnounceLimit)).with("leaving the old role"));
     // Frontends that have not heard of it yet may still send something.
     std::this_thread::sleep_for(kUntilHeard);
     for (;;) {
@@ -258,6 +315,8 @@ class AnnouncedNode final : public WorkerNode {
   static constexpr Duration kAnnounceLimit = std::chrono::seconds(10);
   static constexpr Duration kGoodbyeLimit = std::chrono::seconds(1);
   static constexpr Duration kUntilHeard = std::chrono::milliseconds(500);
+  static constexpr Duration kClaimPause = std::chrono::milliseconds(20);
+  static constexpr std::chrono::seconds kLongestDrain = std::chrono::hours(24);
 
   NodeOptions options_;
   discovery::Registry* registry_ = nullptr;

@@ -71,7 +71,8 @@ def test_a_role_that_cannot_be_taken_is_refused_and_nothing_changes(cluster):
 def test_the_last_worker_that_answers_stays(cluster):
     hub, url = start_cluster(cluster, "prefill", "decode")
     last = set_role(hub, "decode-worker-1", "prefill")
-    assert last.returncode == 1 and "decode-worker-1 is the last worker that answers for 'mock'" in last.stderr
+    assert last.returncode == 1 and "decode-worker-1: this worker is the last that answers for 'mock'; others: prefill-worker-1 (prefill)." in last.stderr
+    assert [one["state"] for one in instances(url)] == ["ready"] * 2
     assert set_role(hub, instances(url)[0]["instance"], instances(url)[0]["role"]).returncode == 0
 
 
