@@ -1,14 +1,21 @@
 #include "base/log.h"
 
-#include <spdlog/sinks/stdout_sinks.h>
-#include <spdlog/spdlog.h>
+#include <limits.h>
+#include <poll.h>
+#include <pthread.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <cstdlib>
 #include <map>
 #include <memory>
 #include <optional>
+
+#include "base/log_line.h"
+#include "base/log_output.h"
+#include "base/log_writer.h"
 
 namespace dynamo::log {
 namespace {
@@ -25,27 +32,47 @@ struct Filter {
 };
 
 constexpr std::array<std::string_view, 6> kLevelNames = {"trace", "debug", "info", "warn", "error", "off"};
-constexpr std::array<spdlog::level::level_enum, 6> kSpdlogLevels = {spdlog::level::trace, spdlog::level::debug,
-                                                                    spdlog::level::info,  spdlog::level::warn,
-                                                                    spdlog::level::err,   spdlog::level::off};
 
 std::atomic<Level> lowest_enabled{Level::info};
-std::atomic<bool> is_json{false};
+std::atomic<bool> writes_json{false};
+
+// What is here lives as long as the process, so that constructors before main() and destructors after it can log.
 
 std::shared_ptr<const Filter>& filter_slot() {
-  static std::shared_ptr<const Filter> filter = std::make_shared<const Filter>();
+  static auto& filter = *new std::shared_ptr<const Filter>(std::make_shared<const Filter>());
   return filter;
 }
 
-spdlog::logger& sink() {
-  static const std::shared_ptr<spdlog::logger> logger = [] {
-    auto made = std::make_shared<spdlog::logger>("dynamo", std::make_shared<spdlog::sinks::stderr_sink_mt>());
-    made->set_level(spdlog::level::trace);
-    made->set_pattern("%v");
-    made->flush_on(spdlog::level::trace);
-    return made;
-  }();
-  return *logger;
+std::atomic<LogWriter*> current_writer{nullptr};
+std::atomic<LogWriter*> parents_writer{nullptr};  // in a forked process; its thread is not here
+std::atomic<bool> is_exiting{false};
+std::atomic<Time> exit_limit{Time()};
+
+std::string line_of(Level level, std::string_view text, std::initializer_list<Field> fields) {
+  const std::string time = timestamp();
+  return is_json() ? json_line(time, level, text, fields) : text_line(time, level, text, fields);
+}
+
+std::string dropped_note(uint64_t lines) {
+  return line_of(Level::warn, "log lines were dropped", {{"lines", lines}});
+}
+
+void watch_exit_and_fork() {
+  std::atexit([] {
+    exit_limit = Clock::steady().now() + kExitLimit;
+    is_exiting = true;
+    if (LogWriter* writer = current_writer) writer->flush(exit_limit);
+  });
+  pthread_atfork(nullptr, nullptr, [] { parents_writer = current_writer.exchange(nullptr); });
+}
+
+LogWriter& writer() {
+  static const bool is_watched = (watch_exit_and_fork(), true);
+  static_cast<void>(is_watched);
+  if (LogWriter* writer = current_writer.load(std::memory_order_acquire)) return *writer;
+  auto made = std::make_unique<LogWriter>(STDERR_FILENO, dropped_note);
+  LogWriter* before = nullptr;
+  return current_writer.compare_exchange_strong(before, made.get()) ? *made.release() : *before;
 }
 
 std::optional<Level> parse_level(std::string_view name) {
@@ -55,79 +82,14 @@ std::optional<Level> parse_level(std::string_view name) {
   return std::nullopt;
 }
 
-std::string timestamp() {
-  const auto now = std::chrono::system_clock::now();
-  const auto millis = std::chrono::duration_cast<std::chrono::milliseconds>(now.time_since_epoch()).count();
-  const std::time_t seconds = static_cast<std::time_t>(millis / 1000);
-  std::tm parts{};
-  gmtime_r(&seconds, &parts);
-  return fmt::format("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:03}Z", parts.tm_year + 1900, parts.tm_mon + 1,
-                     parts.tm_mday, parts.tm_hour, parts.tm_min, parts.tm_sec, millis % 1000);
-}
-
-bool is_control(char c) {
-  return static_cast<unsigned char>(c) < 0x20 || c == 0x7f;
-}
-
-bool needs_quotes(std::string_view value) {
-  return value.empty() || value.find_first_of(" \"=\xC2") != std::string_view::npos ||
-         std::ranges::any_of(value, is_control);
-}
-
-// Nothing of `value` ends the line, or reaches a terminal as an order to it: no C0, DEL or C1 (two bytes in UTF-8).
-void append_escaped(std::string& line, std::string_view value, bool is_quoted) {
-  for (size_t i = 0; i < value.size(); ++i) {
-    const char c = value[i];
-    const bool is_c1 = c == '\xC2' && i + 1 < value.size() && (static_cast<unsigned char>(value[i + 1]) & 0xE0) == 0x80;
-    if (c == '\n') {
-      line += "\\n";
-    } else if (is_control(c) || is_c1) {
-      line += fmt::format("\\x{:02x}", static_cast<unsigned char>(is_c1 ? value[++i] : c));
-    } else {
-      if (is_quoted && (c == '"' || c == '\\')) line += '\\';
-      line += c;
-    }
-  }
-}
-
-void append_quoted(std::string& line, std::string_view value) {
-  line += '"';
-  append_escaped(line, value, /*is_quoted=*/true);
-  line += '"';
-}
-
-void append_json(std::string& line, std::string_view text) {
-  line += '"';
-  for (const char c : text) {
-    if (c == '"' || c == '\\') {
-      line += '\\';
-      line += c;
-    } else if (static_cast<unsigned char>(c) < 0x20) {
-      line += fmt::format("\\u{:04x}", static_cast<unsigned>(c));
-    } else {
-      line += c;
-    }
-  }
-  line += '"';
-}
-
-std::string json_line(Level level, std::string_view text, std::initializer_list<Field> fields) {
-  std::string line =
-      fmt::format(R"({{"time":"{}","level":"{}","message":)", timestamp(), kLevelNames[static_cast<size_t>(level)]);
-  append_json(line, text);
-  for (const Field& field : fields) {
-    line += ',';
-    append_json(line, field.key);
-    line += ':';
-    append_json(line, field.value);
-  }
-  return line + '}';
-}
-
 }  // namespace
 
 void write_json_lines() {
-  is_json = true;
+  writes_json = true;
+}
+
+bool is_json() {
+  return writes_json.load(std::memory_order_relaxed);
 }
 
 Status configure(std::string_view text) {
@@ -164,27 +126,35 @@ bool is_enabled(Level level, std::string_view module) {
 }
 
 void write(Level level, std::string_view text, std::initializer_list<Field> fields) {
-  static constexpr std::array<std::string_view, 6> kTags = {"[TRACE] ", "[DEBUG] ", "[INFO] ",
-                                                            "[WARN] ",  "[ERROR] ", ""};
-  if (is_json.load(std::memory_order_relaxed)) {
-    sink().log(kSpdlogLevels[static_cast<size_t>(level)], json_line(level, text, fields));
-    return;
-  }
-  std::string line = timestamp();
-  line += ' ';
-  line += kTags[static_cast<size_t>(level)];
-  append_escaped(line, text, /*is_quoted=*/false);
-  for (const Field& field : fields) {
-    line += ' ';
-    line += field.key;
-    line += '=';
-    if (needs_quotes(field.value)) {
-      append_quoted(line, field.value);
-    } else {
-      line += field.value;
-    }
-  }
-  sink().log(kSpdlogLevels[static_cast<size_t>(level)], line);
+  write_text(line_of(level, text, fields));
+}
+
+void write_text(std::string text) {
+  writer().push(std::move(text));
+  if (is_exiting) writer().flush(exit_limit);  // nothing waits for it after this
+}
+
+bool flush(Duration limit) {
+  LogWriter* writer = current_writer;
+  return writer == nullptr || writer->flush(Clock::steady().now() + limit);
+}
+
+void write_last_words(std::string_view text) {
+  flush(kExitLimit);
+  pollfd writable{STDERR_FILENO, POLLOUT, 0};
+  if (::poll(&writable, 1, 0) != 1) return;
+  [[maybe_unused]] const ssize_t written = ::write(STDERR_FILENO, text.data(), std::min<size_t>(text.size(), PIPE_BUF));
+}
+
+uint64_t dropped_lines() {
+  LogWriter* writer = current_writer;
+  return writer == nullptr ? 0 : writer->dropped();
+}
+
+void show_metrics(Metrics* metrics) {
+  metrics->before_expose([&dropped = metrics->counter(kDroppedLines)] {
+    dropped.Increment(static_cast<double>(dropped_lines()) - dropped.Value());
+  });
 }
 
 }  // namespace dynamo::log

@@ -4,7 +4,7 @@
 //   2026-11-23T07:53:33.120Z [INFO] instance lost id=7 why="deadline: no ping"
 //
 // The module is the first folder of the source file's path, so that levels can be set per module. Never a line per
-// token; never a prompt's or an answer's text. Threads: any. Lines of two threads never mix.
+// token; never a prompt's or an answer's text. Threads: any; none waits for who reads the log (base/log_output.h).
 #pragma once
 
 #include <initializer_list>

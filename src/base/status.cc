@@ -1,13 +1,16 @@
 #include "base/status.h"
 
-#include <cstdio>
+#include <fmt/format.h>
+
 #include <cstdlib>
+
+#include "base/log_output.h"
 
 namespace dynamo {
 
 void check_failed(const char* file, int line, const char* expression, const std::string& detail) {
-  std::fprintf(stderr, "CHECK failed at %s:%d: %s%s%s\n", file, line, expression, detail.empty() ? "" : ": ",
-               detail.c_str());
+  log::write_last_words(
+      fmt::format("CHECK failed at {}:{}: {}{}{}\n", file, line, expression, detail.empty() ? "" : ": ", detail));
   std::abort();
 }
 
