@@ -35,8 +35,8 @@ void declare_engine_flags(CLI::App* command, EngineFlags* flags) {
   option("--max-queue", flags->worker.max_waiting, "Requests waiting per worker; more are refused with 503")
       ->check(CLI::Range(0, 1 << 20));
   option("--threads", flags->worker.cpu.threads,
-         "Threads per worker; 0: the usable cores, shared among a machine's workers where "
-         "`serve` starts them")
+         "Threads per worker; 0: the usable cores, by affinity and the control groups' CPU quota, shared among a "
+         "machine's workers where `serve` starts them")
       ->check(CLI::Range(0, 1024));
   command->add_option("--cpu", flags->cpu, "Kernels to use: auto, scalar, avx2 or avx512")
       ->envname("DYNAMO_CPU")

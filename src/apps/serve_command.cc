@@ -9,7 +9,7 @@
 #include "apps/frontend_flags.h"
 #include "apps/supervisor.h"
 #include "base/log.h"
-#include "kernels/cpu/thread_pool.h"
+#include "kernels/cpu/usable_cores.h"
 
 namespace dynamo::apps {
 namespace {

@@ -12,6 +12,7 @@
 #include "kernels/cpu/cpu_kernels.h"
 #include "kernels/cpu/half.h"
 #include "kernels/cpu/thread_pool.h"
+#include "kernels/cpu/usable_cores.h"
 
 namespace dynamo::kernels {
 namespace {

@@ -1,7 +1,6 @@
 #include "kernels/cpu/thread_pool.h"
 
 #include <immintrin.h>
-#include <sched.h>
 
 #include "base/check.h"
 
@@ -53,13 +52,6 @@ void ThreadPool::work(uint32_t index) {
     (*part_)(index);
     if (unfinished_.fetch_sub(1, std::memory_order_acq_rel) == 1) unfinished_.notify_one();
   }
-}
-
-uint32_t usable_cores() {
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  if (sched_getaffinity(0, sizeof(set), &set) != 0) return 1;
-  return static_cast<uint32_t>(CPU_COUNT(&set));
 }
 
 }  // namespace dynamo::kernels

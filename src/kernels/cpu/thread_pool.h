@@ -34,7 +34,4 @@ class ThreadPool {
   std::atomic<bool> is_ending_{false};
 };
 
-// Cores that this process may use.
-uint32_t usable_cores();
-
 }  // namespace dynamo::kernels
