@@ -44,10 +44,8 @@ server=$!
 trap 'kill "$server" 2>/dev/null; wait "$server" 2>/dev/null || true' EXIT
 url=
 for _ in $(seq 600); do
-  if grep -q 'all processes are ready' "$log" && grep -q 'model served' "$log"; then
-    url=$(sed -n 's/.*serving .*url=\([^ ]*\).*/\1/p' "$log" | tail -n 1)
-    break
-  fi
+  url=$(sed -n 's/.*all processes are ready .*url=\([^ ]*\).*/\1/p' "$log")
+  [ -z "$url" ] || break
   kill -0 "$server" 2>/dev/null || break
   sleep 0.1
 done

@@ -45,6 +45,15 @@ def wait_until(is_so, what="it"):
         time.sleep(0.05)
 
 
+def build_library(folder, source):
+    """A shared library out of C, for LD_PRELOAD."""
+    if not shutil.which("cc"):
+        pytest.skip("no C compiler (cc)")
+    (folder / "library.c").write_text(source)
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", folder / "library.so", folder / "library.c"], check=True)
+    return folder / "library.so"
+
+
 def children_of(parent):
     """The running dynamo processes that `parent` started, by command."""
     found = {}
@@ -73,8 +82,7 @@ class Server:
     def _wait_for_url(self):
         until = time.monotonic() + PATIENCE
         while time.monotonic() < until:
-            found = re.search(r"\[INFO\] serving .*url=(\S+)", self.log())
-            if found and self._is_ready(found.group(1)) and "all processes are ready" in self.log():
+            if found := re.search(r"all processes are ready .*url=(\S+)", self.log()):
                 return found.group(1)
             if self.process.poll() is not None:
                 break

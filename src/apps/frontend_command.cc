@@ -6,8 +6,10 @@
 #include "apps/command.h"
 #include "apps/frontend_flags.h"
 #include "apps/planes.h"
+#include "apps/readiness.h"
 #include "apps/stop_signals.h"
 #include "base/log.h"
+#include "base/log_output.h"
 #include "frontend/frontend.h"
 #include "frontend/routes.h"
 #include "http/server.h"
@@ -19,6 +21,7 @@ namespace {
 struct Flags {
   FrontendFlags frontend;
   PlaneFlags planes;
+  int ready_fd = kNobodyAsked;
 };
 
 std::string url_of(const http::ServerOptions& options, uint16_t port) {
@@ -31,6 +34,7 @@ std::string url_of(const http::ServerOptions& options, uint16_t port) {
 Status run_frontend(Flags flags) {
   TRY_STATUS(complete(&flags.frontend));
   const StopSignals signals;  // before any thread starts
+  std::optional<EndsWhileStarting> starting(&signals);
   TRY_STATUS(load_policy_library(&flags.frontend));
   Metrics metrics;
   IoThreads io(flags.frontend.http_threads);
@@ -48,6 +52,7 @@ Status run_frontend(Flags flags) {
   auto planes = open_planes(flags.planes);
   if (!planes.is_ok()) return give_up(planes.status());
   show_planes(*planes, &metrics);
+  log::show_metrics(&metrics);
   frontend::FrontendOptions options;
   options.name_space = flags.planes.name_space;
   options.version = DYNAMO_VERSION;
@@ -59,7 +64,8 @@ Status run_frontend(Flags flags) {
   models = std::move(started).value();
   std::atomic<bool> is_stopping = false;
   openai::ServiceState state;
-  state.is_ready = [&] { return !is_stopping && models->is_warm() && !models->list().empty(); };
+  const auto is_ready = [&] { return !is_stopping && models->is_warm() && !models->list().empty(); };
+  state.is_ready = is_ready;
   state.health = [&] { return boost::json::object{{"instances", models->instances()}}; };
   openai::Service service(flags.frontend.service, models.get(), std::move(state), &metrics);
   service.add_routes(server.get());
@@ -72,7 +78,13 @@ Status run_frontend(Flags flags) {
                               DYNAMO_VERSION));
   LOG(info, "serving", {"url", url}, {"router_mode", std::string(router::mode_name(flags.frontend.router))});
 
-  const int signal = signals.wait();
+  starting.reset();
+  int signal = flags.ready_fd == kNobodyAsked ? signals.wait() : 0;
+  while (signal == 0 && !is_ready()) signal = signals.wait_for(std::chrono::milliseconds(20));
+  if (signal == 0) {
+    tell_ready(flags.ready_fd, url);
+    signal = signals.wait();
+  }
   signals.release();
   is_stopping = true;
   LOG(info, "stopping: running requests may finish", {"signal", signal},
@@ -90,6 +102,7 @@ void add_frontend_command(CLI::App* app, Run* run) {
   auto flags = std::make_shared<Flags>();
   declare_frontend_flags(command, &flags->frontend);
   declare_plane_flags(command, &flags->planes);
+  declare_ready_flag(command, &flags->ready_fd);
   command->callback([=] { *run = [=] { return finish("frontend", run_frontend(*flags)); }; });
 }
 

@@ -5,6 +5,7 @@
 
 #include "apps/command.h"
 #include "apps/planes.h"
+#include "apps/readiness.h"
 #include "apps/stop_signals.h"
 #include "base/log.h"
 #include "hub/hub_server.h"
@@ -12,11 +13,12 @@
 namespace dynamo::apps {
 namespace {
 
-Status run_hub(hub::HubOptions options) {
+Status run_hub(hub::HubOptions options, int ready_fd) {
   const StopSignals signals;  // before any thread starts
   IoThreads io(1);
   TRY(auto server, hub::HubServer::listen(options, &io));
   LOG(info, "hub ready", {"address", fmt::format("{}:{}", options.host, server->port())});
+  tell_ready(ready_fd, std::to_string(server->port()));
   signals.wait();
   signals.release();
   server->stop();
@@ -35,7 +37,9 @@ void add_hub_command(CLI::App* app, Run* run) {
   command->add_option("--port", options->port, "Port to listen on; 0 takes any free one")
       ->check(CLI::Range(0, 65535))
       ->capture_default_str();
-  command->callback([=] { *run = [=] { return finish("hub", run_hub(*options)); }; });
+  auto ready_fd = std::make_shared<int>(kNobodyAsked);
+  declare_ready_flag(command, ready_fd.get());
+  command->callback([=] { *run = [=] { return finish("hub", run_hub(*options, *ready_fd)); }; });
 }
 
 }  // namespace dynamo::apps

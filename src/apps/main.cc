@@ -1,5 +1,8 @@
 // dynamo: one program, one subcommand per role. Parses the command line and calls it.
+#include <fcntl.h>
+#include <signal.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include <CLI/CLI.hpp>
 
@@ -9,6 +12,7 @@
 
 #include "apps/command.h"
 #include "base/log.h"
+#include "base/log_output.h"
 
 namespace {
 
@@ -25,17 +29,26 @@ void allow_all_descriptors() {
   ::setrlimit(RLIMIT_NOFILE, &limit);
 }
 
+// A program that was started without standard streams would open files and sockets in their place, and log into them.
+void open_standard_streams() {
+  int fd = 0;
+  while (fd >= 0 && fd <= STDERR_FILENO) fd = ::open("/dev/null", O_RDWR);
+  if (fd >= 0) ::close(fd);
+}
+
 }  // namespace
 
 int dynamo::apps::finish(const std::string& command, const Status& status) {
   if (status.is_ok()) return 0;
-  std::fprintf(stderr, "dynamo %s: %s\n", command.c_str(), status.to_string().c_str());
+  log::write_text("dynamo " + command + ": " + status.to_string() + "\n");
   return kFailed;
 }
 
 int main(int argc, char** argv) {
   // Set for another program's NIXL, it would start the etcd client in ours, whose gRPC does not go with this program's.
   ::unsetenv("NIXL_ETCD_ENDPOINTS");
+  open_standard_streams();
+  ::signal(SIGPIPE, SIG_IGN);  // whose peer or reader has gone gets an error from its write
   allow_all_descriptors();
   CLI::App app("dynamo: multi-node LLM serving with KV-aware routing");
   app.name("dynamo");

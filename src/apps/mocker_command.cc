@@ -13,6 +13,7 @@
 #include "apps/status_server.h"
 #include "apps/stop_signals.h"
 #include "base/log.h"
+#include "base/log_output.h"
 #include "engine/local_generator.h"
 #include "mocker/simulated_runner.h"
 #include "transfer/shared_memory.h"
@@ -138,10 +139,12 @@ Result<worker::HostedEngine> make_engine(const MockerFlags& flags, const Common&
 Status run_mocker(MockerFlags flags) {
   TRY_STATUS(complete(&flags.engine));
   const StopSignals signals;  // before any thread starts
+  std::optional<EndsWhileStarting> starting(&signals);
   TRY(const Common common, prepare(flags));
   Metrics metrics;
   TRY(Planes planes, open_planes(flags.planes));
   show_planes(planes, &metrics);
+  log::show_metrics(&metrics);
   IoThreads io(1);
   worker::NodeOptions options;
   options.name_space = flags.planes.name_space;
@@ -178,6 +181,7 @@ Status run_mocker(MockerFlags flags) {
   }
   LOG(info, "worker ready", {"mock_workers", nodes.size()}, {"model", common.model},
       {"system_port", *status ? std::to_string((*status)->port()) : "none"});
+  starting.reset();
   signals.wait();
   signals.release();
   stop_all(Clock::steady().now());

@@ -3,9 +3,8 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
-#include <cstdio>
-
 #include "base/log.h"
+#include "base/log_output.h"
 
 namespace dynamo::apps {
 
@@ -22,9 +21,8 @@ void Progress::update(double fraction) {
     return;
   }
   const int filled = static_cast<int>(fraction * kWidth);
-  std::fprintf(stderr, "\r%s [%s%s] %3d%%%s", what_.c_str(), std::string(filled, '#').c_str(),
-               std::string(kWidth - filled, ' ').c_str(), now, now == 100 ? "\n" : "");
-  std::fflush(stderr);
+  log::write_text(fmt::format("\r{} [{}{}] {:3}%{}", what_, std::string(filled, '#'), std::string(kWidth - filled, ' '),
+                              now, now == 100 ? "\n" : ""));
 }
 
 }  // namespace dynamo::apps

@@ -4,6 +4,10 @@
 
 #include <signal.h>
 
+#include <thread>
+
+#include "base/clock.h"
+
 namespace dynamo::apps {
 
 class StopSignals {
@@ -11,14 +15,30 @@ class StopSignals {
   StopSignals();
   // Waits for one and returns it.
   int wait() const;
-  // One has come that nobody has taken.
-  bool is_pending() const;
+  // The same for as long as `limit`. Returns: 0 if none came.
+  int wait_for(Duration limit) const;
   // From now on one ends the program at once, with 128 and its number.
   void release() const;
   const sigset_t& set() const { return signals_; }
 
  private:
   sigset_t signals_{};
+};
+
+// While it lives, a signal ends the program at once, with status 0. A program that starts serves nobody yet, so that nothing has to end in
+// order, and it may be waiting for a disk, a device or a peer that takes its time.
+class EndsWhileStarting {
+ public:
+  explicit EndsWhileStarting(const StopSignals* signals);
+  // A signal that has not been minded is left to StopSignals::wait().
+  ~EndsWhileStarting();
+  EndsWhileStarting(const EndsWhileStarting&) = delete;
+  EndsWhileStarting& operator=(const EndsWhileStarting&) = delete;
+
+ private:
+  int signal_fd_;
+  int started_fd_;
+  std::thread thread_;
 };
 
 }  // namespace dynamo::apps

@@ -10,10 +10,11 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <cstdlib>
 #include <cstring>
+#include <utility>
 
 #include "base/log.h"
+#include "base/log_output.h"
 
 namespace dynamo::apps {
 namespace {
@@ -23,18 +24,39 @@ constexpr Duration kLongestPause = std::chrono::seconds(30);
 constexpr Duration kLongLife =
     std::chrono::minutes(1);  // a child that lived so long is started again without waiting longer
 
+constexpr size_t kLongestLine = size_t{1} << 16;  // a longer one is passed on in pieces
+
 std::string describe(int status) {
   if (WIFSIGNALED(status)) return fmt::format("signal {} ({})", WTERMSIG(status), strsignal(WTERMSIG(status)));
   return fmt::format("exit status {}", WEXITSTATUS(status));
 }
 
 // A line of a child, as it is: the child has said when and how grave already.
-void pass_on(const std::string& name, const std::string& line) {
-  const char* json = std::getenv("DYN_LOGGING_JSONL");
-  const bool is_json = json != nullptr && std::string_view(json) != "0" && std::string_view(json) != "";
-  const std::string text = is_json ? line + "\n" : fmt::format("{} | {}\n", name, line);
-  [[maybe_unused]] const ssize_t written = write(STDERR_FILENO, text.data(), text.size());
+void pass_on(const std::string& name, std::string_view line) {
+  log::write_text(log::is_json() ? fmt::format("{}\n", line) : fmt::format("{} | {}\n", name, line));
 }
+
+// The ends of a pipe: what a child writes, its parent reads without waiting. No other process has them, unless it is given them.
+struct Pipe {
+  int read = -1;
+  int write = -1;
+
+  Pipe() = default;
+  Pipe(const Pipe&) = delete;
+  Pipe& operator=(const Pipe&) = delete;
+  Status open() {
+    int ends[2];
+    if (pipe2(ends, O_CLOEXEC) != 0) return unavailable(fmt::format("no pipe: {}", strerror(errno)));
+    read = ends[0];
+    write = ends[1];
+    fcntl(read, F_SETFL, O_NONBLOCK);
+    return {};
+  }
+  ~Pipe() {
+    if (read >= 0) close(read);
+    if (write >= 0) close(write);
+  }
+};
 
 }  // namespace
 
@@ -43,8 +65,9 @@ struct Supervisor::Child {
   pid_t pid = -1;  // -1: not running
   int output = -1;
   std::string partial;  // of a line
+  int ready = -1;       // what it tells when it is ready
+  std::string ready_text;
   bool is_ready = false;
-  std::string ready_line;
   bool has_failed = false;
   std::string end;  // how it ended last
   Time started;
@@ -67,6 +90,7 @@ Supervisor::~Supervisor() {
       waitpid(child->pid, nullptr, 0);
     }
     if (child->output >= 0) close(child->output);
+    if (child->ready >= 0) close(child->ready);
   }
   close(signal_fd_);
 }
@@ -85,11 +109,14 @@ void Supervisor::set_arguments(const std::string& name, std::vector<std::string>
 }
 
 Status Supervisor::spawn(Child* child) {
-  int ends[2];
-  if (pipe2(ends, O_CLOEXEC) != 0) return unavailable(fmt::format("no pipe: {}", strerror(errno)));
+  Pipe output;
+  Pipe ready;
+  TRY_STATUS(output.open());
+  TRY_STATUS(ready.open());
   // The child does nothing between fork and exec that may take a lock.
   std::vector<std::string> arguments = {"dynamo"};
   arguments.insert(arguments.end(), child->options.arguments.begin(), child->options.arguments.end());
+  arguments.insert(arguments.end(), {"--ready-fd", std::to_string(ready.write)});
   std::vector<char*> argv;
   for (std::string& argument : arguments) argv.push_back(argument.data());
   argv.push_back(nullptr);
@@ -102,60 +129,64 @@ Status Supervisor::spawn(Child* child) {
     prctl(PR_SET_PDEATHSIG, SIGTERM);
     if (getppid() != parent) _exit(1);
     sigprocmask(SIG_SETMASK, &none, nullptr);
-    dup2(ends[1], STDOUT_FILENO);
-    dup2(ends[1], STDERR_FILENO);
+    signal(SIGPIPE, SIG_DFL);
+    dup2(output.write, STDOUT_FILENO);
+    dup2(output.write, STDERR_FILENO);
+    fcntl(ready.write, F_SETFD, 0);
     execv("/proc/self/exe", argv.data());
     _exit(127);
   }
-  close(ends[1]);
-  if (pid < 0) {
-    close(ends[0]);
-    return unavailable(fmt::format("cannot start {}: {}", child->options.name, strerror(errno)));
-  }
-  fcntl(ends[0], F_SETFL, O_NONBLOCK);
+  if (pid < 0) return unavailable(fmt::format("cannot start {}: {}", child->options.name, strerror(errno)));
   if (child->output >= 0) close(child->output);
+  if (child->ready >= 0) close(child->ready);
   child->pid = pid;
-  child->output = ends[0];
+  child->output = std::exchange(output.read, -1);
   child->partial.clear();
-  child->is_ready = child->options.ready_text.empty();
+  child->ready = std::exchange(ready.read, -1);
+  child->ready_text.clear();
+  child->is_ready = false;
   child->started = Clock::steady().now();
   child->restart_at = Time::max();
   return {};
 }
 
-void Supervisor::take_line(Child* child, const std::string& line) {
-  pass_on(child->options.name, line);
-  if (child->is_ready || line.find(child->options.ready_text) == std::string::npos) return;
-  child->is_ready = true;
-  child->ready_line = line;
+bool Supervisor::read_output(Child* child) {
+  char bytes[65536];
+  const ssize_t count = read(child->output, bytes, sizeof(bytes));
+  if (count < 0 && (errno == EINTR || errno == EAGAIN)) return false;
+  std::string& text = child->partial;
+  if (count > 0) text.append(bytes, static_cast<size_t>(count));
+  size_t begin = 0;
+  const auto pass = [&](size_t end, size_t next) {
+    pass_on(child->options.name, std::string_view(text).substr(begin, end - begin));
+    begin = next;
+  };
+  for (size_t end; (end = text.find('\n', begin)) != std::string::npos;) pass(end, end + 1);
+  while (text.size() - begin >= kLongestLine) pass(begin + kLongestLine, begin + kLongestLine);
+  if (count <= 0 && begin < text.size()) pass(text.size(), text.size());
+  text.erase(0, begin);
+  if (count > 0) return true;
+  close(std::exchange(child->output, -1));
+  return false;
 }
 
-void Supervisor::read_output(Child* child) {
-  char bytes[16384];
-  for (;;) {
-    const ssize_t count = read(child->output, bytes, sizeof(bytes));
-    if (count < 0 && errno == EINTR) continue;
-    if (count <= 0) {
-      if (count < 0 && errno == EAGAIN) return;
-      if (!child->partial.empty()) take_line(child, std::exchange(child->partial, {}));
-      close(child->output);
-      child->output = -1;
-      return;
-    }
-    child->partial.append(bytes, static_cast<size_t>(count));
-    for (size_t end; (end = child->partial.find('\n')) != std::string::npos;) {
-      const std::string line = child->partial.substr(0, end);
-      child->partial.erase(0, end + 1);
-      take_line(child, line);
-    }
-  }
+void Supervisor::read_ready(Child* child) {
+  char bytes[1024];
+  const ssize_t count = read(child->ready, bytes, sizeof(bytes));
+  if (count < 0 && (errno == EINTR || errno == EAGAIN)) return;
+  if (count > 0) child->ready_text.append(bytes, static_cast<size_t>(count));
+  const size_t end = child->ready_text.find('\n');
+  child->is_ready = end != std::string::npos;
+  if (child->is_ready) child->ready_text.resize(end);
+  if (count <= 0 || child->is_ready) close(std::exchange(child->ready, -1));
 }
 
 void Supervisor::reap() {
   for (const auto& child : children_) {
     int status = 0;
     if (child->pid <= 0 || waitpid(child->pid, &status, WNOHANG) != child->pid) continue;
-    if (child->output >= 0) read_output(child.get());  // its last words
+    while (child->output >= 0 && read_output(child.get())) continue;  // its last words
+    if (child->ready >= 0) read_ready(child.get());
     child->pid = -1;
     child->end = describe(status);
     child->has_failed = true;
@@ -184,16 +215,19 @@ void Supervisor::restart_due() {
 int Supervisor::turn(Time until) {
   for (const auto& child : children_) until = std::min(until, child->restart_at);
   std::vector<pollfd> watched = {{signal_fd_, POLLIN, 0}};
-  std::vector<Child*> owners = {nullptr};
+  const auto watch = [&](int fd) {
+    if (fd >= 0) watched.push_back({fd, POLLIN, 0});
+  };
   for (const auto& child : children_) {
-    if (child->output < 0) continue;
-    watched.push_back({child->output, POLLIN, 0});
-    owners.push_back(child.get());
+    watch(child->output);
+    watch(child->ready);
   }
   const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(until - Clock::steady().now()).count();
   poll(watched.data(), watched.size(), static_cast<int>(std::clamp<int64_t>(left + 1, 0, 60000)));
-  for (size_t i = 1; i < watched.size(); ++i)
-    if (watched[i].revents != 0) read_output(owners[i]);
+  for (const auto& child : children_) {
+    if (child->output >= 0) read_output(child.get());
+    if (child->ready >= 0) read_ready(child.get());
+  }
   int taken = 0;
   signalfd_siginfo info;
   while (read(signal_fd_, &info, sizeof(info)) == sizeof(info)) {
@@ -214,7 +248,7 @@ Result<std::string> Supervisor::wait_until_ready(Time until) {
         return unavailable(fmt::format("{} ended with {}; what it said is above", child->options.name, child->end));
       is_ready &= child->is_ready;
     }
-    if (is_ready) return children_.back()->ready_line;
+    if (is_ready) return children_.back()->ready_text;
     if (Clock::steady().now() >= until) return deadline("not all processes were ready in time");
     if (turn(until) != 0) return cancelled("stopped before all was ready");
   }

@@ -1,5 +1,6 @@
 // Runs this program's other commands as processes of their own: starts them, passes their output on line by line with their
-// name in front, starts those again that die, and ends them in order.
+// name in front, starts those again that die, and ends them in order. Their output goes the way of the log (base/log_output.h), so a log
+// that nobody reads holds nobody up.
 // Threads: one, the main thread; children die with it.
 #pragma once
 
@@ -19,7 +20,6 @@ namespace dynamo::apps {
 struct ChildOptions {
   std::string name;                            // in front of its lines
   std::vector<std::string> arguments;          // after the program's name
-  std::string ready_text;                      // a line that holds this says that it is ready
   std::chrono::milliseconds stop_limit{5000};  // after SIGTERM; then SIGKILL
 };
 
@@ -34,8 +34,8 @@ class Supervisor {
   Status start(ChildOptions options);
   // What the child of that name is started with from now on.
   void set_arguments(const std::string& name, std::vector<std::string> arguments);
-  // Passes output on until every child is ready. Returns: the line that made the last one ready. Errors: kUnavailable (one ended
-  // before, with its exit status), kCancelled (a signal came), kDeadline.
+  // Passes output on until every child is ready (apps/readiness.h). Returns: what the child that was started last told with that.
+  // Errors: kUnavailable (one ended before, with its exit status), kCancelled (a signal came), kDeadline.
   Result<std::string> wait_until_ready(Time until);
   // Passes output on and starts children again until a signal comes. Returns: the signal.
   int run();
@@ -47,8 +47,9 @@ class Supervisor {
   Status spawn(Child* child);
   // Waits for something to happen, at most until then; handles output and deaths. Returns: a signal, or 0.
   int turn(Time until);
-  void read_output(Child* child);
-  void take_line(Child* child, const std::string& line);
+  // Returns: whether there was any.
+  bool read_output(Child* child);
+  void read_ready(Child* child);
   void reap();
   void restart_due();
 

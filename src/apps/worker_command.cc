@@ -2,16 +2,17 @@
 #include <fmt/format.h>
 
 #include <cstdio>
-#include <cstdlib>
 
 #include "apps/command.h"
 #include "apps/engine_flags.h"
 #include "apps/handoff_flags.h"
 #include "apps/planes.h"
 #include "apps/progress.h"
+#include "apps/readiness.h"
 #include "apps/status_server.h"
 #include "apps/stop_signals.h"
 #include "base/log.h"
+#include "base/log_output.h"
 #include "worker/worker_node.h"
 
 namespace dynamo::apps {
@@ -32,6 +33,7 @@ struct WorkerFlags {
   uint32_t tp = 1;
   bool trusts_remote_code = false;
   bool skips_tokenizer = false;
+  int ready_fd = kNobodyAsked;
 };
 
 void declare_flags(CLI::App* command, WorkerFlags* flags) {
@@ -60,6 +62,7 @@ void declare_flags(CLI::App* command, WorkerFlags* flags) {
                     "Accepted for other systems' command lines; changes nothing");
   command->add_flag("--skip-tokenizer-init", flags->skips_tokenizer,
                     "Accepted for other systems' command lines; changes nothing");
+  declare_ready_flag(command, &flags->ready_fd);
 }
 
 // The engine that the process owns, and what moves its blocks.
@@ -69,21 +72,14 @@ struct Hosted {
 };
 
 Result<worker::HostedEngine> make_engine(const WorkerFlags& flags, const std::string& name, kv::KvEventSink* events,
-                                         Metrics* metrics, IoThreads* io, const std::string& host,
-                                         const StopSignals& signals, Hosted* out) {
+                                         Metrics* metrics, IoThreads* io, const std::string& host, Hosted* out) {
   TRY(worker::ModelFiles files, worker::open_model_files(flags.engine.model_path, flags.engine.served_model_name));
   TRY(std::string bundle, worker::bundle_of(files, flags.engine.worker.block_tokens));
   Progress progress("loading " + files.card.name);
   worker::WorkerOptions options = flags.engine.worker;
   options.name = name;
   options.shares_pool = flags.mode != "aggregated";
-  const auto show = [&](double done) {
-    if (signals.is_pending()) {
-      LOG(info, "stopped while loading");
-      std::_Exit(0);  // nothing is served yet, so nothing has to end in order; the lease runs out
-    }
-    progress.update(done);
-  };
+  const auto show = [&](double done) { progress.update(done); };
   TRY(out->engine, worker::ModelWorker::start(files, options, metrics, events, show));
   worker::ModelWorker* engine = out->engine.get();
   LOG(info, "engine ready", {"worker", name}, {"with", engine->description()});
@@ -132,10 +128,12 @@ Status check(const WorkerFlags& flags) {
 Status run_worker(WorkerFlags flags) {
   TRY_STATUS(check(flags));
   TRY_STATUS(complete(&flags.engine));
-  const StopSignals signals;  // before any thread starts
+  const StopSignals signals;                            // before any thread starts
+  std::optional<EndsWhileStarting> starting(&signals);  // a lease that it has then runs out
   Metrics metrics;
   TRY(Planes planes, open_planes(flags.planes));
   show_planes(planes, &metrics);
+  log::show_metrics(&metrics);
   IoThreads io(flags.io_threads);
   worker::NodeOptions options;
   options.name_space = flags.planes.name_space;
@@ -151,7 +149,7 @@ Status run_worker(WorkerFlags flags) {
   const Time until = Clock::steady().now() + std::chrono::hours(1);  // loading a large model takes its time
   auto node = worker::WorkerNode::start(
       options, planes.registry, planes.bus.get(), &io, until, [&](const std::string& name, kv::KvEventSink* events) {
-        return make_engine(flags, name, events, &metrics, &io, options.announced_host, signals, &hosted);
+        return make_engine(flags, name, events, &metrics, &io, options.announced_host, &hosted);
       });
   if (!node.is_ok()) {
     if (hosted.engine) hosted.engine->stop(Clock::steady().now());
@@ -168,6 +166,8 @@ Status run_worker(WorkerFlags flags) {
       {"role", discovery::role_name(instance.role)}, {"model", instance.model}, {"address", instance.address},
       {"transfer", instance.transfer.empty() ? "none" : instance.transfer},
       {"system_port", *status ? std::to_string((*status)->port()) : "none"});
+  starting.reset();
+  tell_ready(flags.ready_fd, instance.name);
   const int signal = signals.wait();
   signals.release();
   LOG(info, "stopping: running requests may finish", {"signal", signal},
