@@ -1,13 +1,14 @@
 // dynamo bench: puts load on a server that speaks OpenAI's API, and reports how it answered.
 #include <fmt/format.h>
 
-#include <cstdio>
 #include <fstream>
 
 #include <boost/json/serialize.hpp>
 
 #include "apps/command.h"
+#include "apps/print.h"
 #include "apps/progress.h"
+#include "base/log_output.h"
 #include "load/report.h"
 #include "load/runner.h"
 #include "load/workload.h"
@@ -39,8 +40,8 @@ Result<std::vector<load::Conversation>> workload_of(const BenchFlags& flags) {
   auto trace = load::read_trace(flags.trace_file, flags.trace);
   if (!trace.is_ok()) return trace.status();
   if (trace->left_out > 0) {
-    std::fprintf(stderr, "dynamo bench: left out %u requests longer than %u tokens\n", trace->left_out,
-                 flags.trace.max_input_tokens);
+    log::write_text(fmt::format("dynamo bench: left out {} requests longer than {} tokens\n", trace->left_out,
+                                flags.trace.max_input_tokens));
   }
   return std::move(trace->conversations);
 }
@@ -73,13 +74,13 @@ Status bench(BenchFlags flags) {
   if (!run.is_ok()) return run.status();
   const load::Report report = load::report_of(std::move(run).value());
   const std::string json = boost::json::serialize(load::to_json(report)) + "\n";
-  std::fputs((flags.prints_json ? json : load::to_table(report)).c_str(), stdout);
   if (!flags.output.empty()) TRY_STATUS(write(flags.output, json));
   if (!flags.samples.empty()) {
     std::string lines;
     for (const load::Sample& sample : report.run.samples) lines += boost::json::serialize(load::to_json(sample)) + "\n";
     TRY_STATUS(write(flags.samples, lines));
   }
+  print(flags.prints_json ? json : load::to_table(report));
   if (report.complete == 0) return unavailable("no request was answered in full");
   return {};
 }

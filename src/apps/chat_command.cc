@@ -8,6 +8,7 @@
 
 #include "apps/chat_session.h"
 #include "apps/command.h"
+#include "apps/print.h"
 
 namespace dynamo::apps {
 namespace {
@@ -17,19 +18,13 @@ struct ChatFlags {
   std::vector<std::string> questions;
 };
 
-void print_piece(std::string_view piece) {
-  std::fwrite(piece.data(), 1, piece.size(), stdout);
-  std::fflush(stdout);
-}
-
 int answer(ChatSession* session, const std::string& question) {
-  const auto stats = session->ask(question, print_piece);
+  const auto stats = session->ask(question, print);
   if (!stats.is_ok()) {
     std::fprintf(stderr, "dynamo chat: %s\n", stats.status().to_string().c_str());
     return kFailed;
   }
-  std::printf("\n");
-  std::fflush(stdout);
+  print("\n");
   std::fprintf(stderr, "[%s]\n", describe(*stats).c_str());
   return 0;
 }

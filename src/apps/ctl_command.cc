@@ -1,5 +1,4 @@
 // dynamo ctl: changes to what runs.
-#include <cstdio>
 #include <vector>
 
 #include <fmt/format.h>
@@ -8,6 +7,7 @@
 
 #include "apps/command.h"
 #include "apps/planes.h"
+#include "apps/print.h"
 #include "discovery/instance.h"
 #include "rpc/channel.h"
 #include "wire/messages.pb.h"
@@ -82,8 +82,8 @@ Status set_role(const RoleFlags& flags) {
   wire::RoleReply reply;
   if (!reply.ParseFromString(*bytes)) return corrupt("a reply that cannot be read");
   if (!reply.failure().empty()) return wire::failure_from_bytes(reply.failure()).with(worker.name);
-  std::printf("%s\n", reply.name() == worker.name ? fmt::format("{} is that already", worker.name).c_str()
-                                                  : fmt::format("{} is {} now", worker.name, reply.name()).c_str());
+  print(reply.name() == worker.name ? fmt::format("{} is that already\n", worker.name)
+                                    : fmt::format("{} is {} now\n", worker.name, reply.name()));
   return {};
 }
 

@@ -1,8 +1,10 @@
 // dynamo docs flags|metrics: prints pages of docs/reference, so that they cannot differ from the program.
-#include <cstdio>
+#include <fmt/format.h>
 
 #include "apps/command.h"
 #include "apps/planes.h"
+#include "apps/print.h"
+#include "base/log_output.h"
 #include "base/metrics.h"
 #include "engine/metrics.h"
 #include "handoff/metrics.h"
@@ -13,36 +15,47 @@
 namespace dynamo::apps {
 namespace {
 
-void print_flags(const CLI::App& app) {
-  std::puts(
-      "# Flags\n\nPrinted by `dynamo docs flags` from what `--help` shows. A flag's environment variable, where it has "
-      "one, stands"
-      "\nbehind it; the flag wins.\n");
-  std::printf("## dynamo\n\n```\n%s```\n", app.help().c_str());
+constexpr const char* kFlagsHead = R"(# Flags
+
+Printed by `dynamo docs flags` from what `--help` shows. A flag's environment variable, where it has one, stands
+behind it; the flag wins.
+
+)";
+
+constexpr const char* kMetricsHead = R"(# Metrics
+
+Printed by `dynamo docs metrics` from where each module declares what it counts. Shown at `/metrics`.
+
+What a worker shows of its engine and its hand-offs has the label `worker`, its name. When `dynamo ctl role` gives it
+another name, all of it is shown with that one from then on, and its counters go on from where they were.
+
+)";
+
+std::string flags_page(const CLI::App& app) {
+  std::string page = kFlagsHead;
+  page +=
+      fmt::format("## dynamo\n\n```\n{}```\n", CLI::Formatter().make_help(&app, "dynamo", CLI::AppFormatMode::Normal));
   for (const CLI::App* command : app.get_subcommands([](const CLI::App*) { return true; })) {
-    std::printf("\n## dynamo %s\n\n```\n%s```\n", command->get_name().c_str(), command->help().c_str());
+    page += fmt::format("\n## dynamo {}\n\n```\n{}```\n", command->get_name(), command->help());
   }
+  return page;
 }
 
-void print_metrics() {
-  std::puts(
-      "# Metrics\n\nPrinted by `dynamo docs metrics` from where each module declares what it counts. Shown at "
-      "`/metrics`."
-      "\n\nWhat a worker shows of its engine and its hand-offs has the label `worker`, its name. When `dynamo ctl "
-      "role` "
-      "gives it"
-      "\nanother name, all of it is shown with that one from then on, and its counters go on from where they were.\n");
+std::string metrics_page() {
+  std::string page = kMetricsHead;
   const std::vector<std::pair<const char*, std::vector<const MetricSpec*>>> modules = {
       {"openai", openai::kAllMetrics},   {"router", router::kAllMetrics}, {"engine", engine::kAllMetrics},
-      {"handoff", handoff::kAllMetrics}, {"http", http::kAllMetrics},     {"planes", kPlaneMetrics}};
+      {"handoff", handoff::kAllMetrics}, {"http", http::kAllMetrics},     {"planes", kPlaneMetrics},
+      {"log", log::kAllMetrics}};
   for (const auto& [module, specs] : modules) {
-    std::printf("## %s\n\n| metric | kind | meaning |\n|---|---|---|\n", module);
+    page += fmt::format("## {}\n\n| metric | kind | meaning |\n|---|---|---|\n", module);
     for (const MetricSpec* spec : specs) {
       static constexpr const char* kKinds[] = {"counter", "gauge", "histogram"};
-      std::printf("| `%s` | %s | %s |\n", spec->name, kKinds[static_cast<size_t>(spec->kind)], spec->meaning);
+      page += fmt::format("| `{}` | {} | {} |\n", spec->name, kKinds[static_cast<size_t>(spec->kind)], spec->meaning);
     }
-    std::puts("");
+    page += '\n';
   }
+  return page;
 }
 
 }  // namespace
@@ -53,11 +66,7 @@ void add_docs_command(CLI::App* app, Run* run) {
   command->add_option("page", *page, "flags or metrics")->required()->check(CLI::IsMember({"flags", "metrics"}));
   command->callback([=] {
     *run = [=] {
-      if (*page == "flags") {
-        print_flags(*app);
-      } else {
-        print_metrics();
-      }
+      print(*page == "flags" ? flags_page(*app) : metrics_page());
       return 0;
     };
   });

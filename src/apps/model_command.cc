@@ -1,7 +1,6 @@
 // dynamo model PATH: what a model is, or exactly what is wrong with it.
-#include <cstdio>
-
 #include "apps/command.h"
+#include "apps/print.h"
 #include "model/model_summary.h"
 
 namespace dynamo::apps {
@@ -13,11 +12,8 @@ void add_model_command(CLI::App* app, Run* run) {
   command->callback([=] {
     *run = [=] {
       const auto text = model::describe_model(*path);
-      if (!text.is_ok()) {
-        std::fprintf(stderr, "dynamo model: %s\n", text.status().to_string().c_str());
-        return kFailed;
-      }
-      std::fputs(text->c_str(), stdout);
+      if (!text.is_ok()) return finish("model", text.status());
+      print(*text);
       return 0;
     };
   });
