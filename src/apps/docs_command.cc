@@ -18,7 +18,10 @@ namespace {
 constexpr const char* kFlagsHead = R"(# Flags
 
 Printed by `dynamo docs flags` from what `--help` shows. A flag's environment variable, where it has one, stands
-behind it; the flag wins.
+behind it; the flag wins. A command reads the variables of its own flags only, and `serve` hands its own on as flags.
+
+Kubernetes sets variables for each Service of a namespace: `DYN_PORT=tcp://10.96.12.7:8000` for one named `dyn`. A command
+with that flag refuses such a value and names the variable; `enableServiceLinks: false` in the pod's spec keeps them out.
 
 )";
 

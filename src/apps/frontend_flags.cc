@@ -5,6 +5,16 @@
 #include "router/policies/library.h"
 
 namespace dynamo::apps {
+namespace {
+
+constexpr const char* kAuto = "auto";
+
+std::optional<uint32_t> tokens_of(const std::string& text) {
+  uint32_t tokens = 0;
+  return CLI::detail::lexical_cast(text, tokens) ? std::optional(tokens) : std::nullopt;
+}
+
+}  // namespace
 
 void declare_frontend_flags(CLI::App* command, FrontendFlags* flags) {
   const auto option = [&](const std::string& name, auto& value, const std::string& meaning) {
@@ -41,7 +51,13 @@ void declare_frontend_flags(CLI::App* command, FrontendFlags* flags) {
       ->envname("DYN_ROUTER_REPLICA_SYNC");
   option("--max-local-prefill-length", flags->max_local_prefill,
          "With prefill workers: a prompt of which at most so many tokens are not cached where it is decoded is "
-         "computed there; auto: where that is better, by what waits at either worker and the rates that they measured");
+         "computed there; auto: where that is better, by what waits at either worker and the rates that they measured")
+      ->check(CLI::Validator(
+          [](std::string& text) {
+            const bool is_right = text == kAuto || tokens_of(text);
+            return is_right ? std::string() : "'" + text + "': a number of tokens, or auto";
+          },
+          "TOKENS|auto"));
   option("--busy-threshold", flags->busy_threshold,
          "Share of its blocks in use above which a worker gets nothing new; when all are, requests wait. 0: never")
       ->check(CLI::Range(0.0, 1.0));
@@ -72,13 +88,7 @@ Status complete(FrontendFlags* flags) {
   if (flags->policy_library.empty() && !flags->policy_config.empty())
     return invalid("--router-policy-config needs --router-policy-library");
   flags->router.uses_events = flags->uses_events;
-  if (flags->max_local_prefill == "auto") {
-    flags->router.settings.max_local_prefill_length.reset();
-  } else if (uint32_t tokens = 0; CLI::detail::lexical_cast(flags->max_local_prefill, tokens)) {
-    flags->router.settings.max_local_prefill_length = tokens;
-  } else {
-    return invalid(fmt::format("--max-local-prefill-length {}: a number of tokens or auto", flags->max_local_prefill));
-  }
+  flags->router.settings.max_local_prefill_length = tokens_of(flags->max_local_prefill);  // none: auto
   if (flags->busy_threshold > 0) flags->router.settings.busy_threshold = flags->busy_threshold;
   flags->router.index_bytes = uint64_t{flags->index_mib} << 20;
   flags->router.queue_timeout = std::chrono::seconds(flags->queue_timeout);

@@ -11,6 +11,7 @@
 #include <string>
 
 #include "apps/command.h"
+#include "apps/flags.h"
 #include "base/log.h"
 #include "base/log_output.h"
 
@@ -64,6 +65,7 @@ int main(int argc, char** argv) {
   app.add_flag("--log-json", writes_json, "Write each log line as a JSON object")->envname("DYN_LOGGING_JSONL");
   app.require_subcommand(1);
   app.fallthrough();
+  app.immediate_callback();  // of the commands too, and then CLI11 reads the variables of the one that is named only
   dynamo::apps::Run run;
   dynamo::apps::add_serve_command(&app, &run);
   dynamo::apps::add_frontend_command(&app, &run);
@@ -86,7 +88,7 @@ int main(int argc, char** argv) {
     return app.exit(done);
   } catch (const CLI::ParseError& error) {
     std::fprintf(stderr, "dynamo: %s\nRun `dynamo --help` or `dynamo COMMAND --help` for what is accepted.\n",
-                 error.what());
+                 dynamo::apps::explain(error, &app).c_str());
     return dynamo::apps::kWrongUsage;
   }
   if (const dynamo::Status status = configure_logging(log_filter); !status.is_ok()) {

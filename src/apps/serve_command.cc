@@ -130,6 +130,8 @@ void add_serve_command(CLI::App* app, Run* run) {
   command->callback([=] {
     *run = [=] {
       flags->log_arguments = log_arguments(*app);
+      forget_variables(*app);
+      forget_variables(*command);
       return serve(*flags);
     };
   });

@@ -11,7 +11,61 @@ import httpx
 import pytest
 from conftest import DYNAMO, MODEL, MODEL_FILE, build_library, children_of, free_port, wait_until
 
+SERVICE = "tcp://10.96.12.7:8000"  # what Kubernetes puts into DYN_PORT for a Service named "dyn"
 BARE = {name: value for name, value in os.environ.items() if not name.startswith("DYN_")}
+
+
+def run(*arguments, **variables):
+    return subprocess.run([DYNAMO, *map(str, arguments)], capture_output=True, text=True, timeout=60, env={**BARE, **variables})
+
+
+# ---- variables ----
+
+
+def test_variables_of_other_commands_are_not_read():
+    wrong = {"DYN_PORT": SERVICE, "DYN_NUM_WORKERS": "0", "DYN_HTTP_PORT": SERVICE, "DYN_WORKERS": "many", "DYN_KV_EVENTS": "perhaps"}
+    assert run("docs", "metrics", **wrong).returncode == 0
+    assert run("model", MODEL_FILE, **wrong).returncode == 0
+
+
+@pytest.mark.parametrize("command, variable, value", [
+    ("worker", "DYN_THREADS", "many"), ("worker", "DYN_PORT", "70000"), ("worker", "DYN_DISAGGREGATION_MODE", "both"),
+    ("frontend", "DYN_KV_EVENTS", "perhaps"), ("frontend", "DYN_MAX_LOCAL_PREFILL_LENGTH", "long"), ("frontend", "DYN_NAMESPACE", "a/b"),
+    ("serve", "DYN_WORKERS", "-1"), ("mocker", "DYN_NUM_WORKERS", "0"), ("hub", "DYN_LOGGING_JSONL", "perhaps"), ("hub", "DYN_LOG", "loud")])
+def test_a_wrong_value_is_said_with_the_variable_that_it_came_from(command, variable, value):
+    done = run(command, **{variable: value})
+    assert done.returncode == 2
+    assert variable in done.stderr and "Kubernetes" not in done.stderr
+
+
+@pytest.mark.parametrize("command, variable, flag", [("worker", "DYN_PORT", "--port"), ("frontend", "DYN_HTTP_PORT", "--http-port")])
+def test_a_services_variable_is_refused_with_the_remedy(command, variable, flag):
+    done = run(command, **{variable: SERVICE})
+    assert done.returncode == 2
+    for said in (variable, SERVICE, "enableServiceLinks: false", f"Unset {variable}, or give {flag}"):
+        assert said in done.stderr
+
+
+def test_a_flag_wins_over_a_variable_that_is_wrong():
+    done = run("worker", "--port", "0", "--hub", f"127.0.0.1:{free_port()}", "--startup-timeout", "1", DYN_PORT=SERVICE)
+    assert done.returncode == 1 and "DYN_PORT" not in done.stderr
+
+
+def test_a_wrong_flag_is_not_put_down_to_a_variable_that_is_right():
+    done = run("worker", "--port", "70000", DYN_PORT="7000")
+    assert done.returncode == 2 and "70000" in done.stderr and "DYN_PORT" not in done.stderr
+
+
+@pytest.mark.parametrize("port", ["a free one", SERVICE])
+def test_serve_hands_no_variable_on_that_breaks_its_workers(start_server, port):
+    variables = {"DYN_PORT": str(free_port()) if port == "a free one" else port, "DYN_ANNOUNCE_HOST": "203.0.113.1"}
+    server = start_server("--workers", "2", env=variables)
+    assert httpx.post(f"{server.url}/v1/completions", json={"model": MODEL, "prompt": "Hi", "max_tokens": 1}, timeout=60).status_code == 200
+
+
+def test_a_flag_of_serve_wins_over_its_variable_in_the_processes_too(start_server):
+    server = start_server("--router-mode", "round-robin", env={"DYN_ROUTER_MODE": "random"})
+    assert re.search(r"serving .*router_mode=round-robin", server.log())
 
 
 # ---- readiness ----
