@@ -4,7 +4,7 @@
 set -euo pipefail
 
 packages=(g++ cmake ninja-build pkg-config ccache mold git ca-certificates curl
-  libfmt-dev libspdlog-dev libcli11-dev libssl-dev libpcre2-dev libxxhash-dev libedit-dev prometheus-cpp-dev
+  libfmt-dev libcli11-dev libssl-dev libpcre2-dev libxxhash-dev libedit-dev prometheus-cpp-dev
   libprotobuf-dev protobuf-compiler libgrpc++-dev protobuf-compiler-grpc libnats-dev
   python3 python3-pip)
 if [ "${1:-}" = --tests ]; then
