@@ -17,7 +17,9 @@ target_compile_options(dynamo_flags INTERFACE
   -Wall -Wextra -Werror
   -ffile-prefix-map=${CMAKE_SOURCE_DIR}/src/= -fno-math-errno)
 target_include_directories(dynamo_flags INTERFACE ${CMAKE_SOURCE_DIR}/src)
-target_compile_definitions(dynamo_flags INTERFACE BOOST_ASIO_NO_DEPRECATED BOOST_ALL_NO_LIB)
+# The standard library's checks of indices, empty containers and the like stay on in what people run: an overrun ends the
+# process at once, before it can be put to use.
+target_compile_definitions(dynamo_flags INTERFACE BOOST_ASIO_NO_DEPRECATED BOOST_ALL_NO_LIB _GLIBCXX_ASSERTIONS)
 if(CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
   # libstdc++ 12's own std::stable_sort uses what it calls deprecated, which clang says at our call.
   target_compile_options(dynamo_flags INTERFACE -Wthread-safety -Wno-deprecated-declarations)
