@@ -4,13 +4,17 @@
 #   deploy/infra.sh up     starts both in the background, and says what to set on the other machines
 #   deploy/infra.sh down   stops both
 #   deploy/infra.sh status says whether they run
-# Data and logs: $DYNAMO_INFRA_DIR (default ~/.cache/dynamo/infra). Ports: ETCD_PORT (2379), NATS_PORT (4222). Address: INFRA_HOST (all).
+# Data and logs: $DYNAMO_INFRA_DIR (default ~/.cache/dynamo/infra). Ports: ETCD_PORT (2379), NATS_PORT (4222).
+# Address: INFRA_HOST (all); an IPv6 address without brackets.
 set -euo pipefail
 
 dir=${DYNAMO_INFRA_DIR:-${HOME:-/tmp}/.cache/dynamo/infra}
 host=${INFRA_HOST:-0.0.0.0}
 etcd_port=${ETCD_PORT:-2379}
 nats_port=${NATS_PORT:-4222}
+
+# As URLs have it: IPv6 addresses in brackets.
+in_url() { case $1 in *:*) echo "[$1]" ;; *) echo "$1" ;; esac; }
 
 is_running() { [ -f "$dir/$1.pid" ] && kill -0 "$(cat "$dir/$1.pid")" 2>/dev/null; }
 
@@ -60,13 +64,14 @@ stop() {
 case "${1:-}" in
   up)
     mkdir -p "$dir"
-    start etcd etcd --data-dir "$dir/etcd" --listen-client-urls "http://$host:$etcd_port" \
-      --advertise-client-urls "http://$host:$etcd_port" --listen-peer-urls http://127.0.0.1:0
+    url=http://$(in_url "$host"):$etcd_port
+    start etcd etcd --data-dir "$dir/etcd" --listen-client-urls "$url" --advertise-client-urls "$url" --listen-peer-urls http://127.0.0.1:0
     start nats nats-server --addr "$host" --port "$nats_port"
     wait_for_port etcd "$etcd_port"
     wait_for_port nats "$nats_port"
     address=$host
-    [ "$address" != 0.0.0.0 ] || address=$(hostname -I | awk '{print $1}')
+    case $host in 0.0.0.0 | ::) address=$(hostname -I | awk '{print $1}') ;; esac
+    address=$(in_url "$address")
     echo "export ETCD_ENDPOINTS=http://$address:$etcd_port"
     echo "export NATS_SERVER=nats://$address:$nats_port"
     ;;
@@ -80,7 +85,7 @@ case "${1:-}" in
     done
     ;;
   *)
-    sed -n '2,8s/^# \{0,1\}//p' "$0"
+    sed -n '2,9s/^# \{0,1\}//p' "$0"
     exit 2
     ;;
 esac

@@ -1,4 +1,6 @@
 """Starts the real programs for the end-to-end tests: build/release/dynamo with the default model, on free ports."""
+import contextlib
+import ipaddress
 import os
 import pathlib
 import re
@@ -32,9 +34,38 @@ def why_no_nixl():
     return None
 
 
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as one:
+def free_port(host="127.0.0.1"):
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as one:
+        one.bind((host, 0))
         return one.getsockname()[1]
+
+
+def why_no_ipv6():
+    """Why IPv6 cannot be tested here; None if it can."""
+    try:
+        free_port("::1")
+    except OSError as error:
+        return f"this machine has no address ::1: {error}"
+    return None
+
+
+def listens_on(pid):
+    """The (address, port) of every TCP socket on which a process listens."""
+    process = pathlib.Path(f"/proc/{pid}")
+    own = set()
+    for one in (process / "fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+            if found := re.fullmatch(r"socket:\[(\d+)\]", os.readlink(one)):
+                own.add(found[1])
+    places = set()
+    for table in ("tcp", "tcp6"):
+        for line in (process / "net" / table).read_text().splitlines()[1:]:
+            _, local, _, state, *_, inode = line.split()[:10]
+            if state == "0A" and inode in own:
+                address, port = local.split(":")
+                words = b"".join(bytes.fromhex(address[at:at + 8])[::-1] for at in range(0, len(address), 8))
+                places.add((str(ipaddress.ip_address(words)), int(port, 16)))
+    return places
 
 
 def wait_until(is_so, what="it"):
@@ -191,12 +222,12 @@ def cluster(tmp_path):
 
 
 class Etcd:
-    """A real one, on ports of its own."""
+    """A real one, on ports of its own; `host` as a URL has it."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, host="127.0.0.1"):
         self.skip_without("etcd", "etcdctl")
-        port, peer = free_port(), free_port()
-        self.url, self._data = f"http://127.0.0.1:{port}", folder / "etcd"
+        port, peer = free_port(host.strip("[]")), free_port()
+        self.url, self._data = f"http://{host}:{port}", folder / "etcd"
         self._command = ["etcd", "--data-dir", self._data, "--listen-client-urls", self.url, "--advertise-client-urls", self.url,
                          "--listen-peer-urls", f"http://127.0.0.1:{peer}"]
         self._start()
@@ -246,12 +277,13 @@ class Etcd:
 class EtcdAndNats(Etcd):
     """Both; `flags` leads processes of ours to them."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, host="127.0.0.1"):
         self.skip_without("nats-server")
-        super().__init__(folder)
-        nats = free_port()
-        self.flags = ["--etcd-endpoints", self.url, "--nats-server", f"nats://127.0.0.1:{nats}"]
-        self._nats = self.run(["nats-server", "--addr", "127.0.0.1", "--port", str(nats)])
+        super().__init__(folder, host)
+        bare = host.strip("[]")
+        nats = free_port(bare)
+        self.flags = ["--etcd-endpoints", self.url, "--nats-server", f"nats://{host}:{nats}"]
+        self._nats = self.run(["nats-server", "--addr", bare, "--port", str(nats)])
 
     def stop(self):
         self._nats.kill()

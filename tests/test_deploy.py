@@ -6,17 +6,9 @@ import subprocess
 
 import pytest
 import yaml
-from conftest import PATIENCE, ROOT
+from conftest import PATIENCE, ROOT, free_port, why_no_ipv6
 
 COMPOSE = ROOT / "deploy/docker-compose.yml"
-
-
-def free_ports(count):
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports
 
 
 def test_the_compose_file_is_one():
@@ -36,23 +28,27 @@ def test_the_compose_file_is_one():
     assert {"2379", "4222"} <= published
 
 
-def test_infra_goes_up_and_down(tmp_path):
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_infra_goes_up_and_down(tmp_path, host):
+    if host == "::1" and (reason := why_no_ipv6()):
+        pytest.skip(reason)
+    in_url = f"[{host}]" if ":" in host else host
     for program in ("etcd", "etcdctl", "nats-server"):
         if not shutil.which(program):
             pytest.skip(f"{program} is not installed")
-    etcd, nats = free_ports(2)
-    env = {**os.environ, "DYNAMO_INFRA_DIR": str(tmp_path), "INFRA_HOST": "127.0.0.1", "ETCD_PORT": str(etcd), "NATS_PORT": str(nats)}
+    etcd, nats = free_port(host), free_port(host)
+    env = {**os.environ, "DYNAMO_INFRA_DIR": str(tmp_path), "INFRA_HOST": host, "ETCD_PORT": str(etcd), "NATS_PORT": str(nats)}
     run = lambda verb: subprocess.run([ROOT / "deploy/infra.sh", verb], capture_output=True, text=True, env=env, timeout=PATIENCE)
     try:
         up = run("up")
         assert up.returncode == 0, up.stderr
-        assert f"export ETCD_ENDPOINTS=http://127.0.0.1:{etcd}" in up.stdout
-        assert f"export NATS_SERVER=nats://127.0.0.1:{nats}" in up.stdout
+        assert f"export ETCD_ENDPOINTS=http://{in_url}:{etcd}\n" in up.stdout
+        assert f"export NATS_SERVER=nats://{in_url}:{nats}\n" in up.stdout
         assert run("up").stdout.count("runs already") == 2
-        health = subprocess.run(["etcdctl", f"--endpoints=http://127.0.0.1:{etcd}", "endpoint", "health"], capture_output=True, text=True,
+        health = subprocess.run(["etcdctl", f"--endpoints=http://{in_url}:{etcd}", "endpoint", "health"], capture_output=True, text=True,
                                 env={**os.environ, "ETCDCTL_API": "3"}, timeout=PATIENCE)
         assert health.returncode == 0, health.stderr
-        with socket.create_connection(("127.0.0.1", nats), timeout=PATIENCE) as connection:
+        with socket.create_connection((host, nats), timeout=PATIENCE) as connection:
             assert connection.recv(100).startswith(b"INFO")
     finally:
         assert run("down").returncode == 0

@@ -2,13 +2,13 @@
 
 #include <algorithm>
 #include <cctype>
-#include <charconv>
 #include <utility>
 
 #include <fmt/format.h>
 #include <boost/json/parse.hpp>
 #include <boost/json/serialize.hpp>
 
+#include "base/host_port.h"
 #include "base/status.h"
 
 namespace dynamo::discovery {
@@ -85,13 +85,7 @@ bool is_visible_ascii(std::string_view text) {
 }
 
 bool is_address(std::string_view text) {
-  const size_t colon = text.rfind(':');
-  if (colon == std::string_view::npos || colon == 0 || colon > 255) return false;
-  uint32_t port = 0;
-  const std::string_view digits = text.substr(colon + 1);
-  const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), port);
-  return error == std::errc() && end == digits.data() + digits.size() && port >= 1 && port <= 65535 &&
-         is_made_of(text.substr(0, colon), "._-:[]%");
+  return text.size() <= 262 && is_made_of(text, "._-:[]%") && HostPort::parse(text).is_ok();
 }
 
 }  // namespace

@@ -62,6 +62,8 @@ TEST(WorkerInstance, WhatIsWrongIsNamed) {
       {with("00001f0000000000", "00001G0000000000"), "instance"},
       {with("00001f0000000000", "0"), "instance"},
       {with(R"("name":"worker-1")", R"("name":"")"), "name"},
+      {with("10.0.0.1:4711", "10.0.0.1"), "address"},
+      {with("10.0.0.1:4711", "::1:4711"), "write [::1]:4711"},
       {with(R"("name":"worker-1")", R"("name":"worker-1","leaving":1)"), "leaving"},
       {with("worker-1", "worker-1\\r\\nset-cookie: session=evil"), "'name' is 'worker-1??set-cookie: session=evil'"},
       {with("worker-1", "worker 1"), "name"},

@@ -33,33 +33,25 @@ std::string_view view(beast::string_view text) {
 
 Result<Url> parse_url(const std::string& text) {
   constexpr std::string_view kScheme = "http://";
-  const auto wrong = [&] { return invalid("'" + text + "' is no URL of the form http://host[:port][/path]"); };
-  if (!text.starts_with(kScheme)) return wrong();
-  std::string_view rest = std::string_view(text).substr(kScheme.size());
+  const std::string wrong = "'" + text + "' is no URL of the form http://host[:port][/path]";
+  if (!text.starts_with(kScheme)) return invalid(wrong);
+  std::string server = text.substr(kScheme.size());
   Url url;
-  if (const size_t slash = rest.find('/'); slash != std::string_view::npos) {
-    url.path = std::string(rest.substr(slash));
-    rest = rest.substr(0, slash);
+  if (const size_t slash = server.find('/'); slash != std::string::npos) {
+    url.path = server.substr(slash);
+    server.resize(slash);
   }
-  const size_t bracket = rest.starts_with('[') ? rest.find(']') : std::string_view::npos;
-  const size_t colon = rest.find(':', bracket == std::string_view::npos ? 0 : bracket);
-  if (colon != std::string_view::npos) {
-    url.port = std::string(rest.substr(colon + 1));
-    const bool is_number = !url.port.empty() && url.port.size() <= 5 &&
-                           std::ranges::all_of(url.port, [](char c) { return c >= '0' && c <= '9'; });
-    if (!is_number || std::stoi(url.port) > 65535) return wrong();
-    rest = rest.substr(0, colon);
-  }
-  if (bracket != std::string_view::npos) rest = rest.substr(1, bracket - 1);
-  url.host = std::string(rest);
-  if (url.host.empty()) return wrong();
+  if (const size_t zone = server.find("%25"); zone != std::string::npos) server.erase(zone + 1, 2);
+  auto parsed = HostPort::parse(server, 80);
+  if (!parsed.is_ok()) return parsed.status().with(wrong);
+  url.server = std::move(parsed).value();
   return url;
 }
 
 struct Client::State {
-  State(asio::any_io_executor executor, Url to) : server(std::move(to)), socket(std::move(executor)) {}
+  State(asio::any_io_executor executor, Url to) : server(std::move(to.server)), socket(std::move(executor)) {}
 
-  Url server;
+  HostPort server;
   tcp::socket socket;
   std::optional<TimeLimit> limit;  // of the operation under way
   std::optional<Parser> parser;
@@ -85,7 +77,7 @@ void Client::State::set_limit(Time until) {
 }
 
 Status Client::State::failure(const error_code& error, std::string_view doing) const {
-  const std::string text = fmt::format("{} {}:{}", doing, server.host, server.port);
+  const std::string text = fmt::format("{} {}", doing, server.to_string());
   if (has_passed()) return deadline(text + ": no answer in time");
   return unavailable(text + ": " + error.message());
 }
@@ -93,8 +85,8 @@ Status Client::State::failure(const error_code& error, std::string_view doing) c
 Task<Status> Client::State::connect() {
   error_code error;
   tcp::resolver resolver(socket.get_executor());
-  const auto found =
-      co_await resolver.async_resolve(server.host, server.port, asio::redirect_error(asio::use_awaitable, error));
+  const auto found = co_await resolver.async_resolve(server.host, std::to_string(server.port),
+                                                     asio::redirect_error(asio::use_awaitable, error));
   if (!error) co_await asio::async_connect(socket, found, asio::redirect_error(asio::use_awaitable, error));
   if (error) co_return failure(error, "connecting to");
   socket.set_option(tcp::no_delay(true), error);
@@ -103,8 +95,9 @@ Task<Status> Client::State::connect() {
 
 std::string Client::State::request_text(const std::string& method, const std::string& path, const Headers& headers,
                                         const std::string& body) const {
-  const std::string host = server.host.find(':') == std::string::npos ? server.host : "[" + server.host + "]";
-  std::string text = fmt::format("{} {} HTTP/1.1\r\nhost: {}:{}\r\n", method, path, host, server.port);
+  // A zone is of this machine alone and is not sent: RFC 6874, section 1.
+  const std::string_view host = std::string_view(server.host).substr(0, server.host.find('%'));
+  std::string text = fmt::format("{} {} HTTP/1.1\r\nhost: {}\r\n", method, path, host_port_text(host, server.port));
   for (const auto& [name, value] : headers) text += fmt::format("{}: {}\r\n", name, value);
   if (!body.empty() || method == "POST") text += fmt::format("content-length: {}\r\n", body.size());
   return text + "\r\n" + body;

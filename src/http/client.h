@@ -10,6 +10,7 @@
 #include <boost/asio/any_io_executor.hpp>
 
 #include "base/clock.h"
+#include "base/host_port.h"
 #include "base/status.h"
 #include "base/task.h"
 #include "http/message.h"
@@ -17,11 +18,10 @@
 namespace dynamo::http {
 
 struct Url {
-  std::string host;
-  std::string port = "80";
+  HostPort server;
   std::string path = "/";  // with query
 };
-// Errors: kInvalid (not http://host[:port][/path], named).
+// A zone may be written as RFC 6874 has it: http://[fe80::1%25eth0]:8000. Errors: kInvalid (not http://host[:port][/path], named).
 Result<Url> parse_url(const std::string& text);
 
 class Client {

@@ -1,5 +1,6 @@
 #include "http/client.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <boost/asio/co_spawn.hpp>
@@ -52,7 +53,7 @@ class ClientServerTest : public testing::Test {
     server_->route("GET", "/broken", forget_to_answer);
     server_->route("GET", "/hang", [this](const Request*, ResponseWriter*) -> Task<void> { return hang(&dropped_); });
     server_->start();
-    client_ = std::make_unique<Client>(io_.get_executor(), Url{"127.0.0.1", std::to_string(server_->port()), "/"});
+    client_ = std::make_unique<Client>(io_.get_executor(), Url{.server = {"127.0.0.1", server_->port()}});
   }
   ~ClientServerTest() override { server_->stop(Clock::steady().now()); }
 
@@ -157,10 +158,18 @@ TEST(SseReader, EventsAreTheSameHoweverTheBytesAreCut) {
 }
 
 TEST(ParseUrl, TakesHostPortAndPathAndRefusesTheRest) {
-  EXPECT_EQ(parse_url("http://[::1]:80/x").value().host, "::1");
-  EXPECT_EQ(parse_url("http://h").value().port, "80");
-  for (const char* bad : {"h", "https://h", "http://", "http://h:x", "http://h:70000"})
+  EXPECT_EQ(parse_url("http://[::1]:81/x").value().server, (HostPort{"::1", 81}));
+  EXPECT_EQ(parse_url("http://[::1]:81/x").value().path, "/x");
+  EXPECT_EQ(parse_url("http://[::1]").value().server, (HostPort{"::1", 80}));
+  EXPECT_EQ(parse_url("http://h").value().server, (HostPort{"h", 80}));
+  for (const char* zone : {"http://[fe80::1%25eth0]:81/a%25b", "http://[fe80::1%eth0]:81/a%25b"}) {
+    EXPECT_EQ(parse_url(zone).value().server, (HostPort{"fe80::1%eth0", 81}));
+    EXPECT_EQ(parse_url(zone).value().path, "/a%25b");
+  }
+  for (const char* bad : {"h", "https://h", "http://", "http://h:x", "http://h:70000", "http://h:0", "http://[::1",
+                          "http://[::1]x", "http://[::1]:", "http://[h]:1"})
     EXPECT_EQ(parse_url(bad).status().code(), Code::kInvalid) << bad;
+  EXPECT_THAT(parse_url("http://::1:8000/").status().text(), testing::HasSubstr("write [::1]:8000"));
 }
 
 }  // namespace

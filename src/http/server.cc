@@ -20,6 +20,7 @@
 #include <set>
 
 #include "base/accept.h"
+#include "base/host_port.h"
 #include "base/listen.h"
 #include "base/log.h"
 #include "base/mutex.h"
@@ -120,7 +121,7 @@ struct Server::State : std::enable_shared_from_this<Server::State> {
 };
 
 Status Server::State::open() {
-  TRY_STATUS(listen_on(&acceptor, options.host, options.port, "--http-port"));
+  TRY_STATUS(listen_on(&acceptor, options.host, options.port, options.flags));
   port = acceptor.local_endpoint().port();
   return {};
 }
@@ -149,7 +150,7 @@ void Server::State::add(tcp::socket socket) {
   socket.non_blocking(true, ignored);
   auto connection = std::make_shared<Connection>(std::move(socket), options);
   const auto peer = connection->socket.remote_endpoint(ignored);
-  connection->client = fmt::format("{}:{}", peer.address().to_string(), peer.port());
+  connection->client = host_port_text(peer.address().to_string(), peer.port());
   {
     MutexLock lock(mutex);
     if (is_stopping || connections.size() >= options.max_connections) return;  // closed by its destructor

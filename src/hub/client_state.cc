@@ -25,7 +25,7 @@ Result<Answer> accepted(const Result<Answer>& answer) {
   }
 }
 
-ClientState::ClientState(HubClientOptions options, HubAddress address)
+ClientState::ClientState(HubClientOptions options, HostPort address)
     : options_(std::move(options)), link_(std::move(address), this) {}
 
 std::string ClientState::frame_asking(Request request, OnAnswer on_answer) {

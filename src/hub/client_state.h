@@ -32,7 +32,7 @@ Result<message::Answer> accepted(const Result<message::Answer>& answer);
 
 class ClientState final : public HubLink::Owner {
  public:
-  ClientState(HubClientOptions options, HubAddress address);
+  ClientState(HubClientOptions options, HostPort address);
 
   HubLink& link() { return link_; }
 

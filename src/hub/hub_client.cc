@@ -70,7 +70,7 @@ HubClient::HubClient(std::unique_ptr<ClientState> state) : state_(std::move(stat
 HubClient::~HubClient() = default;
 
 Result<std::unique_ptr<HubClient>> HubClient::connect(HubClientOptions options, Time until) {
-  TRY(HubAddress address, HubAddress::parse(options.address));
+  TRY(HostPort address, HostPort::parse(options.address));
   auto state = std::make_unique<ClientState>(std::move(options), std::move(address));
   state->link().start();
   TRY_STATUS(state->link().wait_for_first(until));

@@ -46,25 +46,7 @@ void note_end(Status* why, const Status& reason) {
 
 }  // namespace
 
-Result<HubAddress> HubAddress::parse(std::string_view text) {
-  const size_t colon = text.rfind(':');
-  const std::string_view port = colon == std::string_view::npos ? "" : text.substr(colon + 1);
-  std::string_view host = text.substr(0, std::min(colon, text.size()));
-  const bool is_bracketed = host.size() > 2 && host.front() == '[' && host.back() == ']';
-  const bool is_number =
-      !port.empty() && port.size() <= 5 && std::ranges::all_of(port, [](char c) { return c >= '0' && c <= '9'; });
-  if (host.empty() || !is_number || std::stoi(std::string(port)) > 65535 ||
-      (!is_bracketed && host.find(':') != std::string_view::npos))
-    return invalid(fmt::format("'{}' is no hub's address; write host:port, such as 127.0.0.1:7400", text));
-  if (is_bracketed) host = host.substr(1, host.size() - 2);
-  return HubAddress{std::string(host), std::string(port)};
-}
-
-std::string HubAddress::to_string() const {
-  return host.find(':') == std::string::npos ? host + ":" + port : "[" + host + "]:" + port;
-}
-
-HubLink::HubLink(HubAddress address, Owner* owner) : address_(std::move(address)), owner_(owner) {}
+HubLink::HubLink(HostPort address, Owner* owner) : address_(std::move(address)), owner_(owner) {}
 
 void HubLink::start() {
   asio::co_spawn(threads_.at(0), run(), asio::detached);
@@ -103,8 +85,8 @@ Task<Status> HubLink::open(tcp::socket* socket) {
 Task<void> HubLink::shake_hands(tcp::socket* socket, Status* result) {
   error_code error;
   tcp::resolver resolver(threads_.at(0));
-  const auto found =
-      co_await resolver.async_resolve(address_.host, address_.port, asio::redirect_error(asio::use_awaitable, error));
+  const auto found = co_await resolver.async_resolve(address_.host, std::to_string(address_.port),
+                                                     asio::redirect_error(asio::use_awaitable, error));
   if (!error) co_await asio::async_connect(*socket, found, asio::redirect_error(asio::use_awaitable, error));
   if (!error) {
     error_code ignored;

@@ -14,6 +14,7 @@
 #include <boost/asio/steady_timer.hpp>
 
 #include "base/clock.h"
+#include "base/host_port.h"
 #include "base/io_threads.h"
 #include "base/mutex.h"
 #include "base/status.h"
@@ -23,15 +24,6 @@
 #include "wire/frame.h"
 
 namespace dynamo::hub {
-
-// Where a hub listens: "127.0.0.1:7400" or "[::1]:7400".
-struct HubAddress {
-  std::string host;
-  std::string port;
-  // Errors: kInvalid names the text and the form.
-  static Result<HubAddress> parse(std::string_view text);
-  std::string to_string() const;
-};
 
 class HubLink {
  public:
@@ -47,7 +39,7 @@ class HubLink {
   };
 
   // `owner` outlives the link.
-  HubLink(HubAddress address, Owner* owner);
+  HubLink(HostPort address, Owner* owner);
   void start();
   ~HubLink();  // no method of the owner runs after that
 
@@ -58,7 +50,7 @@ class HubLink {
   // Kept while there is none; see kMaxUnsentBytes.
   void send_event(std::string_view subject, std::string_view data);
 
-  const HubAddress& address() const { return address_; }
+  const HostPort& address() const { return address_; }
   bool is_connected() const { return is_connected_; }
   // Events dropped unsent.
   uint64_t dropped() const;
@@ -81,7 +73,7 @@ class HubLink {
   void note_trouble(const Status& why);
   void wake_writer() REQUIRES(mutex_);
 
-  const HubAddress address_;
+  const HostPort address_;
   Owner* const owner_;
   mutable Mutex mutex_;
   std::condition_variable_any changed_;

@@ -17,6 +17,7 @@
 #include <fmt/format.h>
 
 #include "base/accept.h"
+#include "base/host_port.h"
 #include "base/listen.h"
 #include "base/log.h"
 #include "base/task.h"
@@ -94,7 +95,7 @@ struct HubServer::State : std::enable_shared_from_this<HubServer::State> {
 };
 
 Status HubServer::State::open() {
-  TRY_STATUS(listen_on(&acceptor, options.host, options.port, "--port"));
+  TRY_STATUS(listen_on(&acceptor, options.host, options.port, {"--host", "--port"}));
   port = acceptor.local_endpoint().port();
   return {};
 }
@@ -142,7 +143,7 @@ void HubServer::State::add(tcp::socket socket) {
   socket.set_option(tcp::no_delay(true), ignored);
   auto session = std::make_shared<Session>(std::move(socket));
   const auto endpoint = session->socket.remote_endpoint(ignored);
-  session->client = fmt::format("{}:{}", endpoint.address().to_string(), endpoint.port());
+  session->client = host_port_text(endpoint.address().to_string(), endpoint.port());
   session->last_heard = Clock::steady().now();
   session->peer = core.add([waiting = session.get()] { waiting->wake.cancel(); });
   sessions.insert(session);

@@ -10,6 +10,7 @@
 #include <boost/asio/experimental/awaitable_operators.hpp>
 #include <boost/asio/ip/tcp.hpp>
 
+#include "base/host_port.h"
 #include "base/log.h"
 #include "base/time_limit.h"
 #include "rpc/flow.h"
@@ -189,8 +190,7 @@ Task<void> ConnectingChannel::run(std::shared_ptr<ConnectingChannel> self) {
 }
 
 Task<Status> ConnectingChannel::connect(tcp::socket* socket, Time until) {
-  const size_t colon = options_.address.rfind(':');
-  if (colon == std::string::npos) co_return invalid(options_.address + " is no host:port");
+  CO_TRY(const HostPort address, HostPort::parse(options_.address));
   tcp::resolver resolver(executor_);
   const TimeLimit limit(executor_, until, [&resolver, socket] {
     error_code ignored;
@@ -198,9 +198,7 @@ Task<Status> ConnectingChannel::connect(tcp::socket* socket, Time until) {
     socket->close(ignored);
   });
   error_code error;
-  std::string host = options_.address.substr(0, colon);
-  if (host.starts_with('[') && host.ends_with(']')) host = host.substr(1, host.size() - 2);
-  const auto found = co_await resolver.async_resolve(host, options_.address.substr(colon + 1),
+  const auto found = co_await resolver.async_resolve(address.host, std::to_string(address.port),
                                                      asio::redirect_error(asio::use_awaitable, error));
   for (auto one = found.begin(); one != found.end() && !limit.has_passed(); ++one) {
     socket->close(error);

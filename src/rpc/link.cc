@@ -1,11 +1,11 @@
 #include "rpc/link.h"
 
-#include <fmt/format.h>
-
 #include <boost/asio/post.hpp>
 #include <boost/asio/redirect_error.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <boost/asio/write.hpp>
+
+#include "base/host_port.h"
 
 namespace dynamo::rpc {
 namespace {
@@ -19,7 +19,7 @@ constexpr size_t kFewUnsentBytes = 1U << 20;
 std::string name_of(const asio::ip::tcp::socket& socket) {
   error_code error;
   const auto endpoint = socket.remote_endpoint(error);
-  return error ? "a peer that is gone" : fmt::format("{}:{}", endpoint.address().to_string(), endpoint.port());
+  return error ? "a peer that is gone" : host_port_text(endpoint.address().to_string(), endpoint.port());
 }
 
 }  // namespace

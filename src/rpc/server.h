@@ -20,8 +20,8 @@
 namespace dynamo::rpc {
 
 struct ServerOptions {
-  std::string host = "0.0.0.0";
-  uint16_t port = 0;  // 0: any free one
+  std::string host = "127.0.0.1";  // address to listen on
+  uint16_t port = 0;               // 0: any free one
   Identity identity;
   std::chrono::milliseconds silence_limit{10000};  // a peer that sends nothing, not even a ping, is gone
   uint32_t max_streams = 65536;                    // per connection

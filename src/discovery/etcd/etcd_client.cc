@@ -7,6 +7,8 @@
 #include <grpc/support/log.h>
 #include <grpc/support/time.h>
 
+#include "base/host_port.h"
+
 namespace dynamo::discovery {
 namespace {
 
@@ -87,14 +89,12 @@ Result<EtcdOptions> etcd_options_from(std::string_view endpoints) {
     const std::string_view scheme = scheme_end == std::string_view::npos ? "http" : one.substr(0, scheme_end);
     std::string_view address = scheme_end == std::string_view::npos ? one : one.substr(scheme_end + 3);
     if (address.ends_with('/')) address.remove_suffix(1);
-    const size_t colon = address.rfind(':');
-    const bool has_port = colon != std::string_view::npos && colon > 0 && colon + 1 < address.size() &&
-                          address.substr(colon + 1).find_first_not_of("0123456789") == std::string_view::npos;
     if (scheme != "http" && scheme != "https")
       return invalid(
           fmt::format("ETCD_ENDPOINTS: '{}' has the scheme '{}'; etcd is at http:// or https://", one, scheme));
-    if (!has_port) return invalid(fmt::format("ETCD_ENDPOINTS: '{}' is not http://host:port", one));
-    options.endpoints.push_back(fmt::format("{}://{}", scheme, address));
+    const auto server = HostPort::parse(address);
+    if (!server.is_ok()) return server.status().with(fmt::format("ETCD_ENDPOINTS: '{}' is not http://host:port", one));
+    options.endpoints.push_back(fmt::format("{}://{}", scheme, server->to_string()));
     if (options.endpoints.front().substr(0, 6) != options.endpoints.back().substr(0, 6))
       return invalid("ETCD_ENDPOINTS: all endpoints must have one scheme, http or https");
   }

@@ -5,6 +5,8 @@
 
 #include <fmt/format.h>
 
+#include "base/host_port.h"
+
 namespace dynamo::events {
 namespace {
 
@@ -47,32 +49,10 @@ Status parse_credentials(std::string_view text, NatsServer& server) {
   return {};
 }
 
-Status parse_host_and_port(std::string_view text, NatsServer& server) {
-  std::string_view port;
-  if (text.starts_with('[')) {
-    const size_t end = text.find(']');
-    if (end == std::string_view::npos) return invalid(fmt::format("NATS address '{}': no ']' after '['", text));
-    server.host = text.substr(1, end - 1);
-    port = text.substr(end + 1);
-  } else {
-    const size_t colon = text.find(':');
-    server.host = text.substr(0, colon);
-    if (colon != std::string_view::npos) port = text.substr(colon);
-  }
-  if (server.host.empty() || server.host.find_first_of(" \t[]@?#") != std::string::npos)
-    return invalid(fmt::format("NATS address '{}': no host name", text));
-  if (port.empty()) return {};
-  const auto [end, error] = std::from_chars(port.data() + 1, port.data() + port.size(), server.port);
-  if (port[0] != ':' || error != std::errc() || end != port.data() + port.size() || server.port == 0)
-    return invalid(fmt::format("NATS address '{}': the port must be a number from 1 to 65535", text));
-  return {};
-}
-
 }  // namespace
 
 std::string NatsServer::address() const {
-  const bool is_ipv6 = host.find(':') != std::string::npos;
-  return fmt::format("{}://{}{}{}:{}", is_tls ? "tls" : "nats", is_ipv6 ? "[" : "", host, is_ipv6 ? "]" : "", port);
+  return fmt::format("{}://{}", is_tls ? "tls" : "nats", host_port_text(host, port));
 }
 
 Result<NatsServer> parse_nats_server(std::string_view text) {
@@ -90,7 +70,10 @@ Result<NatsServer> parse_nats_server(std::string_view text) {
     text.remove_prefix(at + 1);
   }
   if (text.ends_with('/')) text.remove_suffix(1);
-  TRY_STATUS(parse_host_and_port(text, server));
+  auto parsed = HostPort::parse(text, server.port);
+  if (!parsed.is_ok()) return parsed.status().with("NATS address");
+  server.host = std::move(parsed->host);
+  server.port = parsed->port;
   return server;
 }
 
