@@ -8,6 +8,7 @@
 #include "apps/planes.h"
 #include "apps/readiness.h"
 #include "apps/stop_signals.h"
+#include "base/host_port.h"
 #include "base/log.h"
 #include "base/log_output.h"
 #include "frontend/frontend.h"
@@ -26,9 +27,9 @@ struct Flags {
 
 std::string url_of(const http::ServerOptions& options, uint16_t port) {
   const bool is_any = options.host == "0.0.0.0" || options.host == "::";
-  const std::string host = is_any ? "127.0.0.1" : options.host;
-  return host.find(':') == std::string::npos ? fmt::format("http://{}:{}", host, port)
-                                             : fmt::format("http://[{}]:{}", host, port);
+  std::string host = is_any ? "127.0.0.1" : options.host;
+  if (const size_t zone = host.find('%'); zone != std::string::npos) host.insert(zone + 1, "25");  // RFC 6874
+  return "http://" + host_port_text(host, port);
 }
 
 Status run_frontend(Flags flags) {

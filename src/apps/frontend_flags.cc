@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "apps/host_flags.h"
 #include "router/policies/library.h"
 
 namespace dynamo::apps {
@@ -20,7 +21,7 @@ void declare_frontend_flags(CLI::App* command, FrontendFlags* flags) {
   const auto option = [&](const std::string& name, auto& value, const std::string& meaning) {
     return add_flag(command, name, value, meaning);
   };
-  option("--http-host", flags->http.host, "Address to listen on");
+  option("--http-host", flags->http.host, "Address to listen on")->transform(host_value());
   option("--http-port", flags->http.port, "Port to listen on; 0 takes any free one")->check(CLI::Range(0, 65535));
   option("--http-threads", flags->http_threads, "Threads for connections")->check(CLI::Range(1, 256));
   option("--http-body-limit", flags->body_limit_mib, "Largest request body in MiB")->check(CLI::Range(1, 4096));

@@ -1,9 +1,6 @@
 // dynamo hub: discovery and events for one machine, in memory.
-#include <fmt/format.h>
-
-#include <cstdio>
-
 #include "apps/command.h"
+#include "apps/host_flags.h"
 #include "apps/planes.h"
 #include "apps/readiness.h"
 #include "apps/stop_signals.h"
@@ -17,7 +14,7 @@ Status run_hub(hub::HubOptions options, int ready_fd) {
   const StopSignals signals;  // before any thread starts
   IoThreads io(1);
   TRY(auto server, hub::HubServer::listen(options, &io));
-  LOG(info, "hub ready", {"address", fmt::format("{}:{}", options.host, server->port())});
+  LOG(info, "hub ready", {"address", host_port_text(options.host, server->port())});
   tell_ready(ready_fd, std::to_string(server->port()));
   signals.wait();
   signals.release();
@@ -33,7 +30,7 @@ void add_hub_command(CLI::App* app, Run* run) {
       "hub", "Discovery and events for the processes of one machine; etcd and NATS take its place across machines");
   auto options = std::make_shared<hub::HubOptions>();
   options->port = kHubPort;
-  command->add_option("--host", options->host, "Address to listen on")->capture_default_str();
+  command->add_option("--host", options->host, "Address to listen on")->transform(host_value())->capture_default_str();
   command->add_option("--port", options->port, "Port to listen on; 0 takes any free one")
       ->check(CLI::Range(0, 65535))
       ->capture_default_str();

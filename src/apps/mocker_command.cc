@@ -12,6 +12,7 @@
 #include "apps/planes.h"
 #include "apps/status_server.h"
 #include "apps/stop_signals.h"
+#include "apps/whereabouts_flags.h"
 #include "base/log.h"
 #include "base/log_output.h"
 #include "engine/local_generator.h"
@@ -30,9 +31,7 @@ struct MockerFlags {
   uint32_t blocks = 8192;
   double speedup = 1;
   std::string profile;
-  int system_port = -1;
-  std::string host = "0.0.0.0";
-  std::string announce_host;
+  WhereaboutsFlags whereabouts;
   std::string mode = "aggregated";
   std::string transfer = "auto";
   std::string nixl_library;
@@ -88,7 +87,7 @@ Result<Common> prepare(const MockerFlags& flags) {
 }
 
 Result<worker::HostedEngine> make_engine(const MockerFlags& flags, const Common& common, const std::string& name,
-                                         const std::string& host, kv::KvEventSink* events, IoThreads* io,
+                                         const worker::Whereabouts& whereabouts, kv::KvEventSink* events, IoThreads* io,
                                          Metrics* metrics, Simulated* out) {
   const auto sleep = [](std::chrono::nanoseconds time) { std::this_thread::sleep_for(time); };
   TRY(out->engine, engine::Engine::start(common.engine, mocker::make_simulated_runner(common.simulation, sleep),
@@ -105,7 +104,8 @@ Result<worker::HostedEngine> make_engine(const MockerFlags& flags, const Common&
     options.nixl = nixl_library(flags.nixl_library);
     options.has_rdma = has_rdma();
     options.name = name;
-    options.host = host;
+    options.host = whereabouts.handoff_host;
+    options.listen_host = whereabouts.listen_host;
     options.model_digest = "mock";
     options.vocab_size = common.engine.vocab_size;
     options.identity = {flags.planes.name_space, DYNAMO_VERSION, 0};
@@ -148,11 +148,9 @@ Status run_mocker(MockerFlags flags) {
   IoThreads io(1);
   worker::NodeOptions options;
   options.name_space = flags.planes.name_space;
-  options.listen_host = flags.host;
-  options.announced_host = flags.announce_host;
-  if (options.announced_host.empty()) {
-    TRY(options.announced_host, local_address_towards(planes.address_to_reach));
-  }
+  TRY(const worker::Whereabouts whereabouts, whereabouts_of(flags.whereabouts, planes));
+  options.listen_host = whereabouts.listen_host;
+  options.announced_host = whereabouts.announced_host;
   options.version = DYNAMO_VERSION;
   options.role = role_of(flags.mode);
   std::vector<Simulated> engines(flags.workers);
@@ -166,7 +164,7 @@ Status run_mocker(MockerFlags flags) {
   for (uint32_t i = 0; i < flags.workers; ++i) {
     auto node = worker::WorkerNode::start(
         options, planes.registry, planes.bus.get(), &io, until, [&](const std::string& name, kv::KvEventSink* events) {
-          return make_engine(flags, common, name, options.announced_host, events, &io, &metrics, &engines[i]);
+          return make_engine(flags, common, name, whereabouts, events, &io, &metrics, &engines[i]);
         });
     if (!node.is_ok()) {
       stop_all(Clock::steady().now());
@@ -174,7 +172,7 @@ Status run_mocker(MockerFlags flags) {
     }
     nodes.push_back(std::move(node).value());
   }
-  auto status = start_status_server(flags.host, flags.system_port, &metrics, &io);
+  auto status = start_status_server(flags.whereabouts, whereabouts.listen_host, &metrics, &io);
   if (!status.is_ok()) {
     stop_all(Clock::steady().now());
     return status.status();
@@ -205,17 +203,13 @@ void add_mocker_command(CLI::App* app, Run* run) {
   add_flag(command, "--speedup-ratio", flags->speedup, "How much faster than the profile says")
       ->check(CLI::Range(0.001, 1e9));
   add_flag(command, "--profile", flags->profile, "JSON file with the cost of a step (docs/mocker.md)");
-  add_flag(command, "--host", flags->host, "Address to listen on for requests from frontends");
-  add_flag(command, "--announce-host", flags->announce_host,
-           "Address that frontends connect to; by default this machine's on the way to discovery");
+  declare_whereabouts_flags(command, &flags->whereabouts);
   add_flag(command, "--disaggregation-mode", flags->mode, "aggregated, prefill or decode")
       ->check(CLI::IsMember({"aggregated", "prefill", "decode"}));
   add_flag(command, "--disaggregation-transfer-backend", flags->transfer,
            "How KV blocks travel between prefill and decode workers: auto, shm, tcp or nixl")
       ->check(CLI::IsMember({"auto", "shm", "tcp", "nixl"}));
   add_flag(command, "--nixl-lib", flags->nixl_library, "Path of libnixl_capi.so");
-  add_flag(command, "--system-port", flags->system_port, "Port for /live, /ready and /metrics; 0 any free one, -1 none")
-      ->check(CLI::Range(-1, 65535));
   command->callback([=] { *run = [=] { return finish("mocker", run_mocker(*flags)); }; });
 }
 

@@ -4,9 +4,7 @@
 
 #include <cstdlib>
 
-#include <boost/asio/io_context.hpp>
-#include <boost/asio/ip/udp.hpp>
-
+#include "apps/host_flags.h"
 #include "discovery/etcd/etcd_registry.h"
 #include "events/nats/nats_bus.h"
 #include "hub/hub_client.h"
@@ -19,12 +17,9 @@ std::string variable(const char* name) {
   return value ? value : "";
 }
 
-// "http://10.0.0.1:2379,..." without scheme, user and what follows the first.
-std::string first_address(std::string text) {
-  text = text.substr(0, text.find(','));
-  if (const size_t scheme = text.find("://"); scheme != std::string::npos) text.erase(0, scheme + 3);
-  if (const size_t user = text.rfind('@'); user != std::string::npos) text.erase(0, user + 1);
-  return text.substr(0, text.find('/'));
+// Of "http://10.0.0.1:2379", as EtcdOptions has it.
+Result<HostPort> server_of(const std::string& endpoint) {
+  return HostPort::parse(std::string_view(endpoint).substr(endpoint.find("://") + 3));
 }
 
 Result<Planes> open_hub(const std::string& address, Time until) {
@@ -32,7 +27,8 @@ Result<Planes> open_hub(const std::string& address, Time until) {
   TRY(auto client, hub::HubClient::connect({.address = address}, until));
   planes.registry = client.get();
   planes.bus = std::move(client);
-  planes.address_to_reach = address;
+  TRY(HostPort server, HostPort::parse(address));
+  planes.servers = {std::move(server)};
   return planes;
 }
 
@@ -53,7 +49,14 @@ Result<Planes> open_cluster(const PlaneFlags& flags, Time until) {
   nats.ca_file = variable("NATS_AUTH_CA");
   nats.cert_file = variable("NATS_AUTH_CLIENT_CERT");
   nats.key_file = variable("NATS_AUTH_CLIENT_KEY");
-  planes.address_to_reach = first_address(etcd.endpoints.front());
+  for (const std::string& endpoint : etcd.endpoints) {
+    TRY(HostPort server, server_of(endpoint));
+    planes.servers.push_back(std::move(server));
+  }
+  for (const std::string& address : nats.servers) {
+    TRY(events::NatsServer server, events::parse_nats_server(address));
+    planes.servers.push_back({std::move(server.host), server.port});
+  }
   TRY(planes.own_registry, discovery::EtcdRegistry::connect(std::move(etcd), until));
   TRY(planes.bus, events::NatsBus::connect(std::move(nats), until));
   planes.registry = planes.own_registry.get();
@@ -74,7 +77,8 @@ void declare_plane_flags(CLI::App* command, PlaneFlags* flags) {
           },
           "NAME"));
   add_flag(command, "--hub", flags->hub,
-           fmt::format("host:port of the hub. Without it, and without etcd and NATS: 127.0.0.1:{}", kHubPort));
+           fmt::format("host:port of the hub. Without it, and without etcd and NATS: 127.0.0.1:{}", kHubPort))
+      ->check(host_port_value());
   command
       ->add_option("--etcd-endpoints", flags->etcd_endpoints,
                    "etcd, for several machines: http://host:2379, more with commas")
@@ -103,23 +107,6 @@ Result<Planes> open_planes(const PlaneFlags& flags) {
   if (!flags.hub.empty()) return open_hub(flags.hub, until);  // a flag, or DYN_HUB from `serve`, says it outright
   if (has_cluster) return open_cluster(flags, until);
   return open_hub(fmt::format("127.0.0.1:{}", kHubPort), until);
-}
-
-Result<std::string> local_address_towards(const std::string& host_and_port) {
-  namespace asio = boost::asio;
-  const size_t colon = host_and_port.rfind(':');
-  std::string host = host_and_port.substr(0, colon);
-  if (host.starts_with('[') && host.ends_with(']')) host = host.substr(1, host.size() - 2);
-  asio::io_context io;
-  boost::system::error_code error;
-  asio::ip::udp::resolver resolver(io);
-  const auto found = resolver.resolve(host, colon == std::string::npos ? "1" : host_and_port.substr(colon + 1), error);
-  asio::ip::udp::socket socket(io);
-  if (!error && !found.empty()) socket.connect(*found.begin(), error);  // sends nothing: asks for the route
-  const auto local = error ? asio::ip::udp::endpoint() : socket.local_endpoint(error);
-  if (error) return unavailable(fmt::format("no way to {}: {}", host_and_port, error.message()));
-  const auto address = local.address();
-  return address.is_v6() ? "[" + address.to_string() + "]" : address.to_string();
 }
 
 }  // namespace dynamo::apps

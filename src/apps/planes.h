@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "apps/flags.h"
+#include "base/host_port.h"
 #include "base/metrics.h"
 #include "base/status.h"
 #include "discovery/registry.h"
@@ -29,7 +30,7 @@ struct Planes {
   std::unique_ptr<discovery::Registry> own_registry;  // null: the bus is the registry too
   std::unique_ptr<events::EventBus> bus;
   discovery::Registry* registry = nullptr;
-  std::string address_to_reach;  // host:port of discovery: who can be seen from there can be seen by others
+  std::vector<HostPort> servers;  // of discovery, then of events
 };
 
 // Connects. Errors: kInvalid (contradicting flags, wrong scheme, credentials), kUnavailable (nobody answers: the address and remedy).
@@ -45,8 +46,5 @@ inline const std::vector<const MetricSpec*> kPlaneMetrics = {&kDiscoveryConnecte
 
 // Keeps these up to date whenever `metrics` are read. Requires: the planes stay where they are for as long as that happens.
 void show_planes(const Planes& planes, Metrics* metrics);
-
-// The address of this machine on the way to `host_and_port`. Errors: kUnavailable.
-Result<std::string> local_address_towards(const std::string& host_and_port);
 
 }  // namespace dynamo::apps

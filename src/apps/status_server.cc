@@ -4,12 +4,14 @@
 
 namespace dynamo::apps {
 
-Result<std::unique_ptr<http::Server>> start_status_server(const std::string& host, int port, Metrics* metrics,
+Result<std::unique_ptr<http::Server>> start_status_server(const WhereaboutsFlags& flags,
+                                                          const std::string& default_host, Metrics* metrics,
                                                           IoThreads* io) {
-  if (port < 0) return std::unique_ptr<http::Server>();
+  if (flags.system_port < 0) return std::unique_ptr<http::Server>();
   http::ServerOptions options;
-  options.host = host;
-  options.port = static_cast<uint16_t>(port);
+  options.host = flags.system_host.empty() ? default_host : flags.system_host;
+  options.port = static_cast<uint16_t>(flags.system_port);
+  options.flags = {"--system-host", "--system-port"};
   options.error_body = openai::error_response;
   TRY(auto server, http::Server::listen(std::move(options), io));
   const auto answer = [](http::ResponseWriter* out, http::Response response) -> Task<void> {

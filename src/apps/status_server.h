@@ -4,6 +4,7 @@
 #include <memory>
 #include <string>
 
+#include "apps/whereabouts_flags.h"
 #include "base/io_threads.h"
 #include "base/metrics.h"
 #include "base/status.h"
@@ -11,8 +12,10 @@
 
 namespace dynamo::apps {
 
-// Null when `port` is negative. `metrics` and `io` outlive it. Errors: as http::Server::listen.
-Result<std::unique_ptr<http::Server>> start_status_server(const std::string& host, int port, Metrics* metrics,
+// Listens on `default_host` unless a flag says where. Null when the port is negative. `metrics` and `io` outlive it.
+// Errors: as http::Server::listen.
+Result<std::unique_ptr<http::Server>> start_status_server(const WhereaboutsFlags& flags,
+                                                          const std::string& default_host, Metrics* metrics,
                                                           IoThreads* io);
 
 }  // namespace dynamo::apps

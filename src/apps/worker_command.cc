@@ -11,6 +11,7 @@
 #include "apps/readiness.h"
 #include "apps/status_server.h"
 #include "apps/stop_signals.h"
+#include "apps/whereabouts_flags.h"
 #include "base/log.h"
 #include "base/log_output.h"
 #include "worker/worker_node.h"
@@ -21,10 +22,8 @@ namespace {
 struct WorkerFlags {
   EngineFlags engine;
   PlaneFlags planes;
-  std::string host = "0.0.0.0";
+  WhereaboutsFlags whereabouts;
   uint16_t port = 0;
-  std::string announce_host;
-  int system_port = -1;
   uint32_t io_threads = 1;
   uint32_t drain_timeout = 30;
   std::string mode = "aggregated";
@@ -39,12 +38,9 @@ struct WorkerFlags {
 void declare_flags(CLI::App* command, WorkerFlags* flags) {
   declare_engine_flags(command, &flags->engine);
   declare_plane_flags(command, &flags->planes);
-  add_flag(command, "--host", flags->host, "Address to listen on for requests from frontends");
-  add_flag(command, "--port", flags->port, "Port for them; 0 takes any free one")->check(CLI::Range(0, 65535));
-  add_flag(command, "--announce-host", flags->announce_host,
-           "Address that frontends connect to; by default this machine's on the way to discovery");
-  add_flag(command, "--system-port", flags->system_port, "Port for /live, /ready and /metrics; 0 any free one, -1 none")
-      ->check(CLI::Range(-1, 65535));
+  declare_whereabouts_flags(command, &flags->whereabouts);
+  add_flag(command, "--port", flags->port, "Port to listen on for requests; 0 takes any free one")
+      ->check(CLI::Range(0, 65535));
   add_flag(command, "--io-threads", flags->io_threads, "Threads for connections")->check(CLI::Range(1, 256));
   add_flag(command, "--drain-timeout", flags->drain_timeout,
            "Seconds that running requests get to finish after SIGINT or SIGTERM")
@@ -72,7 +68,8 @@ struct Hosted {
 };
 
 Result<worker::HostedEngine> make_engine(const WorkerFlags& flags, const std::string& name, kv::KvEventSink* events,
-                                         Metrics* metrics, IoThreads* io, const std::string& host, Hosted* out) {
+                                         Metrics* metrics, IoThreads* io, const worker::Whereabouts& whereabouts,
+                                         Hosted* out) {
   TRY(worker::ModelFiles files, worker::open_model_files(flags.engine.model_path, flags.engine.served_model_name));
   TRY(std::string bundle, worker::bundle_of(files, flags.engine.worker.block_tokens));
   Progress progress("loading " + files.card.name);
@@ -92,7 +89,8 @@ Result<worker::HostedEngine> make_engine(const WorkerFlags& flags, const std::st
     handoff.nixl = nixl_library(flags.nixl_library);
     handoff.has_rdma = has_rdma();
     handoff.name = name;
-    handoff.host = host;
+    handoff.host = whereabouts.handoff_host;
+    handoff.listen_host = whereabouts.listen_host;
     TRY(handoff.model_digest, worker::weights_digest(files));
     handoff.vocab_size = files.card.vocab_size;
     handoff.identity = {flags.planes.name_space, DYNAMO_VERSION, 0};
@@ -137,26 +135,24 @@ Status run_worker(WorkerFlags flags) {
   IoThreads io(flags.io_threads);
   worker::NodeOptions options;
   options.name_space = flags.planes.name_space;
-  options.listen_host = flags.host;
+  TRY(const worker::Whereabouts whereabouts, whereabouts_of(flags.whereabouts, planes));
+  options.listen_host = whereabouts.listen_host;
   options.port = flags.port;
-  options.announced_host = flags.announce_host;
-  if (options.announced_host.empty()) {
-    TRY(options.announced_host, local_address_towards(planes.address_to_reach));
-  }
+  options.announced_host = whereabouts.announced_host;
   options.version = DYNAMO_VERSION;
   options.role = role_of(flags.mode);
   Hosted hosted;
   const Time until = Clock::steady().now() + std::chrono::hours(1);  // loading a large model takes its time
   auto node = worker::WorkerNode::start(
       options, planes.registry, planes.bus.get(), &io, until, [&](const std::string& name, kv::KvEventSink* events) {
-        return make_engine(flags, name, events, &metrics, &io, options.announced_host, &hosted);
+        return make_engine(flags, name, events, &metrics, &io, whereabouts, &hosted);
       });
   if (!node.is_ok()) {
     if (hosted.engine) hosted.engine->stop(Clock::steady().now());
     io.stop();
     return node.status();
   }
-  auto status = start_status_server(flags.host, flags.system_port, &metrics, &io);
+  auto status = start_status_server(flags.whereabouts, whereabouts.listen_host, &metrics, &io);
   if (!status.is_ok()) {
     (*node)->stop(Clock::steady().now());
     return status.status();

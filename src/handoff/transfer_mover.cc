@@ -198,6 +198,7 @@ class TransferMover final : public BlockMover {
     transport.pool = options.pool;
     transport.name = options.name;
     transport.host = options.host;
+    transport.listen_host = options.listen_host;
     transport.nixl = options.nixl;
     TRY(permits_, transfer::WritePermits::create());
     transport.permits = permits_.get();

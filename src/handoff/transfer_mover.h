@@ -19,7 +19,8 @@ struct MoverOptions {
   transfer::PoolMemory pool;     // outlives the mover
   transfer::PoolCard card;       // of the pool; host and backends are filled in
   std::string name;              // of this worker
-  std::string host;              // address that peers reach this machine by
+  std::string host;              // address that peers reach this machine by, a number
+  std::string listen_host;       // address to listen on, a number; empty: `host`
   std::string backend = "auto";  // "auto", "shm", "tcp" or "nixl".  --disaggregation-transfer-backend
   transfer::NixlLibrary nixl;
   bool has_rdma = false;  // the machine has a device that nixl is faster with than tcp

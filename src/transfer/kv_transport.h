@@ -87,7 +87,8 @@ struct TransportOptions {
   // Who may write into the pool; outlives the transport. Null: whoever has the metadata.
   WritePermits* permits = nullptr;
   std::string name;                // of this end, unique in the cluster: "decode-worker-2-1f…"
-  std::string host = "127.0.0.1";  // address that peers reach this end by
+  std::string host = "127.0.0.1";  // address that peers reach this end by, a number
+  std::string listen_host;         // address to listen on, a number; empty: `host`
   NixlLibrary nixl;
   TcpConnections tcp;
   Duration patience =

@@ -14,20 +14,6 @@
 namespace dynamo::transfer {
 namespace {
 
-Result<SocketAddress> look_up(const std::string& host, int flags) {
-  addrinfo hints = {};
-  hints.ai_socktype = SOCK_STREAM;
-  hints.ai_flags = flags;
-  addrinfo* found = nullptr;
-  if (const int error = ::getaddrinfo(host.c_str(), nullptr, &hints, &found); error != 0)
-    return invalid(fmt::format("no address of '{}': {}", host, ::gai_strerror(error)));
-  SocketAddress address;
-  address.size = found->ai_addrlen;
-  std::memcpy(&address.storage, found->ai_addr, found->ai_addrlen);
-  ::freeaddrinfo(found);
-  return address;
-}
-
 in_port_t* port_of(SocketAddress* address) {
   if (address->storage.ss_family == AF_INET6) return &reinterpret_cast<sockaddr_in6*>(&address->storage)->sin6_port;
   return &reinterpret_cast<sockaddr_in*>(&address->storage)->sin_port;
@@ -37,25 +23,23 @@ const sockaddr* generic(const SocketAddress& address) {
   return reinterpret_cast<const sockaddr*>(&address.storage);
 }
 
-SocketAddress every_address(const SocketAddress& like) {
-  SocketAddress any;
-  any.storage.ss_family = like.storage.ss_family;  // zeros are "any" in both families
-  any.size = like.size;
-  return any;
-}
-
 void set_number(int socket, int level, int option, int value) {
   ::setsockopt(socket, level, option, &value, sizeof(value));
 }
 
 }  // namespace
 
-Result<SocketAddress> SocketAddress::resolve(const std::string& host) {
-  return look_up(host, 0);
-}
-
 Result<SocketAddress> SocketAddress::of_number(const std::string& host, uint16_t port) {
-  TRY(SocketAddress address, look_up(host, AI_NUMERICHOST));
+  addrinfo hints = {};
+  hints.ai_socktype = SOCK_STREAM;
+  hints.ai_flags = AI_NUMERICHOST;
+  addrinfo* found = nullptr;
+  if (const int error = ::getaddrinfo(host.c_str(), nullptr, &hints, &found); error != 0)
+    return invalid(fmt::format("'{}' is no numeric address: {}", host, ::gai_strerror(error)));
+  SocketAddress address;
+  address.size = found->ai_addrlen;
+  std::memcpy(&address.storage, found->ai_addr, found->ai_addrlen);
+  ::freeaddrinfo(found);
   *port_of(&address) = htons(port);
   return address;
 }
@@ -74,16 +58,13 @@ uint16_t SocketAddress::port() const {
 Result<Fd> listen_on(SocketAddress* address) {
   Fd socket(::socket(address->storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (!socket.is_open()) return unavailable(errno_text("a socket"));
-  int bound = ::bind(socket.get(), generic(*address), address->size);
-  if (bound != 0 && errno == EADDRNOTAVAIL) {
-    const SocketAddress every = every_address(*address);
-    bound = ::bind(socket.get(), generic(every), every.size);
-  }
+  // "::" takes IPv4 connections too; for other addresses it makes no difference.
+  if (address->storage.ss_family == AF_INET6) set_number(socket.get(), IPPROTO_IPV6, IPV6_V6ONLY, 0);
   SocketAddress taken;
   taken.size = sizeof(taken.storage);
-  if (bound != 0 || ::listen(socket.get(), SOMAXCONN) != 0 ||
+  if (::bind(socket.get(), generic(*address), address->size) != 0 || ::listen(socket.get(), SOMAXCONN) != 0 ||
       ::getsockname(socket.get(), reinterpret_cast<sockaddr*>(&taken.storage), &taken.size) != 0)
-    return unavailable(errno_text("listening on " + address->host()));
+    return unavailable(errno_text("listening on " + address->host()) + "; choose another address with --host");
   *port_of(address) = *port_of(&taken);
   return socket;
 }

@@ -17,16 +17,13 @@ struct SocketAddress {
   sockaddr_storage storage = {};
   socklen_t size = 0;
 
-  // Asks a name server if `host` is a name. Errors: kInvalid.
-  static Result<SocketAddress> resolve(const std::string& host);
-  // Errors: kInvalid (it is no number).
+  // Errors: kInvalid (it is no number: a name, or an IPv6 address in brackets).
   static Result<SocketAddress> of_number(const std::string& host, uint16_t port);
   std::string host() const;  // as a number; empty if the system cannot say
   uint16_t port() const;
 };
 
-// On any free port of `address`, or of every address if this machine does not have that one (it may be a gateway's). Fills in the port.
-// Errors: kUnavailable.
+// On any free port of `address`, which it fills in. Errors: kUnavailable (not an address of this machine).
 Result<Fd> listen_on(SocketAddress* address);
 // Begins to connect; writable when that is over. Errors: kUnavailable.
 Result<Fd> begin_connect(const SocketAddress& address);

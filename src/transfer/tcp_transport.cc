@@ -235,13 +235,15 @@ Result<std::unique_ptr<KvTransport>> make_tcp_transport(TransportOptions options
   CHECK(options.tcp.least >= 1 && options.tcp.most >= options.tcp.least && options.tcp.part_bytes >= 1);
   if (options.pool.kind != MemoryKind::kHost) return unsupported("tcp needs a pool in host memory");
   TRY(auto events, EventPoll::open());
-  auto address = SocketAddress::resolve(options.host);
+  auto address = SocketAddress::of_number(options.host, 0);
   if (!address.is_ok()) return unavailable(address.status().text());
-  TRY(Fd listener, listen_on(&*address));
+  auto listens = SocketAddress::of_number(options.listen_host.empty() ? options.host : options.listen_host, 0);
+  if (!listens.is_ok()) return unavailable(listens.status().text());
+  TRY(Fd listener, listen_on(&*listens));
   TcpMetadata own;
   own.host = address->host();
   if (own.host.empty()) return unavailable("the system cannot say which address it listens on");
-  own.port = address->port();
+  own.port = listens->port();
   own.secret = random_bytes(kSecretBytes);
   own.pool_bytes = options.pool.bytes;
   own.name = options.name;

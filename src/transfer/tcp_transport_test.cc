@@ -1,3 +1,4 @@
+#include <poll.h>
 #include <sys/socket.h>
 
 #include "base/testing/patience.h"
@@ -94,8 +95,41 @@ TEST(TcpTransport, AHostThatDoesNotExistIsUnavailable) {
   TransportOptions options;
   std::vector<std::byte> memory(64);
   options.pool = {.data = memory.data(), .bytes = memory.size()};
-  options.host = "not an address";
-  EXPECT_EQ(make_tcp_transport(options).status().code(), Code::kUnavailable);
+  for (const char* host : {"not an address", "[::1]", "localhost", "203.0.113.1"}) {
+    options.host = host;
+    const auto made = make_tcp_transport(options);
+    EXPECT_EQ(made.status().code(), Code::kUnavailable) << host;
+    EXPECT_NE(made.status().text().find(host), std::string::npos) << made.status().text();
+  }
+  // The last is no machine's (RFC 5737).
+  EXPECT_NE(make_tcp_transport(options).status().text().find("--host"), std::string::npos);
+}
+
+TEST(TcpTransport, ListensWhereItIsToldAndSaysWhereItIsReached) {
+  std::vector<std::byte> memory(64);
+  const auto is_taken = [&](const std::string& host, const std::string& listen_host, const std::string& at) {
+    TransportOptions options;
+    options.pool = {.data = memory.data(), .bytes = memory.size()};
+    options.host = host;
+    options.listen_host = listen_host;
+    auto made = make_tcp_transport(options);
+    CHECK_OK(made);
+    const auto metadata = TcpMetadata::parse((*made)->metadata());
+    CHECK_OK(metadata);
+    EXPECT_EQ(metadata->host, host);
+    auto address = SocketAddress::of_number(at, metadata->port);
+    CHECK_OK(address);
+    auto socket = begin_connect(*address);
+    if (!socket.is_ok()) return false;
+    pollfd ready{.fd = socket->get(), .events = POLLOUT, .revents = 0};
+    CHECK(::poll(&ready, 1, 20'000) == 1);  // loopback answers, one way or the other
+    return connect_result(socket->get()).is_ok();
+  };
+  EXPECT_TRUE(is_taken("127.0.0.1", "", "127.0.0.1"));
+  EXPECT_FALSE(is_taken("127.0.0.1", "", "127.0.0.2"));
+  EXPECT_TRUE(is_taken("203.0.113.1", "127.0.0.2", "127.0.0.2"));
+  EXPECT_FALSE(is_taken("203.0.113.1", "127.0.0.2", "127.0.0.1"));
+  EXPECT_TRUE(is_taken("203.0.113.1", "0.0.0.0", "127.0.0.2"));
 }
 
 }  // namespace

@@ -21,6 +21,7 @@ class OwningHost final : public HandoffHost {
     mover.card.block_count = blocks;
     mover.name = options.name;
     mover.host = std::move(options.host);
+    mover.listen_host = std::move(options.listen_host);
     mover.backend = std::move(options.backend);
     mover.nixl = std::move(options.nixl);
     mover.has_rdma = options.has_rdma;

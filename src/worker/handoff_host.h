@@ -26,7 +26,8 @@ struct HandoffOptions {
   transfer::NixlLibrary nixl;
   bool has_rdma = false;     // "auto" may use nixl
   std::string name;          // of the worker
-  std::string host;          // address that other workers reach it by
+  std::string host;          // address that other workers reach it by, a number
+  std::string listen_host;   // address to listen on, a number
   std::string model_digest;  // workers of equal digests compute equal blocks
   uint32_t vocab_size = 0;   // the engine's; > 0
   rpc::Identity identity;

@@ -11,6 +11,7 @@
 #include <boost/asio/thread_pool.hpp>
 #include <boost/asio/use_awaitable.hpp>
 
+#include "base/host_port.h"
 #include "base/log.h"
 #include "model_bundle/model_bundle.h"
 #include "rpc/server.h"
@@ -140,7 +141,7 @@ class AnnouncedNode final : public WorkerNode {
     TRY(server_, rpc::Server::listen(std::move(server), io_));
     const engine::EngineLoad load = engine_.load();
     instance_.model = engine_.model;
-    instance_.address = fmt::format("{}:{}", options_.announced_host, server_->port());
+    instance_.address = host_port_text(options_.announced_host, server_->port());
     instance_.block_tokens = engine_.block_tokens;
     instance_.total_blocks = load.total_blocks;
     instance_.max_batch_tokens = engine_.max_batch_tokens;

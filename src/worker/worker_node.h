@@ -29,9 +29,9 @@ namespace dynamo::worker {
 struct NodeOptions {
   std::string name_space = "dynamo";  // DYN_NAMESPACE
   discovery::Role role = discovery::Role::kAggregated;
-  std::string listen_host = "0.0.0.0";
-  std::string announced_host;  // what others connect to; empty: listen_host, or the address that leads to the registry
-  uint16_t port = 0;           // of the request plane; 0: any free one
+  std::string listen_host = "127.0.0.1";
+  std::string announced_host = "127.0.0.1";  // what others connect to; a name, or a number without brackets
+  uint16_t port = 0;                         // of the request plane; 0: any free one
   std::string version;
   std::chrono::seconds lease_time{10};
   std::chrono::milliseconds heartbeat{1000};

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 from cluster import SCRIPTS, SERVED, make_cluster
-from conftest import MODEL_FILE, wait_until, why_no_nixl
+from conftest import MODEL_FILE, listens_on, wait_until, why_no_nixl
 
 REPLICA = (SCRIPTS / "replica.sh").read_text()
 FRONTEND = "python -m dynamo.frontend \\\n    --http-port 8000 \\\n    --router-mode kv\n"
@@ -62,6 +62,16 @@ def test_every_worker_is_registered_under_its_role(cluster):
     assert {value["model"] for value in keys.values()} == {SERVED}
     health = {one["worker"]: one["state"] for one in cluster.instances()}
     assert health == dict.fromkeys(NAMES, "ready")
+
+
+def test_workers_listen_on_their_nodes_address_and_nowhere_else(cluster):
+    if cluster.backend == "nixl":
+        pytest.skip("where NIXL listens is UCX's choice: UCX_NET_DEVICES")
+    for node in cluster.nodes:
+        for pid, command in cluster.pids(node.name).items():
+            if "--disaggregation-mode" in command:
+                places = listens_on(pid)
+                assert len(places) == 2 and {address for address, _ in places} == {cluster.network.address(node.name)}, command
 
 
 def test_the_three_scripts(cluster):

@@ -6,7 +6,8 @@ import sys
 import time
 
 import pytest
-from cluster import SCRIPTS, SERVED, make_cluster, wait_until
+from cluster import SCRIPTS, SERVED, ip, make_cluster, wait_until
+from conftest import listens_on
 
 
 @pytest.fixture(scope="module")
@@ -32,6 +33,26 @@ def test_every_worker_is_registered_as_readable_json(cluster):
     assert {value["model"] for value in values} == {SERVED}
     assert {value["block_size"] for value in values} == {16}
     assert {value["address"].split(":")[0] for value in values} == {cluster.network.address("node1"), cluster.network.address("node2")}
+
+
+def test_members_listen_where_they_say_and_nowhere_else(cluster):
+    announced = {json.loads(value)["address"] for value in cluster.keys("/dynamo/workers/").values()}
+    assert {f"{address}:{port}" for worker in cluster.workers for address, port in listens_on(worker.pid)} == announced
+    assert listens_on(cluster.frontend.pid) == {("0.0.0.0", 8000)}
+
+
+def test_a_worker_is_heard_on_the_address_it_is_told_to_announce(cluster):
+    second = "10.77.0.201"
+    ip("-n", cluster.network.space("node1"), "addr", "add", f"{second}/24", "dev", "eth0")
+    worker = cluster.start_worker("node1", "second", "--announce-host", second, "--system-port", "0")
+    try:
+        worker.wait_for("worker ready")
+        assert {address for address, _ in listens_on(worker.pid)} == {second} and len(listens_on(worker.pid)) == 2
+        wait_until(lambda: cluster.ready() == 5)
+    finally:
+        worker.stop()
+        ip("-n", cluster.network.space("node1"), "addr", "del", f"{second}/24", "dev", "eth0")
+    wait_until(lambda: len(cluster.instances()) == 4)
 
 
 def test_simple_request(cluster):

@@ -45,13 +45,11 @@ int memory_type(MemoryKind kind) {
   return kind == MemoryKind::kHost ? nixl::kDram : nixl::kVram;
 }
 
-bool is_loopback(std::string host) {
-  if (host.starts_with('[') && host.ends_with(']')) host = host.substr(1, host.size() - 2);
+bool is_loopback(const std::string& host) {
   in_addr four{};
   in6_addr six{};
   if (inet_pton(AF_INET, host.c_str(), &four) == 1) return (ntohl(four.s_addr) >> 24) == 127;
-  if (inet_pton(AF_INET6, host.c_str(), &six) == 1) return IN6_IS_ADDR_LOOPBACK(&six) != 0;
-  return host == "localhost";
+  return inet_pton(AF_INET6, host.c_str(), &six) == 1 && IN6_IS_ADDR_LOOPBACK(&six) != 0;
 }
 
 std::string unique_name(const std::string& name) {
@@ -205,7 +203,8 @@ Status NixlTransport::create_agent() {
   if (const int code = api_.get_plugin_params(agent_, "UCX", &memories, &params); code != nixl::kSuccess)
     return unavailable(fmt::format("{} finds no plugin UCX: {}", api_.path, say_code(code)));
   // UCX would otherwise take the device that it finds best, and its peers with it. $UCX_NET_DEVICES has the last word.
-  int code = is_loopback(options_.host) ? api_.params_add(params, "engine_config", "NET_DEVICES=lo") : nixl::kSuccess;
+  const std::string& host = options_.listen_host.empty() ? options_.host : options_.listen_host;
+  int code = is_loopback(host) ? api_.params_add(params, "engine_config", "NET_DEVICES=lo") : nixl::kSuccess;
   if (code == nixl::kSuccess) code = api_.create_backend(agent_, "UCX", params, &backend_);
   api_.destroy_mem_list(memories);
   api_.destroy_params(params);

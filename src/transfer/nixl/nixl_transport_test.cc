@@ -488,14 +488,18 @@ TEST_F(NixlFaults, MemoryOfAGpuIsUnsupported) {
 
 TEST_F(NixlFaults, AnEndOnLoopbackKeepsUcxToLoopback) {
   std::vector<std::byte> pool(4096);
-  for (const std::string host : {"127.0.0.1", "127.8.8.8", "::1", "[::1]", "localhost", "192.0.2.1", "2001:db8::1"}) {
+  const std::pair<std::string, std::string> cases[] = {
+      {"127.0.0.1", ""}, {"127.8.8.8", ""},   {"::1", ""},        {"203.0.113.1", "127.0.0.1"},
+      {"192.0.2.1", ""}, {"2001:db8::1", ""}, {"127.0.0.1", "::"}};
+  for (const auto& [host, listen_host] : cases) {
     TransportOptions options;
     options.pool = {.data = pool.data(), .bytes = pool.size()};
     options.host = host;
+    options.listen_host = listen_host;
     options.nixl.file = kFake;
     const int64_t before = fake_.ask("fake_nixl_loopback_backends");
     ASSERT_TRUE(make_nixl_transport(std::move(options)).is_ok());
-    const bool is_far = host == "192.0.2.1" || host == "2001:db8::1";
+    const bool is_far = host == "192.0.2.1" || host == "2001:db8::1" || listen_host == "::";
     EXPECT_EQ(fake_.ask("fake_nixl_loopback_backends"), before + (is_far ? 0 : 1)) << host;
   }
 }
