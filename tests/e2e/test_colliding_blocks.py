@@ -6,9 +6,8 @@ docs/reference/block_hash.md, whose 64 bytes of a block are mixed in four parts 
 import contextlib
 import json
 
-import httpx
 import pytest
-from conftest import MODEL
+from conftest import MODEL, web
 
 # A prompt that begins with LOOP_START has the same block hash for that block and for every LOOP that follows.
 LOOP_START = [20363, 37926, 24562, 39423, 19027, 20978, 21724, 28837, 39382, 9764, 16353, 36017, 22701, 31145, 3284, 14122]
@@ -25,7 +24,7 @@ def body_of(prompt, **more):
 
 def ask(server, prompt, **more):
     """The answer, and how many of the prompt's tokens were in the cache."""
-    reply = httpx.post(f"{server.url}/v1/completions", json=body_of(prompt, **more), timeout=60)
+    reply = web.post(f"{server.url}/v1/completions", json=body_of(prompt, **more))
     assert reply.status_code == 200, reply.text
     reply = reply.json()
     return reply["choices"], reply["usage"]["prompt_tokens_details"]["cached_tokens"]
@@ -35,7 +34,7 @@ def ask(server, prompt, **more):
 def in_flight(server, prompt, max_tokens):
     """A stream that has begun; inside, what goes on with it; then it is read to its end."""
     body = body_of(prompt, max_tokens=max_tokens, stream=True)
-    with httpx.stream("POST", f"{server.url}/v1/completions", json=body, timeout=60) as reply:
+    with web.stream("POST", f"{server.url}/v1/completions", json=body) as reply:
         assert reply.status_code == 200
         lines = (line for line in reply.iter_lines() if line)
         assert json.loads(next(lines).removeprefix("data: "))["choices"]

@@ -3,9 +3,8 @@ import os
 import re
 import subprocess
 
-import httpx
 import pytest
-from conftest import DYNAMO, MODEL_FILE, EtcdAndNats, free_port, listens_on, wait_until, why_no_ipv6
+from conftest import DYNAMO, MODEL_FILE, PATIENCE, EtcdAndNats, listens_on, wait_until, web, why_no_ipv6
 
 MODEL = ["--model-path", MODEL_FILE, "--served-model-name", "m", "--kv-cache-mib", 16, "--context-length", 256]
 MOCK = ["--model-path", MODEL_FILE, "--served-model-name", "mock", "--num-blocks", 64, "--speedup-ratio", 100]
@@ -17,9 +16,9 @@ def ipv6():
         pytest.skip(reason)
 
 
-def run(*arguments, limit=60, **env):
+def run(*arguments, **env):
     clean = {name: value for name, value in os.environ.items() if not name.startswith("DYN_")}
-    return subprocess.run([DYNAMO, *map(str, arguments)], capture_output=True, text=True, timeout=limit, env={**clean, **env})
+    return subprocess.run([DYNAMO, *map(str, arguments)], capture_output=True, text=True, timeout=PATIENCE, env={**clean, **env})
 
 
 def hub_of(cluster, *flags):
@@ -31,15 +30,15 @@ def addresses(process):
 
 
 def instances(url):
-    return httpx.get(f"{url}/health").json()["instances"]
+    return web.get(f"{url}/health").json()["instances"]
 
 
 def answer(url, count):
     """Asks when all workers are ready. Returns: the number of tokens of the answer, of four."""
     wait_until(lambda: [one["state"] for one in instances(url)] == ["ready"] * count)
-    model = httpx.get(f"{url}/v1/models").json()["data"][0]["id"]
+    model = web.get(f"{url}/v1/models").json()["data"][0]["id"]
     body = {"model": model, "prompt": list(range(1000, 1040)), "max_tokens": 4, "ignore_eos": True, "temperature": 0}
-    reply = httpx.post(f"{url}/v1/completions", json=body, timeout=120)
+    reply = web.post(f"{url}/v1/completions", json=body)
     assert reply.status_code == 200, reply.text
     return reply.json()["usage"]["completion_tokens"]
 

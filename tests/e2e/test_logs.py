@@ -8,7 +8,7 @@ import subprocess
 
 import httpx
 import pytest
-from conftest import DYNAMO, MODEL, MODEL_FILE, Server, build_library, children_of, free_port, wait_until
+from conftest import DYNAMO, MODEL, MODEL_FILE, PATIENCE, Server, build_library, children_of, free_port, wait_until, web
 
 REQUEST = {"model": MODEL, "prompt": "Count:", "temperature": 0, "ignore_eos": True}
 
@@ -34,7 +34,7 @@ class PipedServer:
         self.reader = None
 
     def ask(self, client=httpx):
-        return client.post(f"{self.url}/v1/completions", json={**REQUEST, "max_tokens": 1}, timeout=60).status_code
+        return client.post(f"{self.url}/v1/completions", json={**REQUEST, "max_tokens": 1}, timeout=PATIENCE).status_code
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def piped_server():
     yield start
     for server in started:
         server.process.kill()
-        server.process.wait(10)
+        server.process.wait(PATIENCE)
         if server.reader is not None:
             server.lose_reader()
 
@@ -57,13 +57,13 @@ def piped_server():
 def test_sigterm_lets_a_stream_finish_when_the_logs_reader_has_gone(piped_server):
     server = piped_server("--drain-timeout", "600")
     server.lose_reader()
-    with httpx.stream("POST", f"{server.url}/v1/completions", json={**REQUEST, "stream": True, "max_tokens": 100}, timeout=60) as reply:
+    with web.stream("POST", f"{server.url}/v1/completions", json={**REQUEST, "stream": True, "max_tokens": 100}) as reply:
         lines = reply.iter_lines()
         next(lines)
         server.process.send_signal(signal.SIGTERM)
         rest = [line for line in lines if line]
     assert rest[-1] == "data: [DONE]"
-    assert server.process.wait(30) == 0
+    assert server.process.wait(PATIENCE) == 0
 
 
 def test_a_worker_is_started_again_when_the_logs_reader_has_gone(piped_server):
@@ -82,7 +82,7 @@ def test_every_request_is_answered_while_nobody_reads_the_log(piped_server):
         answers = list(threads.map(lambda _: server.ask(client), range(500)))
     assert answers == [200] * 500
     server.process.send_signal(signal.SIGTERM)  # and it ends, with a second's patience
-    assert server.process.wait(30) == 0
+    assert server.process.wait(PATIENCE) == 0
 
 
 def test_a_frontend_says_how_many_lines_its_log_lost(cluster):
@@ -93,7 +93,7 @@ def test_a_frontend_says_how_many_lines_its_log_lost(cluster):
     process = subprocess.Popen([DYNAMO, "frontend", "--hub", address, "--http-host", "127.0.0.1", "--http-port", str(port)], stderr=writer)
     os.close(writer)
     try:
-        lost = lambda: [line for line in httpx.get(f"http://127.0.0.1:{port}/metrics").text.splitlines() if line.startswith("dynamo_log_dropped_lines_total ")]
+        lost = lambda: [line for line in web.get(f"http://127.0.0.1:{port}/metrics").text.splitlines() if line.startswith("dynamo_log_dropped_lines_total ")]
 
         def is_counted():
             try:
@@ -104,7 +104,7 @@ def test_a_frontend_says_how_many_lines_its_log_lost(cluster):
         wait_until(is_counted)  # "serving", at least
     finally:
         process.terminate()
-        assert process.wait(30) == 0
+        assert process.wait(PATIENCE) == 0
 
 
 def test_a_line_without_an_end_is_passed_on_in_pieces(tmp_path, start_server):
@@ -141,12 +141,12 @@ def test_commands_end_quietly_when_nobody_reads_what_they_print(server, closed_s
     report = tmp_path / "report.json"
     for arguments in (["docs", "flags"], ["model", MODEL_FILE], ["chat", "--url", server.url, "--ask", "Write a story.", "--max-tokens", "4000"],
                       ["bench", "--url", server.url, "--conversations", "1", "--concurrency", "1", "--input-tokens", "8", "--output-tokens", "2", "--output", report]):
-        done = subprocess.run([DYNAMO, *map(str, arguments)], stdout=closed_stdout, stderr=subprocess.PIPE, text=True, timeout=120, env={**os.environ, "DYN_LOG": "warn"})
+        done = subprocess.run([DYNAMO, *map(str, arguments)], stdout=closed_stdout, stderr=subprocess.PIPE, text=True, timeout=PATIENCE, env={**os.environ, "DYN_LOG": "warn"})
         assert (done.returncode, done.stderr) == (128 + signal.SIGPIPE, ""), arguments
     assert json.loads(report.read_text())
 
 
 def test_a_full_disk_is_said(tmp_path):
     with open("/dev/full", "w") as full:
-        done = subprocess.run([DYNAMO, "docs", "flags"], stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
+        done = subprocess.run([DYNAMO, "docs", "flags"], stdout=full, stderr=subprocess.PIPE, text=True, timeout=PATIENCE)
     assert done.returncode == 1 and "No space left" in done.stderr

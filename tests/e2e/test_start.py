@@ -9,14 +9,14 @@ import time
 
 import httpx
 import pytest
-from conftest import DYNAMO, MODEL, MODEL_FILE, build_library, children_of, free_port, wait_until
+from conftest import DYNAMO, MODEL, MODEL_FILE, PATIENCE, build_library, children_of, free_port, wait_until, web
 
 SERVICE = "tcp://10.96.12.7:8000"  # what Kubernetes puts into DYN_PORT for a Service named "dyn"
 BARE = {name: value for name, value in os.environ.items() if not name.startswith("DYN_")}
 
 
 def run(*arguments, **variables):
-    return subprocess.run([DYNAMO, *map(str, arguments)], capture_output=True, text=True, timeout=60, env={**BARE, **variables})
+    return subprocess.run([DYNAMO, *map(str, arguments)], capture_output=True, text=True, timeout=PATIENCE, env={**BARE, **variables})
 
 
 # ---- variables ----
@@ -60,7 +60,7 @@ def test_a_wrong_flag_is_not_put_down_to_a_variable_that_is_right():
 def test_serve_hands_no_variable_on_that_breaks_its_workers(start_server, port):
     variables = {"DYN_PORT": str(free_port()) if port == "a free one" else port, "DYN_ANNOUNCE_HOST": "203.0.113.1"}
     server = start_server("--workers", "2", env=variables)
-    assert httpx.post(f"{server.url}/v1/completions", json={"model": MODEL, "prompt": "Hi", "max_tokens": 1}, timeout=60).status_code == 200
+    assert web.post(f"{server.url}/v1/completions", json={"model": MODEL, "prompt": "Hi", "max_tokens": 1}).status_code == 200
 
 
 def test_a_flag_of_serve_wins_over_its_variable_in_the_processes_too(start_server):
@@ -73,7 +73,7 @@ def test_a_flag_of_serve_wins_over_its_variable_in_the_processes_too(start_serve
 
 def is_answered(url):
     try:
-        return httpx.post(f"{url}/v1/completions", json={"model": MODEL, "prompt": "Hi", "max_tokens": 1}, timeout=60).status_code == 200
+        return web.post(f"{url}/v1/completions", json={"model": MODEL, "prompt": "Hi", "max_tokens": 1}).status_code == 200
     except httpx.TransportError:
         return False
 
@@ -86,11 +86,11 @@ def test_serve_starts_whatever_is_logged(flags, variables):
     try:
         wait_until(lambda: process.poll() is not None or is_answered(f"http://127.0.0.1:{port}"))
         process.send_signal(signal.SIGTERM)
-        said = process.communicate(timeout=60)[1]
+        said = process.communicate(timeout=PATIENCE)[1]
         assert (process.returncode, said) == (0, "")
     finally:
         process.kill()
-        process.wait(10)
+        process.wait(PATIENCE)
 
 
 def test_serve_starts_without_standard_streams():
@@ -101,10 +101,10 @@ def test_serve_starts_without_standard_streams():
         wait_until(lambda: process.poll() is not None or is_answered(f"http://127.0.0.1:{port}"))
         assert os.readlink(f"/proc/{process.pid}/fd/2") == "/dev/null"  # and no file or socket of its own, for its log to go into
         process.send_signal(signal.SIGTERM)
-        assert process.wait(60) == 0
+        assert process.wait(PATIENCE) == 0
     finally:
         process.kill()
-        process.wait(10)
+        process.wait(PATIENCE)
 
 
 # A library that a process loads: whoever opens held.gguf first waits until a FIFO has had a writer, and that one has left.
@@ -164,7 +164,7 @@ def held_model(tmp_path, monkeypatch):
         os.close(writer)
 
 
-def test_all_is_ready_when_a_request_is_answered_and_not_before(held_model, cluster):
+def test_all_is_ready_when_a_request_is_answered_and_not_before(held_model, cluster, tmp_path):
     model, hold = held_model
     process, says = cluster("serve", "serve", "--model-path", model, "--served-model-name", MODEL, "--http-host", "127.0.0.1", "--http-port", "0")
     says("serving url=")
@@ -174,8 +174,7 @@ def test_all_is_ready_when_a_request_is_answered_and_not_before(held_model, clus
     go_on()
     says("worker ready")
     time.sleep(0.5)  # in which it must not be said
-    with pytest.raises(AssertionError):
-        says("all processes are ready", limit=0)
+    assert "all processes are ready" not in (tmp_path / "serve.log").read_text()
     os.kill(frontend, signal.SIGCONT)
     url = says(r"all processes are ready .*url=(\S+)")
     assert is_answered(url)
@@ -190,7 +189,7 @@ def test_sigterm_while_loading_ends_the_program(held_model):
     try:
         hold()
         process.send_signal(signal.SIGTERM)
-        said = process.communicate(timeout=30)[1]
+        said = process.communicate(timeout=PATIENCE)[1]
     finally:
         process.kill()
     assert process.returncode == 0
@@ -207,7 +206,7 @@ def test_sigterm_while_waiting_for_the_hub_ends_the_program(command):
             hub.settimeout(60)
             connection = hub.accept()[0]
             process.send_signal(signal.SIGTERM)
-            said = process.communicate(timeout=30)[1]
+            said = process.communicate(timeout=PATIENCE)[1]
             connection.close()
         finally:
             process.kill()
