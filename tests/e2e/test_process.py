@@ -81,7 +81,7 @@ def test_reference_pages_are_what_the_program_prints(page):
 
 
 def test_sigterm_lets_a_stream_finish_and_exits_0(start_server):
-    server = start_server()
+    server = start_server("--drain-timeout", str(PATIENCE))
     pieces = []
 
     def read():
