@@ -6,8 +6,8 @@ import sys
 import time
 
 import pytest
-from cluster import SCRIPTS, SERVED, ip, make_cluster, wait_until
-from conftest import PATIENCE, listens_on
+from cluster import SCRIPTS, SERVED, ip, make_cluster
+from conftest import listens_on, wait_until
 
 
 @pytest.fixture(scope="module")
@@ -162,7 +162,7 @@ def test_a_worker_with_another_block_size_is_refused_with_both(cluster):
 
 def test_etcd_away_for_longer_than_the_leases_changes_nothing_for_clients(cluster):
     cluster.etcd.stop(signal.SIGKILL)
-    until = time.monotonic() + PATIENCE  # leases live 10 s
+    until = time.monotonic() + 30  # leases live 10 s
     while time.monotonic() < until:
         assert cluster.chat(f"Is anybody there at {time.monotonic()}?", max_tokens=1)[0]
         time.sleep(1)

@@ -4,20 +4,19 @@ import socket
 import struct
 import threading
 
-import httpx
 import pytest
-from conftest import MODEL_FILE, wait_until
+from conftest import MODEL_FILE, PATIENCE, wait_until, web
 from test_bad_workers import CHUNK, END, ERROR, HELLO, REQUEST, frame
 
 PING, PONG = 8, 9
 
 
 def instances(url):
-    return httpx.get(f"{url}/health").json()["instances"]
+    return web.get(f"{url}/health").json()["instances"]
 
 
 def ask(url):
-    return httpx.post(f"{url}/v1/completions", json={"model": "mock", "prompt": "Hello", "max_tokens": 4}, timeout=60)
+    return web.post(f"{url}/v1/completions", json={"model": "mock", "prompt": "Hello", "max_tokens": 4})
 
 
 class Place:
@@ -199,7 +198,7 @@ def generate(address, prompt, place=None):
         message += text(13, b"\x09" + struct.pack("<Q", 7) + text(2, b"prefill-worker-1") + text(3, place.encode()))
     host, port = address.split(":")
     tokens = ()
-    with socket.create_connection((host, int(port)), timeout=60) as worker:
+    with socket.create_connection((host, int(port)), timeout=PATIENCE) as worker:
         worker.sendall(hello() + frame(REQUEST, 1, text(1, message)))
         stream = worker.makefile("rb")
         while True:
