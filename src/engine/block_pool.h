@@ -7,8 +7,8 @@
 // A block's KV depends on all tokens before it, and hashes do not tell prefixes apart: anybody can make blocks whose hashes
 // are equal. So a known block remembers which block of this pool it was computed after, and that one stays known as long
 // as it is. Two blocks are the same if they follow the same block, or both none with the same salt, and hold the same
-// tokens; the hash only finds them. Of several contents with the same hash the first is kept and the others are not
-// cached: who makes blocks that collide can keep others' out, and does not come to be read by them.
+// tokens; the hash only finds them. Of several contents with one hash the first is kept, and the others are not cached while
+// it is: who makes blocks that collide can keep others' out of the cache, but cannot have his read in their place.
 // Idea: Kwon et al. 2023, 4.3; the eviction order is RadixAttention's (Zheng et al. 2024).  Threads: one, the engine's.
 #pragma once
 
