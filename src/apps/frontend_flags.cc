@@ -74,7 +74,7 @@ void declare_frontend_flags(CLI::App* command, FrontendFlags* flags) {
          "How often a request may go on to another worker when one fails it")
       ->check(CLI::Range(0, 1000));
   option("--first-token-timeout", flags->first_token_timeout,
-         "Seconds after which a worker that has not answered is given up")
+         "Seconds of silence after which a worker is given up: neither tokens nor word that it gets on")
       ->check(CLI::Range(1, 86400));
 }
 
@@ -93,7 +93,7 @@ Status complete(FrontendFlags* flags) {
   if (flags->busy_threshold > 0) flags->router.settings.busy_threshold = flags->busy_threshold;
   flags->router.index_bytes = uint64_t{flags->index_mib} << 20;
   flags->router.queue_timeout = std::chrono::seconds(flags->queue_timeout);
-  flags->router.first_token_timeout = std::chrono::seconds(flags->first_token_timeout);
+  flags->router.silence_limit = std::chrono::seconds(flags->first_token_timeout);
   return {};
 }
 

@@ -132,6 +132,7 @@ Result<worker::HostedEngine> make_engine(const MockerFlags& flags, const Common&
   hosted.model_bundle = common.bundle;
   hosted.block_tokens = common.engine.block_tokens;
   hosted.max_batch_tokens = common.engine.max_batch_tokens;
+  hosted.max_sequences = std::min(common.engine.max_sequences, common.engine.max_batch_tokens);
   hosted.context_length = common.engine.context_length;
   return hosted;
 }

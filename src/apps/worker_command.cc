@@ -110,6 +110,7 @@ Result<worker::HostedEngine> make_engine(const WorkerFlags& flags, const std::st
   hosted.model_bundle = std::move(bundle);
   hosted.block_tokens = options.block_tokens;
   hosted.max_batch_tokens = options.max_batch_tokens;
+  hosted.max_sequences = std::min(options.max_sequences, options.max_batch_tokens);
   hosted.context_length = engine->context_length();
   return hosted;
 }

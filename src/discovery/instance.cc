@@ -42,6 +42,10 @@ class Members {
     fail(value, name, fmt::format("a whole number from {} to {}", least, most));
     return 0;
   }
+  // 0 if it is missing.
+  uint64_t number_if_there(const char* name, uint64_t least, uint64_t most) {
+    return find(name) ? number(name, least, most) : 0;
+  }
   // False if it is missing.
   bool flag(const char* name) {
     const json::value* value = find(name);
@@ -141,6 +145,7 @@ std::string to_json(const WorkerInstance& worker) {
                       {"transfer", worker.transfer},
                       {"started_at", worker.started_at},
                       {"version", worker.version}};
+  if (worker.max_sequences > 0) object["max_sequences"] = worker.max_sequences;
   if (worker.is_leaving) object["leaving"] = true;
   return json::serialize(object);
 }
@@ -177,6 +182,7 @@ Result<WorkerInstance> worker_from_json(std::string_view text) {
   worker.block_tokens = static_cast<uint32_t>(members.number("block_size", 1, 1U << 16));
   worker.total_blocks = static_cast<uint32_t>(members.number("total_blocks", 1, UINT32_MAX));
   worker.max_batch_tokens = static_cast<uint32_t>(members.number("max_batch_tokens", 1, UINT32_MAX));
+  worker.max_sequences = static_cast<uint32_t>(members.number_if_there("max_sequences", 1, UINT32_MAX));
   worker.context_length = static_cast<uint32_t>(members.number("context_length", 1, UINT32_MAX));
   worker.model_digest = members.text("model_digest");
   worker.transfer = members.text("transfer");

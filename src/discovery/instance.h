@@ -27,6 +27,7 @@ struct WorkerInstance {
   uint32_t block_tokens = 0;  // JSON: block_size
   uint32_t total_blocks = 0;
   uint32_t max_batch_tokens = 0;  // tokens of one engine step
+  uint32_t max_sequences = 0;     // running at once; 0: not known (one of before this was announced)
   uint32_t context_length = 0;    // prompt and answer together
   std::string model_digest;       // of card, tokenizer and template: workers of one model must agree
   std::string transfer;           // KV transfer backends it can do, comma-separated; empty: none

@@ -14,6 +14,7 @@ WorkerInstance example() {
           .block_tokens = 16,
           .total_blocks = 2048,
           .max_batch_tokens = 512,
+          .max_sequences = 64,
           .context_length = 8192,
           .model_digest = "00ff",
           .transfer = "tcp,shm",
@@ -33,6 +34,14 @@ TEST(WorkerInstance, OneThatLeavesSaysSo) {
   EXPECT_EQ(to_json(worker).find("leaving"), std::string::npos);
   worker.is_leaving = true;
   EXPECT_EQ(worker_from_json(to_json(worker)).value(), worker);
+}
+
+TEST(WorkerInstance, OneOfBeforeTheLimitOfSequencesWasAnnouncedHasNoneThatIsKnown) {
+  WorkerInstance worker = example();
+  worker.max_sequences = 0;
+  const std::string text = to_json(worker);
+  EXPECT_EQ(text.find("max_sequences"), std::string::npos);
+  EXPECT_EQ(worker_from_json(text).value(), worker);
 }
 
 TEST(WorkerInstance, MembersThatItDoesNotKnowAreIgnored) {
@@ -58,6 +67,7 @@ TEST(WorkerInstance, WhatIsWrongIsNamed) {
       {with(R"("block_size":16)", R"("block_size":-16)"), "block_size"},
       {with(R"("block_size":16)", R"("block_size":1.5)"), "block_size"},
       {with(R"("total_blocks":2048,)", ""), "total_blocks"},
+      {with(R"("max_sequences":64)", R"("max_sequences":0)"), "max_sequences"},
       {with(R"("role":"decode")", R"("role":"chef")"), "chef"},
       {with("00001f0000000000", "00001G0000000000"), "instance"},
       {with("00001f0000000000", "0"), "instance"},

@@ -37,6 +37,8 @@ class ChunkSink {
   virtual ~ChunkSink() = default;
   virtual void on_chunk(TokenChunk chunk) = 0;  // the last one has `finish`
   virtual void on_failure(Status status) = 0;   // instead of a last chunk
+  // The engine gets on, with nothing to show of this request: four times in the request's silence_limit, if it has one.
+  virtual void on_sign_of_life() = 0;
 };
 
 // What the engine has now; a snapshot taken after a step.
@@ -46,8 +48,8 @@ struct EngineLoad {
   uint32_t used_blocks = 0;    // held by sequences
   uint32_t cached_blocks = 0;  // free but reusable
   uint32_t total_blocks = 0;
-  uint64_t queued_tokens = 0;            // prompt tokens still to compute here, running and waiting
-  uint64_t steps = 0;                    // computed since the start
+  bool is_full = false;        // those that wait do so for a place or for blocks, not for their turn in a step
+  uint64_t queued_tokens = 0;  // prompt tokens still to compute here, running and waiting
   double prefill_tokens_per_second = 0;  // lately; 0: nothing to tell by yet
 };
 
@@ -72,7 +74,7 @@ class Engine {
   virtual void clear_cache() = 0;
 
   // Of a sequence with a PrefillSource, whose on_reserved() said `attempt`; anything else is ignored. From any thread.
-  // The first `tokens` tokens of its prompt are in its blocks.
+  // The first `tokens` tokens of its prompt are in its blocks, or nothing new is, and who computes them gets on.
   virtual void received(SequenceId id, uint32_t attempt, uint32_t tokens) = 0;
   // All of them are, and `first` is the answer's first token; the prefilling engine had `cached_tokens` of the prompt in its cache.
   virtual void received_all(SequenceId id, uint32_t attempt, DrawnToken first, uint32_t cached_tokens) = 0;

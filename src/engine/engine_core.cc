@@ -10,6 +10,9 @@
 namespace dynamo::engine {
 namespace {
 
+constexpr Duration kLook =
+    std::chrono::milliseconds(50);  // while a step runs, for sequences that wait for a sign of life
+
 double seconds(Duration duration) {
   return std::chrono::duration<double>(duration).count();
 }
@@ -70,7 +73,7 @@ void EngineCore::add(SequenceId id, GenerateRequest request, std::shared_ptr<Chu
   sequence->sink = std::move(sink);
   sequence->handoff = std::move(handoff);
   sequence->seed = request.sampling.seed.value_or(next_seed_++);
-  sequence->arrival = clock_->now();
+  sequence->arrival = sequence->heard = clock_->now();
   sequence->tokens = request.prompt;
   sequence->request = std::move(request);
   scheduler_.add(std::move(sequence));
@@ -98,6 +101,19 @@ void EngineCore::expire() {
   for (Sequence* sequence : scheduler_.sequences()) {
     if (sequence->request.deadline <= now) fail(sequence->id, deadline("the request's time ran out in the engine"));
   }
+}
+
+void EngineCore::tell_sign_of_life(Sequence* sequence, Time now) {
+  if (sequence->next_sign() > now) return;
+  sequence->heard = now;
+  sequence->sink->on_sign_of_life();
+}
+
+// Of what comes from elsewhere, who computes it must say so: received().
+void EngineCore::tell_signs_of_life() {
+  const Time now = clock_->now();
+  for (Sequence* sequence : scheduler_.sequences())
+    if (!sequence->is_receiving) tell_sign_of_life(sequence, now);
 }
 
 StepInput EngineCore::input_for(const std::vector<Sequence*>& step) const {
@@ -146,6 +162,7 @@ void EngineCore::emit(Sequence* sequence, DrawnToken drawn) {
   }
   const bool is_over = chunk.finish.has_value();
   const std::shared_ptr<ChunkSink> sink = sequence->sink;
+  sequence->heard = clock_->now();
   if (is_over) scheduler_.remove(sequence->id);
   sink->on_chunk(std::move(chunk));
 }
@@ -196,7 +213,10 @@ Sequence* EngineCore::receiving(SequenceId id, uint32_t attempt) const {
 }
 
 void EngineCore::received(SequenceId id, uint32_t attempt, uint32_t tokens) {
-  if (Sequence* sequence = receiving(id, attempt)) scheduler_.receive(sequence, tokens);
+  Sequence* sequence = receiving(id, attempt);
+  if (sequence == nullptr) return;
+  scheduler_.receive(sequence, tokens);
+  tell_sign_of_life(sequence, clock_->now());
 }
 
 void EngineCore::received_all(SequenceId id, uint32_t attempt, DrawnToken first, uint32_t cached_tokens) {
@@ -226,7 +246,10 @@ void EngineCore::release(const std::vector<BlockId>& blocks) {
 
 Time EngineCore::next_deadline() const {
   Time earliest = Time::max();
-  for (const Sequence* sequence : scheduler_.sequences()) earliest = std::min(earliest, sequence->request.deadline);
+  for (const Sequence* sequence : scheduler_.sequences()) {
+    earliest = std::min(earliest, sequence->request.deadline);
+    if (!sequence->is_receiving) earliest = std::min(earliest, sequence->next_sign());
+  }
   return earliest;
 }
 
@@ -236,7 +259,10 @@ bool EngineCore::step() {
   for (Sequence* sequence : scheduler_.take_receiving()) reserve(sequence);
   preemption_count_.Increment(static_cast<double>(scheduler_.preemptions() - counted_preemptions_));
   counted_preemptions_ = scheduler_.preemptions();
-  if (step.empty()) return false;
+  if (step.empty()) {
+    tell_signs_of_life();
+    return false;
+  }
   const Time started = clock_->now();
   std::vector<Sequence*> drawing;
   for (Sequence* sequence : step) {
@@ -244,20 +270,26 @@ bool EngineCore::step() {
     begin(sequence);
     if (sequence->handoff.target) tell_target(sequence);  // what the cache had of it travels while the rest is computed
   }
-  const StepInput input = input_for(step);
+  StepInput input = input_for(step);
+  input.gets_on = [this, looked = started]() mutable {
+    const Time now = clock_->now();
+    if (now < looked + kLook) return;
+    looked = now;
+    tell_signs_of_life();
+  };
   auto drawn = runner_->run(input);
   if (!drawn.is_ok()) {
     for (Sequence* sequence : step) fail(sequence->id, drawn.status());
     return true;
   }
   CHECK(drawn->size() == drawing.size());
-  ++steps_;
   step_rows_.Observe(static_cast<double>(input.tokens.size()));
   measure(input.tokens.size(), drawing.size(), seconds(clock_->now() - started));
   scheduler_.complete(step);
   for (Sequence* sequence : step)
     if (sequence->handoff.target) tell_target(sequence);
   for (size_t i = 0; i < drawing.size(); ++i) emit(drawing[i], std::move((*drawn)[i]));
+  tell_signs_of_life();
   return true;
 }
 
@@ -267,8 +299,8 @@ EngineLoad EngineCore::load() const {
           .used_blocks = pool_.held(),
           .cached_blocks = pool_.cached(),
           .total_blocks = pool_.total(),
+          .is_full = scheduler_.is_full(),
           .queued_tokens = scheduler_.queued_tokens(),
-          .steps = steps_,
           .prefill_tokens_per_second = prefill_rate_};
 }
 

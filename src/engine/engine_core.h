@@ -30,7 +30,7 @@ class EngineCore {
   void release(const std::vector<BlockId>& blocks);
 
   bool has_work() const { return scheduler_.running() + scheduler_.waiting() > 0; }
-  // One step: gives up what is past its deadline, schedules, runs, and hands out what was drawn. Requires: has_work().
+  // One step: gives up what is past its deadline, schedules, runs, and hands out what was drawn, and signs of life. Requires: has_work().
   // Returns: false if there was nothing to compute: all sequences wait for prompts from elsewhere, or for room that those have.
   bool step();
   // When step() has something to do at the latest, though nothing comes from outside.
@@ -52,6 +52,8 @@ class EngineCore {
   void measure(size_t rows, size_t drawn, double step_seconds);
   Sequence* receiving(SequenceId id, uint32_t attempt) const;
   void fail(SequenceId id, const Status& status);
+  void tell_signs_of_life();
+  void tell_sign_of_life(Sequence* sequence, Time now);
 
   EngineOptions options_;
   std::unique_ptr<StepRunner> runner_;
@@ -66,7 +68,6 @@ class EngineCore {
   prometheus::Histogram& step_seconds_;
   prometheus::Histogram& queue_seconds_;
   uint64_t counted_preemptions_ = 0;
-  uint64_t steps_ = 0;
   double prefill_rate_ = 0;  // tokens/s
   uint64_t next_seed_;
 };

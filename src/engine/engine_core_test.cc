@@ -22,11 +22,13 @@ struct Collected final : ChunkSink {
     finish = chunk.finish;
   }
   void on_failure(Status status) override { failure = std::move(status); }
+  void on_sign_of_life() override { ++signs; }
 
   std::vector<TokenId> tokens;
   uint32_t cached = 0;
   std::optional<FinishReason> finish;
   Status failure;
+  int signs = 0;
 };
 
 // The set of blocks that the events say are cached.
@@ -205,6 +207,87 @@ TEST_F(EngineCoreTest, ADeadlineEndsARequestWhereverItIs) {
   run();
   EXPECT_EQ(running->failure.code(), Code::kDeadline);
   EXPECT_EQ(waiting->failure.code(), Code::kDeadline);
+}
+
+using std::chrono::seconds;
+
+TEST_F(EngineCoreTest, ASignOfLifeComesWhereThereIsNothingToShowForAQuarterOfTheSilenceLimit) {
+  start(100, /*batch_tokens=*/4, /*sequences=*/1);
+  GenerateRequest asking = request(counted(36), 3);
+  asking.silence_limit = seconds(8);
+  const auto first = add(asking);
+  asking.prompt = counted(36, 5);
+  const auto second = add(asking);
+  const auto silent = add(request(counted(36, 9), 3));
+  const auto step = [&](int times) {
+    for (int i = 0; i < times; ++i) {
+      clock_.advance(seconds(1));
+      core_->step();
+    }
+  };
+  step(8);  // of the nine that the prompt takes
+  EXPECT_EQ(first->signs, 4);
+  EXPECT_EQ(second->signs, 4);
+  EXPECT_TRUE(core_->load().is_full);
+  step(3);
+  EXPECT_EQ(first->finish, FinishReason::kLength);
+  EXPECT_EQ(first->signs, 4);
+  EXPECT_EQ(second->signs, 5);
+  run();
+  EXPECT_EQ(second->finish, FinishReason::kLength);
+  EXPECT_EQ(silent->signs, 0);
+}
+
+// Takes `parts` seconds for a step, and says that it gets on after each, unless it hangs.
+class LongRunner final : public StepRunner {
+ public:
+  LongRunner(FakeClock* clock, int parts, bool hangs) : clock_(clock), parts_(parts), hangs_(hangs) {}
+  Result<std::vector<DrawnToken>> run(const StepInput& input) override {
+    for (int i = 0; i < parts_; ++i) {
+      clock_->advance(seconds(1));
+      if (!hangs_) input.gets_on();
+    }
+    during_ = sink->signs;
+    return std::vector<DrawnToken>(input.samples.size());
+  }
+  std::shared_ptr<Collected> sink = std::make_shared<Collected>();
+  int during_ = 0;
+
+ private:
+  FakeClock* clock_;
+  int parts_;
+  bool hangs_;
+};
+
+TEST_F(EngineCoreTest, AStepThatTakesLongGivesSignsOfLifeWhileItGetsOnAndNoneWhileItHangs) {
+  for (const bool hangs : {false, true}) {
+    start(100, 512);
+    auto runner = std::make_unique<LongRunner>(&clock_, /*parts=*/20, hangs);
+    LongRunner* const longer = runner.get();
+    core_ = std::make_unique<EngineCore>(options_, std::move(runner), &clock_, nullptr, &metrics_, MetricLabels{});
+    GenerateRequest asking = request(counted(36), 1);
+    asking.silence_limit = seconds(4);
+    core_->add(SequenceId{1}, asking, longer->sink);
+    core_->step();
+    EXPECT_EQ(longer->during_, hangs ? 0 : 20);
+    EXPECT_EQ(longer->sink->finish, FinishReason::kLength);
+  }
+}
+
+TEST_F(EngineCoreTest, IsFullWhereSomeWaitForBlocksAndNotWhereTheyWaitForTheirTurnInAStep) {
+  start(/*blocks=*/30, /*batch_tokens=*/8);
+  add(request(counted(20), 30));
+  add(request(counted(20, 5), 30));
+  core_->step();
+  EXPECT_EQ(core_->load().waiting, 1U);
+  EXPECT_FALSE(core_->load().is_full);
+  while (core_->load().waiting > 0) core_->step();
+  add(request(counted(100, 9), 4));
+  for (int i = 0; i < 5; ++i) core_->step();
+  EXPECT_EQ(core_->load().waiting, 1U);
+  EXPECT_TRUE(core_->load().is_full);
+  run();
+  EXPECT_FALSE(core_->load().is_full);
 }
 
 TEST_F(EngineCoreTest, AFailedStepFailsItsSequencesAndTheNextRequestIsServed) {

@@ -25,12 +25,14 @@ struct Collected final : ChunkSink {
     finish = chunk.finish;
   }
   void on_failure(Status status) override { failure = std::move(status); }
+  void on_sign_of_life() override { ++signs; }
   bool is_over() const { return finish || !failure.is_ok(); }
 
   std::vector<TokenId> tokens;
   uint32_t cached = 0;
   std::optional<FinishReason> finish;
   Status failure;
+  int signs = 0;
 };
 
 // An engine with a pool of bytes.
@@ -109,6 +111,7 @@ struct Pair::Transfer final : PrefillTarget, ChunkSink {
     has_ended = true;
   }
   void on_failure(Status) override { has_ended = true; }
+  void on_sign_of_life() override {}
 
   SequenceId prefill_id;
   SequenceId decode_id;
@@ -258,6 +261,27 @@ TEST(Handoff, WhatEitherEndHasIsNotComputedAgainAndWhatTheDecodingOneHasIsNotMov
   const auto third = run(next);
   EXPECT_EQ(pair.moved_blocks, 9U);
   EXPECT_EQ(third->cached, 32U);
+}
+
+TEST(Handoff, WhoWaitsForAPromptHearsOfWhoComputesItAndWhoWaitsForRoomOfTheEngine) {
+  using std::chrono::seconds;
+  Pair pair(1, 60, /*decode_blocks=*/20, /*trouble=*/0);
+  GenerateRequest asking = request_of(prompt_of(60), 2);
+  asking.silence_limit = seconds(4);
+  const auto receiving = pair.add(asking);
+  const auto waiting = pair.add(asking);
+  pair.decode.step();
+  ASSERT_EQ(pair.decode.core->load().running, 1U);
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_EQ(pair.decode.core->next_deadline(), pair.clock.now() + seconds(1));
+    pair.clock.advance(seconds(1));
+    pair.decode.step();
+  }
+  EXPECT_EQ(receiving->signs, 0);
+  EXPECT_EQ(waiting->signs, 3);
+  for (int i = 0; i < 2; ++i) pair.decode.core->received(SequenceId{1}, /*attempt=*/1, /*tokens=*/0);
+  EXPECT_EQ(receiving->signs, 1);
+  EXPECT_EQ(waiting->signs, 3);
 }
 
 TEST(Handoff, APromptIsQueuedWhereItIsComputed) {

@@ -18,6 +18,7 @@ class MailboxSink final : public ChunkSink {
     mailbox_->put(std::move(chunk));
   }
   void on_failure(Status status) override { mailbox_->fail(std::move(status)); }
+  void on_sign_of_life() override { mailbox_->put({}); }
 
  private:
   std::shared_ptr<ChunkMailbox> mailbox_;

@@ -16,7 +16,7 @@ class ModelRunner final : public StepRunner {
     batch_.logits_rows.clear();
     for (const SampleInput& sample : input.samples) batch_.logits_rows.push_back(sample.row);
     logits_.resize(input.samples.size() * vocab);
-    decoder_->forward(batch_, logits_);
+    decoder_->forward(batch_, logits_, input.gets_on);
     std::vector<DrawnToken> drawn;
     for (size_t i = 0; i < input.samples.size(); ++i) {
       TRY(DrawnToken one, sampler_.draw(std::span(logits_).subspan(i * vocab, vocab), input.samples[i]));

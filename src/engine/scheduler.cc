@@ -148,6 +148,7 @@ std::vector<Sequence*> Scheduler::schedule() {
   for (auto at = running_.begin(); at != running_.end() && budget > 0; ++at) {
     if ((*at)->scheduled == 0 && (*at)->uncomputed() > 0 && !(*at)->is_receiving) take(*at);
   }
+  is_full_ = false;
   for (auto at = waiting_.begin(); at != waiting_.end() && budget > 0 && running_.size() < options_.max_sequences;) {
     Sequence* sequence = *at++;
     const size_t before = pool_->available();
@@ -160,9 +161,11 @@ std::vector<Sequence*> Scheduler::schedule() {
         take(sequence);
       }
     } else if (before < blocks_for(sequence->size(), options_.block_tokens)) {
+      is_full_ = true;
       break;  // no room: those behind it must not overtake it for ever
     }
   }
+  is_full_ |= running_.size() >= options_.max_sequences;
   return step;
 }
 

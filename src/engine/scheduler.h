@@ -55,6 +55,8 @@ class Scheduler {
 
   size_t running() const { return running_.size(); }
   size_t waiting() const { return waiting_.size(); }
+  // Those that wait found no place or no blocks, as opposed to no room in the last step.
+  bool is_full() const { return is_full_ && !waiting_.empty(); }
   uint64_t preemptions() const { return preemptions_; }
   uint64_t queued_tokens() const;  // prompt tokens still to compute here
   // All sequences, running and waiting.
@@ -87,6 +89,7 @@ class Scheduler {
   // Prompt blocks that a running sequence is about to make known, and which one; of those whose hashes collide, the first.
   std::unordered_map<kv::BlockHash, const Sequence*> computing_;
   std::vector<Sequence*> receiving_;  // admitted by the last schedule()
+  bool is_full_ = false;              // at the last schedule()
   uint64_t preemptions_ = 0;
 };
 

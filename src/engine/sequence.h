@@ -23,6 +23,7 @@ struct Sequence {
   std::shared_ptr<ChunkSink> sink;
   uint64_t seed = 0;  // the request's, or one the engine picked
   Time arrival;
+  Time heard;  // when its sink was told something last
 
   std::vector<TokenId> tokens;       // prompt, then output
   std::vector<kv::BlockHash> chain;  // of the full blocks of `tokens`
@@ -42,6 +43,10 @@ struct Sequence {
   uint32_t size() const { return static_cast<uint32_t>(tokens.size()); }
   uint32_t output_size() const { return size() - prompt_size(); }
   uint32_t uncomputed() const { return size() - computed; }
+  // When its sink is to hear that the engine gets on, unless there is something to show before.
+  Time next_sign() const {
+    return request.silence_limit > Duration(0) ? heard + request.silence_limit / 4 : Time::max();
+  }
 };
 
 }  // namespace dynamo::engine

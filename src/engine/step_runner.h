@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <vector>
 
@@ -31,6 +32,8 @@ struct StepInput {
   kernels::PagedBatch paged;
   std::vector<TokenId> tokens;       // one per row
   std::vector<SampleInput> samples;  // one per sequence that draws a token, in row order
+  // To be called between the parts of a step that may take long (a layer): it shows that the device gets on. May be null.
+  std::function<void()> gets_on;
 };
 
 struct DrawnToken {

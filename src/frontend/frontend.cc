@@ -429,6 +429,7 @@ void WatchingFrontend::route(const Member& member) {
   routed.generator = member.remote;
   routed.is_reachable = [remote = member.remote] { return remote->is_connected(); };
   routed.total_blocks = member.instance.total_blocks;
+  routed.max_sequences = member.instance.max_sequences;
   routed.has_events = true;
   routed.vocab_size = member.model->card.vocab_size;
   if (const Status added = member.model->router->add_worker(std::move(routed)); added.is_ok()) {

@@ -21,7 +21,7 @@ void ChunkMailbox::put(TokenChunk chunk) {
   MutexLock lock(mutex_);
   if (is_closed_) return;
   is_closed_ = chunk.finish.has_value();
-  if (!pending_) {
+  if (!pending_ || pending_->is_sign_of_life()) {
     pending_ = std::move(chunk);
   } else {
     append(pending_->tokens, std::move(chunk.tokens));

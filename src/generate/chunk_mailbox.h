@@ -1,7 +1,7 @@
 // Carries chunks from the thread that makes them to the coroutine that reads them.
 //
 // One writer thread, one reader coroutine. Chunks not yet read are joined into one, so a slow reader costs the bytes of
-// its tokens and nothing more. Threads: put() and fail() from any thread, never blocking; take() on the reader's
+// its tokens and nothing more; a sign of life is lost in what it is joined to. Threads: put() and fail() from any thread, never blocking; take() on the reader's
 // executor, which must be single-threaded (an I/O thread's io_context) and outlive the mailbox: the last to drop it may be the writer.
 #pragma once
 

@@ -38,6 +38,25 @@ TEST(ChunkMailbox, UnreadChunksAreJoinedAndTheLastOneCloses) {
   EXPECT_EQ(taken.value().finish, FinishReason::kStop);
 }
 
+TEST(ChunkMailbox, ASignOfLifeWaitsForNobodyAndIsLostBesideTokens) {
+  boost::asio::io_context io;
+  auto mailbox = std::make_shared<ChunkMailbox>(io.get_executor());
+  mailbox->put({});
+  EXPECT_TRUE(take(io, *mailbox)->is_sign_of_life());
+  mailbox->put({});
+  TokenChunk first = chunk_of({1});
+  first.cached_tokens = 16;
+  first.worker = "worker-1";
+  mailbox->put(first);
+  mailbox->put({});
+  mailbox->put(chunk_of({2}, FinishReason::kStop));
+  const auto taken = take(io, *mailbox);
+  EXPECT_EQ(taken->tokens, (std::vector<TokenId>{1, 2}));
+  EXPECT_EQ(taken->cached_tokens, 16U);
+  EXPECT_EQ(taken->worker, "worker-1");
+  EXPECT_TRUE(taken->finish);
+}
+
 TEST(ChunkMailbox, AFailureComesAfterTheChunksBeforeIt) {
   boost::asio::io_context io;
   auto mailbox = std::make_shared<ChunkMailbox>(io.get_executor());

@@ -61,6 +61,9 @@ struct GenerateRequest {
   std::vector<PrefillPlace> prefill_at;  // where the prompt may be computed, best first; none: where it is decoded
   RoutingHints routing;
   Time deadline = Time::max();  // given up with kDeadline after this
+  // Whoever reads the answer gives up a worker from which nothing comes for so long. So a worker that gets on with the request and has
+  // nothing to show of it yet says that, four times in it: a chunk without tokens. Zero: no limit, and no such chunks.
+  Duration silence_limit{};
 };
 
 enum class FinishReason : uint8_t {
@@ -78,13 +81,16 @@ struct TokenLogprobs {
   std::vector<TokenLogprob> top;  // most likely first, as many as asked
 };
 
-// One or more tokens of the answer, in order. The last chunk of a request, and only it, has `finish`.
+// One or more tokens of the answer, in order. The last chunk of a request, and only it, has `finish`. Without tokens and `finish` it is a
+// sign of life: the worker gets on with the request (GenerateRequest::silence_limit).
 struct TokenChunk {
   std::vector<TokenId> tokens;
   std::vector<TokenLogprobs> logprobs;  // one per token if asked, else empty
   std::optional<FinishReason> finish;
   uint32_t cached_tokens = 0;  // prompt tokens found in the cache; the same in every chunk
   std::string worker;          // who answered, set in the first chunk
+
+  bool is_sign_of_life() const { return tokens.empty() && !finish; }
 };
 
 }  // namespace dynamo

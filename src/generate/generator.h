@@ -21,7 +21,7 @@ class Generation {
 
   // Waits for the next piece. Pieces that arrive faster than they are read are joined, so memory per request stays
   // bounded. Requires: one call at a time; none after a chunk with `finish` or a failure. Errors: kDeadline (the
-  // request's own), kUnavailable (the worker went away; the tokens so far stand), kInternal.
+  // request's own), kUnavailable (the worker went away or fell silent; the tokens so far stand), kInternal.
   virtual Task<Result<TokenChunk>> next() = 0;
 };
 

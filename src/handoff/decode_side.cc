@@ -331,7 +331,7 @@ void DecodeSide::Rooms::take(const std::string& bytes) {
     room->is_quiet = true;
     return room->over.wake();
   }
-  if (notice.is_waiting()) return;
+  if (notice.is_waiting()) return engine_->received(room->id, room->attempt, 0);
   const uint64_t prompt = room->source->request().prompt.size();
   const uint32_t end = (notice.computed() + options_.block_tokens - 1) / options_.block_tokens;
   const bool is_whole = notice.computed() % options_.block_tokens == 0 || notice.computed() == prompt;

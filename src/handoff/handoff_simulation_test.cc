@@ -419,11 +419,13 @@ struct Collected final : engine::ChunkSink {
     finish = chunk.finish;
   }
   void on_failure(Status status) override { failure = std::move(status); }
+  void on_sign_of_life() override { ++signs; }
   bool is_over() const { return finish || !failure.is_ok(); }
 
   std::vector<TokenId> tokens;
   std::optional<FinishReason> finish;
   Status failure;
+  int signs = 0;
 };
 
 struct Asked {
@@ -616,6 +618,66 @@ TEST(HandoffSimulation, BlocksThatCollideChangeNoAnswerAndLeaveNothingHeld) {
   }
   for (const char* what : {"answered", "done", "given_up", "lost", "local", "moved blocks"})
     EXPECT_GT(counts[what], 50) << what;
+}
+
+// Measures the silence at the end that decodes.
+struct Listener final : engine::ChunkSink {
+  explicit Listener(const Clock* its_clock) : clock(its_clock), heard(clock->now()) {}
+  void on_chunk(TokenChunk chunk) override {
+    hear();
+    is_over = chunk.finish.has_value();
+  }
+  void on_failure(Status status) override { CHECK(status.is_ok()); }
+  void on_sign_of_life() override {
+    hear();
+    ++signs;
+  }
+  void hear() {
+    longest = std::max(longest, clock->now() - heard);
+    heard = clock->now();
+  }
+
+  const Clock* clock;
+  Time heard;
+  Duration longest{};
+  int signs = 0;
+  bool is_over = false;
+};
+
+TEST(HandoffSimulation, WhoeverWaitsForRoomOrForAPromptHearsThatTheWorkersGetOn) {
+  World world(1);
+  Network network;
+  Node prefill(&world, &network, "prefill", /*blocks=*/200, /*batch=*/16);
+  Node decode(&world, &network, "decode", /*blocks=*/100, /*batch=*/16);
+  std::vector<std::shared_ptr<Listener>> all;
+  const Time began = world.clock.now();
+  for (uint32_t i = 0; i < 40; ++i) {
+    GenerateRequest request;
+    request.id = fmt::format("r{}", i);
+    for (size_t token = 0; token < 100; ++token)
+      request.prompt.push_back(static_cast<TokenId>((token * i + 3) % kVocab));
+    request.stop.max_tokens = 2;
+    request.silence_limit = milliseconds(800);
+    request.prefill_at.push_back({1, prefill.card, ""});
+    all.push_back(std::make_shared<Listener>(&world.clock));
+    auto source = decode.decode->source_of(request);
+    ASSERT_TRUE(decode.engine->submit(request, all.back(), {std::move(source), nullptr}).is_ok());
+  }
+  const auto are_over = [&] { return std::ranges::all_of(all, [](const auto& one) { return one->is_over; }); };
+  while (!are_over()) {
+    ASSERT_LT(world.clock.now(), began + seconds(60));
+    world.settle();
+    world.clock.advance_to_next();
+  }
+  EXPECT_GT(world.clock.now(), began + milliseconds(1600));
+  for (const auto& one : all) EXPECT_LE(one->longest, milliseconds(800));
+  EXPECT_GT(all.back()->signs, 4);
+  for (const Time until = world.clock.now() + seconds(5); world.clock.now() < until && world.clock.advance_to_next();)
+    world.settle();  // replies that are on their way
+  EXPECT_EQ(decode.metrics.counter(kHandoffs, {{"end", "done"}}).Value(), 40);
+  prefill.die();
+  decode.die();
+  while (world.clock.advance_to_next()) world.settle();
 }
 
 TEST(HandoffSimulation, ASlowHandoffHoldsUpNoOtherOfItsPair) {

@@ -21,7 +21,8 @@ double seconds(Duration time) {
   return std::chrono::duration<double>(time).count();
 }
 
-constexpr Duration kSignOfLife = std::chrono::seconds(5);
+constexpr Duration kSilenceLimit =
+    std::chrono::seconds(20);  // so that the asker, who gives up after 30 s, hears of us every 5
 
 uint64_t microseconds(Duration time) {
   return static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::microseconds>(time).count());
@@ -107,8 +108,7 @@ class PrefillSide::Room final : public engine::PrefillTarget,
     end_if_quiet();
   }
 
-  // From any thread.
-  void tell_waiting() {
+  void on_sign_of_life() override {
     wire::HandoffNotice notice;
     notice.set_room(number_);
     notice.set_is_waiting(true);
@@ -272,6 +272,8 @@ Task<Status> PrefillSide::compute(const wire::Prefill* message, std::shared_ptr<
       co_return invalid(fmt::format("block {} in a pool of {} blocks", block, route->blocks()));
   }
   request.stop.max_tokens = request.drawn_before + 1;
+  if (request.silence_limit == Duration(0)) request.silence_limit = kSilenceLimit;
+  request.silence_limit = std::min(request.silence_limit, kSilenceLimit);
   const Time until = request.deadline;
   const auto executor = co_await boost::asio::this_coro::executor;
   auto mailbox = std::make_shared<ChunkMailbox>(executor, clock_);
@@ -289,12 +291,8 @@ Task<Status> PrefillSide::compute(const wire::Prefill* message, std::shared_ptr<
       if (room->abandon(id)) counters->count_end("cancelled");
     }
   } guard{*room, id, counters_.get()};
-  for (uint64_t steps = 0;;) {
-    const Time look = std::min(until, clock_->now() + kSignOfLife);
-    auto end = co_await mailbox->take(look);
-    if (end.is_ok() || end.status().code() != Code::kDeadline || clock_->now() >= until) co_return end.status();
-    if (const uint64_t now = engine_->load().steps; now != std::exchange(steps, now)) (*room)->tell_waiting();
-  }
+  auto end = co_await mailbox->take(until);
+  co_return end.status();
 }
 
 double PrefillSide::transfer_tokens_per_second() const {

@@ -24,7 +24,8 @@ class PrefillSide {
   PrefillSide(uint32_t block_tokens, engine::Engine* engine, BlockMover* mover, const Clock* clock, Metrics* metrics,
               const MetricLabels& labels);
 
-  // Answers one request. While the prompt waits or is computed, the asker is told now and then that the engine gets on.
+  // Answers one request. While the prompt waits or is computed, the asker is told that the engine gets on, every 5 s or more often if
+  // the request's silence_limit asks for that.
   // Returns when nothing more will be written: a wire::PrefillReply. Dropped before, the asker is told by a
   // notice when nothing more will be.
   Task<std::string> answer(wire::Prefill message);

@@ -10,6 +10,8 @@ namespace {
 
 namespace json = boost::json;
 
+constexpr std::chrono::nanoseconds kPart = std::chrono::milliseconds(100);  // of a long step
+
 uint64_t mix(uint64_t value) {
   value = (value ^ (value >> 31)) * 0x7FB5D329728EA185ULL;
   return value ^ (value >> 27);
@@ -21,8 +23,11 @@ class SimulatedRunner final : public engine::StepRunner {
       : options_(options), sleep_(std::move(sleep)) {}
 
   Result<std::vector<engine::DrawnToken>> run(const engine::StepInput& input) override {
-    const auto time = step_time(options_.profile, input);
-    sleep_(std::chrono::nanoseconds(static_cast<int64_t>(static_cast<double>(time.count()) / options_.speedup)));
+    const auto time = static_cast<double>(step_time(options_.profile, input).count()) / options_.speedup;
+    for (auto left = std::chrono::nanoseconds(static_cast<int64_t>(time)); left.count() > 0; left -= kPart) {
+      sleep_(std::min(left, kPart));
+      if (input.gets_on) input.gets_on();
+    }
     std::vector<engine::DrawnToken> drawn;
     for (const engine::SampleInput& sample : input.samples) {
       // Of the whole prompt's length and a few of its tokens: cheap, and the same wherever the sequence is computed.

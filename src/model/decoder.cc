@@ -195,7 +195,7 @@ void Decoder::State::feed_forward(const LayerWeights& layer, View attended, View
   backend->add_rms_norm(delta, residual, next_norm, config.norm_epsilon, normed);
 }
 
-void Decoder::forward(const StepBatch& batch, std::span<float> logits) {
+void Decoder::forward(const StepBatch& batch, std::span<float> logits, const std::function<void()>& after_layer) {
   State& s = *state_;
   s.check(batch, logits.size());
   const uint32_t rows = batch.paged.rows();
@@ -209,6 +209,7 @@ void Decoder::forward(const StepBatch& batch, std::span<float> logits) {
   for (uint32_t layer = 0; layer < last; ++layer) {
     s.attend(batch.paged, layer, /*is_read=*/true);
     s.feed_forward(s.weights.layers[layer], attended, residual, delta, s.weights.layers[layer + 1].attention_norm);
+    if (after_layer) after_layer();
   }
   const size_t wanted = batch.logits_rows.size();
   s.attend(batch.paged, last, /*is_read=*/wanted > 0);

@@ -48,8 +48,9 @@ class Decoder {
   ~Decoder();
 
   // Computes the step and writes the logits of `logits_rows` to `logits`, [logits_rows][vocab_size] fp32.
+  // `after_layer` is called after each layer but the last, if set.
   // Requires: the batch's rows, positions, blocks and logits rows are within the options; tokens < vocab_size.
-  void forward(const StepBatch& batch, std::span<float> logits);
+  void forward(const StepBatch& batch, std::span<float> logits, const std::function<void()>& after_layer = nullptr);
 
   const ModelConfig& config() const;
   const kv::KvLayout& kv_layout() const;

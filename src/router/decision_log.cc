@@ -16,6 +16,8 @@ json::object to_json(const Decision& decision) {
                                       {"overlap_blocks", one.overlap_blocks},
                                       {"prefill_blocks", one.prefill_blocks},
                                       {"decode_blocks", one.decode_blocks},
+                                      {"sequences", one.sequences},
+                                      {"rounds", one.rounds},
                                       {"cost", one.cost},
                                       {"active_requests", one.active_requests}});
   }

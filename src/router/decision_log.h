@@ -20,6 +20,8 @@ struct Decision {
     uint32_t overlap_blocks = 0;
     double prefill_blocks = 0;
     double decode_blocks = 0;
+    uint64_t sequences = 0;
+    double rounds = 0;
     double cost = 0;
     uint64_t active_requests = 0;
   };

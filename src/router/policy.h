@@ -20,7 +20,9 @@ struct Candidate {
   uint32_t overlap_blocks = 0;   // leading blocks of the prompt that it holds
   double prefill_blocks = 0;     // prompt tokens it has still to compute, this request's included, in blocks
   double decode_blocks = 0;      // distinct blocks it works on, this request's included
-  double cost = 0;               // overlap_weight * prefill_blocks + decode_blocks; lower is better
+  uint64_t sequences = 0;        // in flight there, whoever sent them
+  double rounds = 0;             // of answers that end there before this request's begins; 0: it has a place
+  double cost = 0;               // of all that (router/cost.h); lower is better
 };
 
 struct Choice {

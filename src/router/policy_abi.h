@@ -39,7 +39,9 @@ typedef struct dynamo_policy_candidate {
   uint32_t overlap_blocks;   // leading blocks of the prompt that it holds
   double prefill_blocks;     // prompt tokens it has still to compute, this request's included, in blocks
   double decode_blocks;      // distinct blocks it works on, this request's included
-  double cost;               // what mode kv goes by: overlap weight * prefill_blocks + decode_blocks; lower is better
+  double cost;               // what mode kv goes by (docs/reference/routing.md); lower is better
+  uint64_t sequences;        // in flight there, whoever sent them
+  double rounds;             // of answers that end there before this one begins; 0: it has a place
 } dynamo_policy_candidate;
 
 // One request and the workers to choose from.

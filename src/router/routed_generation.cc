@@ -1,15 +1,11 @@
 #include "router/routed_generation.h"
 
 #include <fmt/format.h>
-#include <boost/asio/experimental/awaitable_operators.hpp>
-#include <boost/asio/this_coro.hpp>
 
 #include "base/log.h"
 
 namespace dynamo::router {
 namespace {
-
-namespace asio = boost::asio;
 
 // A worker's own failing, as opposed to one of the request: another worker may do better.
 bool is_of_worker(const Status& failure) {
@@ -33,6 +29,7 @@ Task<Status> RoutedGeneration::dispatch(Status why) {
     last_worker_ = name;
     GenerateRequest copy = request_;
     copy.prefill_at = booking_->prefill_at();
+    copy.silence_limit = state_->silence_limit();
     auto started = co_await booking_->generator()->generate(std::move(copy));
     if (started.is_ok()) {
       inner_ = std::move(started).value();
@@ -45,8 +42,9 @@ Task<Status> RoutedGeneration::dispatch(Status why) {
 
 Task<Result<TokenChunk>> RoutedGeneration::next() {
   for (;;) {
-    auto chunk = co_await next_of_worker();
+    auto chunk = co_await inner_->next();
     if (chunk.is_ok()) {
+      if (chunk->is_sign_of_life()) continue;
       if (Status wrong = check(*chunk); !wrong.is_ok()) chunk = std::move(wrong);
     }
     if (chunk.is_ok()) {
@@ -57,17 +55,6 @@ Task<Result<TokenChunk>> RoutedGeneration::next() {
     const Status status = co_await dispatch(chunk.status());
     if (!status.is_ok()) co_return status;
   }
-}
-
-Task<Result<TokenChunk>> RoutedGeneration::next_of_worker() {
-  if (has_answered_) co_return co_await inner_->next();
-  using asio::experimental::awaitable_operators::operator||;
-  Timer limit(state_->clock(), co_await asio::this_coro::executor);
-  const Time until = state_->clock()->now() + state_->first_token_timeout();
-  auto either = co_await (inner_->next() || limit.wait(until));
-  if (either.index() == 0) co_return std::move(std::get<0>(either));
-  if (state_->clock()->now() < until) co_return cancelled("nobody waits for the answer any more");
-  co_return unavailable(fmt::format("{} accepted the request and did not answer", last_worker_));
 }
 
 // What would be an answer to nobody's request, and spoil the prompt of the next worker.

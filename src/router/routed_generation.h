@@ -21,7 +21,6 @@ class RoutedGeneration final : public Generation {
   Task<Result<TokenChunk>> next() override;
 
  private:
-  Task<Result<TokenChunk>> next_of_worker();
   // Errors: kCorrupt (a token beyond the vocabulary, more tokens than were asked for).
   Status check(const TokenChunk& chunk) const;
   void take(TokenChunk* chunk);

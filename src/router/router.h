@@ -39,6 +39,7 @@ struct RoutedWorker {
   std::function<bool()> is_reachable;  // null: always
   uint32_t total_blocks = 0;           // of its cache; 0: not known
   uint32_t vocab_size = 0;             // its tokens are below this, or it has failed the request; 0: not known
+  uint32_t max_sequences = 0;          // that run there at once; 0: not known
   bool has_events = false;             // it will be fed; until its first snapshot it gets no requests
 };
 

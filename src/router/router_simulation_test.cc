@@ -70,10 +70,15 @@ class SimulatedWorker final : public Generator {
       World& world = *worker_->world_;
       const bool hangs = world.chance(worker_->trouble_ / 20);
       const Time late = request_.deadline + kGrace;
-      co_await timer_.wait(hangs ? late : std::min(late, world.clock.now() + world.draw(milliseconds(60))));
+      // As who reads from a remote worker gives it up.
+      const Time silent = world.clock.now() + request_.silence_limit;
+      co_await timer_.wait(hangs ? std::min(late, silent)
+                                 : std::min(late, world.clock.now() + world.draw(milliseconds(60))));
       if (worker_->is_dead_ || world.chance(worker_->trouble_ / 20)) co_return unavailable("connection lost");
+      if (hangs && silent < late) co_return unavailable("it says nothing");
       if (hangs || world.clock.now() > request_.deadline) co_return deadline("the request's time ran out");
       TokenChunk chunk;
+      if (world.chance(0.2)) co_return chunk;  // a sign of life
       const uint32_t left = request_.stop.max_tokens - request_.drawn_before - drawn_;
       for (uint64_t count = std::min<uint64_t>(left, 1 + world.draw(3)); count > 0; --count)
         chunk.tokens.push_back(static_cast<TokenId>(request_.prompt.size() + drawn_++));
@@ -115,7 +120,7 @@ class Simulation {
     options.uses_events = world_.chance(0.7);
     options.max_queue = 1 + static_cast<uint32_t>(world_.draw(20));
     options.queue_timeout = milliseconds(100 + world_.draw(3000));
-    options.first_token_timeout = milliseconds(100 + world_.draw(3000));
+    options.silence_limit = milliseconds(100 + world_.draw(3000));
     if (world_.chance(0.5)) options.settings.busy_threshold = 0.2 + 0.1 * static_cast<double>(world_.draw(8));
     if (world_.chance(0.3)) options.settings.temperature = 0.5;
     if (world_.chance(0.3)) options.settings.max_local_prefill_length = std::nullopt;
@@ -271,6 +276,7 @@ class Simulation {
       }
       auto chunk = co_await (*generation)->next();
       if (!chunk.is_ok()) co_return chunk.status();
+      CHECK(!chunk->is_sign_of_life());
       outcome->tokens.insert(outcome->tokens.end(), chunk->tokens.begin(), chunk->tokens.end());
       if (chunk->finish) co_return Status();
     }

@@ -8,6 +8,7 @@
 #include <boost/asio/this_coro.hpp>
 
 #include "base/log.h"
+#include "router/cost.h"
 #include "router/policies/library.h"
 
 namespace dynamo::router {
@@ -15,7 +16,6 @@ namespace {
 
 namespace asio = boost::asio;
 
-constexpr Duration kHeartbeatLife = std::chrono::seconds(5);  // an older one says nothing of how busy a worker is
 constexpr Duration kMeasureAgain = std::chrono::minutes(1);  // a worker without prompts so long gets one to be measured
 constexpr double kMeasuredTokens = 64;                       // a prompt that tells how fast it is computed has as many
 constexpr double kMovedShare = 0.25;          // what a block costs that is moved, of one that is computed
@@ -168,8 +168,11 @@ void Router::State::on_heartbeat(uint64_t from, std::string_view message) {
     worker->used_blocks = heartbeat.used_blocks();
     worker->prefill_rate = rate_of(heartbeat.prefill_tokens_per_second());
     worker->transfer_rate = rate_of(heartbeat.transfer_tokens_per_second());
-    const uint64_t known = load_.of(worker->slot).prefill_tokens;
-    worker->unknown_tokens = heartbeat.queued_tokens() - std::min<uint64_t>(heartbeat.queued_tokens(), known);
+    const auto beyond = [](uint64_t said, uint64_t known) { return said - std::min(said, known); };
+    worker->unknown_tokens = beyond(heartbeat.queued_tokens(), worker->known.prefill_tokens);
+    worker->unknown_sequences = beyond(uint64_t{heartbeat.running()} + heartbeat.waiting(), worker->known.requests);
+    worker->known = load_.of(worker->slot);
+    worker->places = heartbeat.is_full() ? heartbeat.running() : 0;
     if (worker->feed) {
       must_fetch = worker->feed->on_heartbeat(heartbeat);
       update_feed(worker);
@@ -227,10 +230,10 @@ void Router::State::on_router_notice(std::string_view message) {
   const auto key = std::pair(notice.router(), notice.request());
   switch (notice.kind()) {
     case wire::RouterNotice::kAdd: {
-      const Worker* worker = find(notice.instance());
+      Worker* worker = find(notice.instance());
       if (worker == nullptr) return;  // of another model, most likely
       if (const auto old = foreign_.find(key); old != foreign_.end()) load_.free(old->second.ticket);
-      const ActiveLoad::Ticket ticket = load_.add(worker->slot, notice.prefill_tokens(), {});
+      const ActiveLoad::Ticket ticket = add_load(worker, notice.prefill_tokens(), {});
       load_.grow(ticket, notice.decode_blocks());
       foreign_[key] = {ticket, now};
       break;
@@ -265,7 +268,7 @@ void Router::State::set(RouterSettings settings) {
 bool Router::State::is_busy(const Worker& worker) const {
   if (!settings_.busy_threshold || worker.routed.total_blocks == 0) return false;
   uint64_t used = load_.of(worker.slot).blocks;
-  if (worker.heartbeat_at + kHeartbeatLife > clock_->now()) used = std::max<uint64_t>(used, worker.used_blocks);
+  if (is_fresh(worker)) used = std::max<uint64_t>(used, worker.used_blocks);
   return static_cast<double>(used) > *settings_.busy_threshold * worker.routed.total_blocks;
 }
 
@@ -282,12 +285,30 @@ void scatter(const std::vector<MatchedWorker>& matched, size_t slots, std::vecto
   for (const MatchedWorker& one : matched) (*by_slot)[one.worker.index] = one.blocks;
 }
 
+// Of the prompt: what is not cached there, and what no request in flight there is about to make cached.
+// Requires: held_ and in_use_ are of the prompt.
+uint64_t Router::State::uncached_tokens(const GenerateRequest& request, const Worker& worker) const {
+  const uint64_t blocks = std::max(held_[worker.slot.index], in_use_[worker.slot.index]);
+  return request.prompt.size() - std::min<uint64_t>(blocks * options_.block_tokens, request.prompt.size());
+}
+
+// In flight there, running or in line, whoever sent them.
+uint64_t Router::State::sequences(const Worker& worker) const {
+  return load_.of(worker.slot).requests + (is_fresh(worker) ? worker.unknown_sequences : 0);
+}
+
+// How many run there at once; 0: not known. Where some wait though not as many run as may, the cache's blocks are what there are no more of.
+uint64_t Router::State::places(const Worker& worker) const {
+  const uint64_t most = worker.routed.max_sequences;
+  if (!is_fresh(worker) || worker.places == 0) return most;
+  return most == 0 ? worker.places : std::min<uint64_t>(most, worker.places);
+}
+
 // Requires: held_ and in_use_ are of the chain.
 void Router::State::find_candidates(Pool pool, const GenerateRequest& request, const std::vector<kv::BlockHash>& chain,
                                     const std::vector<uint64_t>& passed_over, const Chosen* prefill, Decision* decision,
                                     bool* is_any_busy) {
   const double weight = request.routing.overlap_weight.value_or(settings_.overlap_weight);
-  const double block_tokens = options_.block_tokens;
   candidates_.clear();
   for (const auto& worker : by_name_) {
     const Serves serves = worker->routed.serves;
@@ -310,13 +331,22 @@ void Router::State::find_candidates(Pool pool, const GenerateRequest& request, c
     one.instance = instance;
     one.active_requests = load.requests;
     one.overlap_blocks = held_[worker->slot.index];
-    const uint32_t shared = in_use_[worker->slot.index];
-    double uncached = std::max(static_cast<double>(request.prompt.size()) - one.overlap_blocks * block_tokens, 0.0);
-    if (prefill != nullptr && serves == Serves::kDecode) uncached *= kMovedShare;
-    one.prefill_blocks = (static_cast<double>(load.prefill_tokens) + uncached) / block_tokens;
-    if (prefill != nullptr && serves == Serves::kDecode) one.prefill_blocks += prefill->prefill_blocks;
-    one.decode_blocks = static_cast<double>(load.blocks + chain.size() - shared);
-    one.cost = weight * one.prefill_blocks + one.decode_blocks;
+    Standing standing{.queued_tokens = waiting_tokens(*worker),
+                      .uncached_tokens = static_cast<double>(uncached_tokens(request, *worker)),
+                      .blocks = static_cast<double>(load.blocks + chain.size() - in_use_[worker->slot.index]),
+                      .sequences = sequences(*worker),
+                      .places = places(*worker),
+                      .answers = pool == Pool::kDecode};
+    if (prefill != nullptr && serves == Serves::kDecode) {
+      standing.uncached_tokens *= kMovedShare;
+      standing.queued_tokens += prefill->prefill_blocks * options_.block_tokens;
+    }
+    const Cost cost = cost_of(standing, options_.block_tokens, weight);
+    one.prefill_blocks = cost.prefill_blocks;
+    one.decode_blocks = cost.decode_blocks;
+    one.sequences = cost.sequences;
+    one.rounds = cost.rounds;
+    one.cost = cost.total;
   }
   decision->overlap_weight = weight;
 }
@@ -345,7 +375,7 @@ void Router::State::remember_candidates(Decision* decision) const {
     if (bin > last_bin || (bin == last_bin && room == 0)) continue;
     if (bin == last_bin) --room;
     decision->considered.push_back({std::string(one.name), one.overlap_blocks, one.prefill_blocks, one.decode_blocks,
-                                    one.cost, one.active_requests});
+                                    one.sequences, one.rounds, one.cost, one.active_requests});
   }
 }
 
@@ -383,8 +413,7 @@ std::optional<Router::State::Chosen> Router::State::choose(Pool pool, const Gene
     chosen.worker = workers_.at(one.instance);
     chosen.prefill_blocks = one.prefill_blocks;
     chosen.overlap = one.overlap_blocks;
-    const uint64_t cached = uint64_t{one.overlap_blocks} * options_.block_tokens;
-    chosen.uncached_tokens = request.prompt.size() - std::min<uint64_t>(cached, request.prompt.size());
+    chosen.uncached_tokens = uncached_tokens(request, *chosen.worker);
     decision.chosen = one.name;
     decision.reason = choice->reason;
     if (log::is_enabled(log::Level::debug, "router"))
@@ -443,8 +472,7 @@ std::string Router::State::why_local(const Chosen& decode, const std::optional<C
 
 // Prompt tokens to compute there before a new prompt.
 double Router::State::waiting_tokens(const Worker& worker) const {
-  const bool is_fresh = worker.heartbeat_at + kHeartbeatLife > clock_->now();
-  return static_cast<double>(load_.of(worker.slot).prefill_tokens + (is_fresh ? worker.unknown_tokens : 0));
+  return static_cast<double>(load_.of(worker.slot).prefill_tokens + (is_fresh(worker) ? worker.unknown_tokens : 0));
 }
 
 // As why_local, of "auto". What a prompt costs here is its time to the first token and, once more, the time in which it holds up the
@@ -474,14 +502,24 @@ std::string Router::State::why_sooner(const Chosen& decode, const Chosen& prefil
   return fmt::format("here: expected to take {:.3g} of the time that {} needs", local / remote, there.routed.name);
 }
 
-std::unique_ptr<Router::State::Booking> Router::State::add_load(const GenerateRequest& request,
-                                                                const std::vector<kv::BlockHash>& chain, Tried* tried) {
+ActiveLoad::Ticket Router::State::add_load(Worker* worker, uint64_t prefill_tokens,
+                                           const std::vector<kv::BlockHash>& chain) {
+  const ActiveLoad::Ticket ticket = load_.add(worker->slot, prefill_tokens, chain);
+  const WorkerLoad& now = load_.of(worker->slot);
+  worker->known.requests = std::max(worker->known.requests, now.requests);
+  worker->known.prefill_tokens = std::max(worker->known.prefill_tokens, now.prefill_tokens);
+  return ticket;
+}
+
+std::unique_ptr<Router::State::Booking> Router::State::take_booking(const GenerateRequest& request,
+                                                                    const std::vector<kv::BlockHash>& chain,
+                                                                    Tried* tried) {
   const auto add = [&](Chosen* chosen, uint64_t prefill_tokens) REQUIRES(mutex_) {
     Worker& worker = *chosen->worker;
     count_decision(&worker, chosen->decision.reason);
     worker.prompt_blocks->Increment(static_cast<double>(chain.size()));
     worker.overlap_blocks->Increment(chosen->overlap);
-    const ActiveLoad::Ticket ticket = load_.add(worker.slot, prefill_tokens, chain);
+    const ActiveLoad::Ticket ticket = add_load(&worker, prefill_tokens, chain);
     if (prefill_tokens > 0) worker.prompt_at = clock_->now();
     if (!options_.uses_events) guessed_.sent(worker.slot, chain, clock_->now());
     update_gauges(worker);
@@ -521,7 +559,7 @@ Router::State::Tried Router::State::try_book(const GenerateRequest& request, con
         tried.prefill.reset();
       }
     }
-    tried.booking = add_load(request, chain, &tried);
+    tried.booking = take_booking(request, chain, &tried);
   }
   decision_seconds_.Observe(std::chrono::duration<double>(Clock::steady().now() - started).count());
   return tried;

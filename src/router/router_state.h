@@ -47,9 +47,14 @@ struct Worker {
   std::unique_ptr<KvFeed> feed;  // null: no events
   FeedMetrics feed_metrics;
   Time heartbeat_at{};
-  uint64_t unknown_tokens = 0;    // to compute there, as the last heartbeat said, beyond those that this router knew of
-  double prefill_rate = 0;        // tokens/s, as the last heartbeat said; 0: not known
-  double transfer_rate = 0;       // tokens/s into other workers' pools
+  // As the last heartbeat said, beyond what this router knew of: prompt tokens to compute there, and sequences.
+  uint64_t unknown_tokens = 0;
+  uint64_t unknown_sequences = 0;
+  // The most that this router knew of at once since then. What a heartbeat counts may have ended here before it comes.
+  WorkerLoad known;
+  uint32_t places = 0;       // sequences that the last heartbeat says run there, if it says that no more can; else 0
+  double prefill_rate = 0;   // tokens/s, as the last heartbeat said; 0: not known
+  double transfer_rate = 0;  // tokens/s into other workers' pools
   std::optional<Time> prompt_at;  // when this router last had it compute a prompt
   uint32_t used_blocks = 0;       // as the last heartbeat said
   MetricLabels labels;
@@ -180,12 +185,13 @@ class Router::State : public std::enable_shared_from_this<Router::State> {
   Task<Result<std::unique_ptr<Booking>>> book(const GenerateRequest* request, std::vector<uint64_t> passed_over,
                                               uint32_t attempt);
   uint32_t migration_limit() const { return options_.migration_limit; }
-  Duration first_token_timeout() const { return options_.first_token_timeout; }
+  Duration silence_limit() const { return options_.silence_limit; }
   const Clock* clock() const { return clock_; }
   uint64_t draw() { return random_.draw(); }
 
  private:
   enum class Pool { kPrefill, kDecode };
+  static constexpr Duration kHeartbeatLife = std::chrono::seconds(5);  // an older one says nothing of now
   // A worker of one pool, chosen.
   struct Chosen {
     std::shared_ptr<Worker> worker;
@@ -216,9 +222,15 @@ class Router::State : public std::enable_shared_from_this<Router::State> {
                        bool* is_busy) REQUIRES(mutex_);
   std::string why_local(const Chosen& decode, const std::optional<Chosen>& prefill) const REQUIRES(mutex_);
   std::string why_sooner(const Chosen& decode, const Chosen& prefill) const REQUIRES(mutex_);
+  bool is_fresh(const Worker& worker) const { return worker.heartbeat_at + kHeartbeatLife > clock_->now(); }
   double waiting_tokens(const Worker& worker) const REQUIRES(mutex_);
-  std::unique_ptr<Booking> add_load(const GenerateRequest& request, const std::vector<kv::BlockHash>& chain,
-                                    Tried* tried) REQUIRES(mutex_);
+  uint64_t uncached_tokens(const GenerateRequest& request, const Worker& worker) const REQUIRES(mutex_);
+  uint64_t sequences(const Worker& worker) const REQUIRES(mutex_);
+  uint64_t places(const Worker& worker) const REQUIRES(mutex_);
+  ActiveLoad::Ticket add_load(Worker* worker, uint64_t prefill_tokens, const std::vector<kv::BlockHash>& chain)
+      REQUIRES(mutex_);
+  std::unique_ptr<Booking> take_booking(const GenerateRequest& request, const std::vector<kv::BlockHash>& chain,
+                                        Tried* tried) REQUIRES(mutex_);
   void remember_candidates(Decision* decision) const REQUIRES(mutex_);
   std::string why_not(const Worker& worker) const REQUIRES(mutex_);
   bool is_busy(const Worker& worker) const REQUIRES(mutex_);

@@ -66,7 +66,7 @@ class RouterTest : public testing::Test {
   }
   // Instance i is worker-i, or prefill-worker-i.
   ScriptedGenerator* add(uint64_t instance, std::function<Answer(const GenerateRequest&)> script = nullptr,
-                         bool has_events = false, Serves serves = Serves::kBoth) {
+                         bool has_events = false, Serves serves = Serves::kBoth, uint32_t max_sequences = 0) {
     if (!script) script = [](const GenerateRequest& request) { return counting(request); };
     auto generator = std::make_shared<ScriptedGenerator>(std::move(script));
     RoutedWorker worker;
@@ -82,6 +82,7 @@ class RouterTest : public testing::Test {
     worker.total_blocks = 100;
     worker.vocab_size = vocab_size_;
     worker.has_events = has_events;
+    worker.max_sequences = max_sequences;
     EXPECT_TRUE(router_->add_worker(std::move(worker)).is_ok());
     return generator.get();
   }
@@ -100,10 +101,10 @@ class RouterTest : public testing::Test {
     }
     return std::move(*out);
   }
-  static GenerateRequest request(uint32_t prompt_tokens, uint32_t max_tokens = 4) {
+  static GenerateRequest request(uint32_t prompt_tokens, uint32_t max_tokens = 4, TokenId first_token = 0) {
     GenerateRequest request;
     request.id = "r1";
-    for (uint32_t i = 0; i < prompt_tokens; ++i) request.prompt.push_back(i);
+    for (uint32_t i = 0; i < prompt_tokens; ++i) request.prompt.push_back(first_token + i);
     request.stop.max_tokens = max_tokens;
     request.sampling.temperature = 0;
     return request;
@@ -350,18 +351,38 @@ TEST_F(RouterTest, TheMigrationLimitEndsIt) {
   EXPECT_EQ(said.tokens.size(), 3U);
 }
 
-TEST_F(RouterTest, AWorkerThatTakesARequestAndNeverAnswersIsGivenUp) {
+TEST_F(RouterTest, WorkersAreAskedForSignsOfLifeAndThoseAreNoAnswer) {
   RouterOptions options;
-  options.first_token_timeout = std::chrono::milliseconds(20);
+  options.silence_limit = std::chrono::milliseconds(20);
   start(options);
-  auto* mute = add(1, [](const GenerateRequest& r) {
-    Answer answer = counting(r);
-    answer.hang_after = 0;
+  auto* first = add(1, [](const GenerateRequest& r) {
+    Answer answer = counting(r, 0, unavailable("fell silent"));
+    answer.chunks.resize(3);  // signs of life
     return answer;
   });
-  add(2);
-  EXPECT_EQ(worker_for(request(8)), "worker-2");
-  EXPECT_EQ(mute->cancelled(), 1);
+  auto* second = add(2, [](const GenerateRequest& r) {
+    Answer answer = counting(r);
+    for (size_t i = 0; i < answer.chunks.size(); i += 3) answer.chunks.insert(answer.chunks.begin() + i, 2, {});
+    return answer;
+  });
+  EXPECT_EQ(first->requests().size(), 0U);
+  boost::asio::io_context io(1);
+  std::unique_ptr<Generation> held;
+  GenerateRequest one = request(8, 3);
+  one.silence_limit = std::chrono::hours(1);  // is the router's to say
+  hold(&io, std::move(one), &held);
+  ASSERT_TRUE(held);
+  for (uint32_t i = 0; i < 3; ++i) {
+    const auto chunk =
+        run([](Generation* of) -> Task<Result<TokenChunk>> { co_return co_await of->next(); }(held.get()));
+    ASSERT_TRUE(chunk.is_ok());
+    EXPECT_THAT(chunk->tokens, ElementsAre(8 + i));
+    EXPECT_EQ(chunk->worker, i == 0 ? "worker-2" : "");
+    EXPECT_EQ(chunk->cached_tokens, 8U);
+  }
+  EXPECT_EQ(first->requests().at(0).silence_limit, std::chrono::milliseconds(20));
+  EXPECT_EQ(second->requests().at(0).silence_limit, std::chrono::milliseconds(20));
+  EXPECT_THAT(metrics_.expose(), HasSubstr("dynamo_router_refusals_total{model=\"m\",worker=\"worker-1\"} 1"));
 }
 
 TEST_F(RouterTest, AClientThatLeavesBeforeTheFirstTokenIsNoFaultOfTheWorker) {
@@ -638,9 +659,9 @@ TEST_F(RouterTest, WithAutoAPromptGoesAwayUnlessMoreWaitsAtTheOtherWorkerThanThe
   const auto work = boost::asio::make_work_guard(io);
   std::vector<std::unique_ptr<Generation>> held(2);
   EXPECT_EQ(place_of_prompt(request(100)), "prefill-worker-1");  // though it has to be moved
-  hold(&io, request(50), &held[0]);
+  hold(&io, request(50, 4, /*first_token=*/1000), &held[0]);
   EXPECT_EQ(place_of_prompt(request(100)), "prefill-worker-1");
-  hold(&io, request(60), &held[1]);
+  hold(&io, request(60, 4, /*first_token=*/2000), &held[1]);
   EXPECT_THAT(place_of_prompt(request(100)), HasSubstr("here: expected to take"));
   EXPECT_EQ(place_of_prompt(request(200)), "prefill-worker-1");
   held.clear();
@@ -664,6 +685,82 @@ TEST_F(RouterTest, WithAutoWhatOthersSentThereCountsAsLongAsAHeartbeatSaysSo) {
   beat(3, 1000, 0, 500);
   beat(1, 1000, 50'000, 500);
   EXPECT_EQ(place_of_prompt(request(100)), "prefill-worker-1");  // others' prompts wait here too
+}
+
+TEST_F(RouterTest, WhatARequestInFlightComputesIsNotComputedAgainForTheNext) {
+  start(Mode::kKv);
+  add(1);
+  boost::asio::io_context io(1);
+  std::vector<std::unique_ptr<Generation>> held(3);
+  hold(&io, request(40), &held[0]);
+  EXPECT_EQ(router_->view().at(0).queued_tokens, 40U);
+  hold(&io, request(43), &held[1]);
+  EXPECT_EQ(router_->view().at(0).queued_tokens, 43U);
+  hold(&io, request(43, 4, /*first_token=*/1000), &held[2]);
+  EXPECT_EQ(router_->view().at(0).queued_tokens, 86U);
+}
+
+TEST_F(RouterTest, OthersSequencesCountAsLongAsAHeartbeatSaysSo) {
+  start(Mode::kKv);
+  add(1);
+  add(2);
+  const auto sequences_at_1 = [&] {
+    ask(request(8));
+    for (const auto& one : router_->explain(1, "").at(0).at("candidates").as_array())
+      if (one.at("worker").as_string() == "worker-1") return one.at("sequences").to_number<uint64_t>();
+    return uint64_t{99};
+  };
+  wire::Heartbeat heartbeat;
+  heartbeat.set_instance(1);
+  heartbeat.set_running(3);
+  heartbeat.set_waiting(2);
+  router_->on_heartbeat(heartbeat.SerializeAsString());
+  EXPECT_EQ(sequences_at_1(), 5U);
+  EXPECT_EQ(router_->explain(1, "").at(0).at("chosen").as_string(), "worker-2");
+  clock_.advance(std::chrono::seconds(6));
+  EXPECT_EQ(sequences_at_1(), 0U);
+  // This router's own are not counted twice, nor after they have ended, though the heartbeat was on its way meanwhile.
+  boost::asio::io_context io(1);
+  std::vector<std::unique_ptr<Generation>> held(4);
+  for (auto& one : held) {
+    GenerateRequest named = request(8);
+    named.routing.instance = 1;
+    hold(&io, std::move(named), &one);
+  }
+  held.clear();
+  router_->on_heartbeat(heartbeat.SerializeAsString());
+  EXPECT_EQ(sequences_at_1(), 1U);
+  router_->on_heartbeat(heartbeat.SerializeAsString());
+  EXPECT_EQ(sequences_at_1(), 5U);
+}
+
+TEST_F(RouterTest, AWorkerWithoutAPlaceMakesARequestWaitAndThatCosts) {
+  start(Mode::kKv);
+  add(1, nullptr, /*has_events=*/false, Serves::kBoth, /*max_sequences=*/4);
+  const auto rounds = [&] {
+    ask(request(8));
+    return router_->explain(1, "").at(0).at("candidates").at(0).at("rounds").to_number<double>();
+  };
+  wire::Heartbeat heartbeat;
+  heartbeat.set_instance(1);
+  const auto beat_with = [&](uint32_t running, uint32_t waiting, bool is_full) {
+    heartbeat.set_running(running);
+    heartbeat.set_waiting(waiting);
+    heartbeat.set_is_full(is_full);
+    router_->on_heartbeat(heartbeat.SerializeAsString());
+    router_->on_heartbeat(heartbeat.SerializeAsString());  // nothing of ours since the last one
+  };
+  EXPECT_EQ(rounds(), 0);
+  beat_with(3, 0, false);
+  EXPECT_EQ(rounds(), 0);
+  beat_with(4, 0, false);
+  EXPECT_EQ(rounds(), 0.25);
+  beat_with(4, 5, true);
+  EXPECT_EQ(rounds(), 1.5);
+  beat_with(2, 1, false);  // its turn in a step will come
+  EXPECT_EQ(rounds(), 0);
+  beat_with(2, 1, true);  // no blocks for a third
+  EXPECT_EQ(rounds(), 1);
 }
 
 TEST_F(RouterTest, WithAutoADecodeWorkerIsMeasuredByOnePromptAMinuteUntilItsRateIsKnown) {

@@ -36,10 +36,10 @@ struct RouterOptions {
   uint32_t migration_limit = 3;  // how often one request may go on to another worker
   uint32_t max_queue = 1024;     // requests that wait while all workers are busy
   std::chrono::milliseconds queue_timeout{30000};
-  std::chrono::milliseconds first_token_timeout{120000};  // a worker that has not answered by then is given up
-  uint64_t index_bytes = 1ULL << 30;                      // memory of the index at most
-  uint32_t remembered_decisions = 1000;                   // for /router/explain
-  uint64_t seed = 0;                                      // of everything that is drawn; 0: from the system
+  std::chrono::milliseconds silence_limit{120000};  // a worker from which nothing comes so long is given up
+  uint64_t index_bytes = 1ULL << 30;                // memory of the index at most
+  uint32_t remembered_decisions = 1000;             // for /router/explain
+  uint64_t seed = 0;                                // of everything that is drawn; 0: from the system
   // Decides in the place of the mode's policy; null: it does not. Not with kDirect.  --router-policy-library
   std::shared_ptr<const PolicyLibrary> library;
 };

@@ -9,6 +9,8 @@ namespace dynamo::rpc {
 namespace {
 
 constexpr uint32_t kMostTopLogprobs = 1000;
+constexpr Duration kLeastSilence =
+    std::chrono::milliseconds(200);  // nobody may ask for signs of life more often than that needs
 
 void sampling_to_message(const SamplingParams& sampling, wire::Sampling* out) {
   out->set_temperature(sampling.temperature);
@@ -83,6 +85,8 @@ void to_message(const GenerateRequest& request, Time now, wire::Generate* out) {
     one.set_name(place.name);
     one.set_address(place.address);
   }
+  out->set_silence_us(
+      static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::microseconds>(request.silence_limit).count()));
   if (request.deadline == Time::max()) return;
   const auto left = std::chrono::duration_cast<std::chrono::microseconds>(request.deadline - now).count();
   out->set_timeout_us(static_cast<uint64_t>(std::max<int64_t>(left, 0)));
@@ -107,6 +111,8 @@ Result<GenerateRequest> from_message(const wire::Generate& message, Time now) {
   constexpr uint64_t kYear = 365ULL * 24 * 3600 * 1000000;
   if (message.has_timeout_us() && message.timeout_us() < kYear)
     request.deadline = now + std::chrono::microseconds(message.timeout_us());
+  if (message.silence_us() > 0 && message.silence_us() < kYear)
+    request.silence_limit = std::max<Duration>(std::chrono::microseconds(message.silence_us()), kLeastSilence);
   return request;
 }
 
@@ -125,6 +131,7 @@ std::string to_bytes(const TokenChunk& chunk) {
   if (chunk.finish) message.set_finish(*chunk.finish == FinishReason::kStop ? 1 : 2);
   message.set_cached_tokens(chunk.cached_tokens);
   if (!chunk.worker.empty()) message.set_worker(chunk.worker);
+  if (chunk.is_sign_of_life()) message.set_is_sign_of_life(true);
   return message.SerializeAsString();
 }
 
@@ -153,6 +160,7 @@ Result<TokenChunk> chunk_from_bytes(std::string_view bytes) {
 }
 
 void append(TokenChunk next, TokenChunk* chunk) {
+  if (next.is_sign_of_life()) return;
   append_all(std::move(next.tokens), &chunk->tokens);
   append_all(std::move(next.logprobs), &chunk->logprobs);
   chunk->finish = next.finish;

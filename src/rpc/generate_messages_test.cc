@@ -62,6 +62,20 @@ TEST(GenerateMessage, ADeadlineTravelsAsTheTimeThatIsLeft) {
   EXPECT_EQ(from_message(message, there)->deadline, there);
 }
 
+TEST(GenerateMessage, ASilenceLimitTravelsAndMakesNobodySpeakWithoutEnd) {
+  GenerateRequest request = full_request();
+  wire::Generate message;
+  to_message(request, Time(), &message);
+  EXPECT_EQ(from_message(message, Time())->silence_limit, Duration(0));
+  request.silence_limit = std::chrono::milliseconds(2500);
+  to_message(request, Time(), &message);
+  EXPECT_EQ(from_message(message, Time())->silence_limit, request.silence_limit);
+  message.set_silence_us(1);
+  EXPECT_EQ(from_message(message, Time())->silence_limit, std::chrono::milliseconds(200));
+  message.set_silence_us(UINT64_MAX);
+  EXPECT_EQ(from_message(message, Time())->silence_limit, Duration(0));
+}
+
 TEST(GenerateMessage, NumbersThatAnEngineCannotUseAreRefused) {
   const auto refused = [](auto change) {
     wire::Generate message;
@@ -100,6 +114,20 @@ TEST(ChunkBytes, AChunkComesBackAsItWasAndPiecesJoin) {
   EXPECT_EQ(read->tokens, (std::vector<TokenId>{5, 6, 7}));
   EXPECT_EQ(read->finish, FinishReason::kStop);
   EXPECT_EQ(read->worker, "worker-1");
+}
+
+TEST(ChunkBytes, ASignOfLifeIsAPieceAndLeavesNoTraceInTheChunksThatItJoins) {
+  const std::string sign = to_bytes(TokenChunk());
+  EXPECT_FALSE(sign.empty());  // which no piece may be
+  ASSERT_TRUE(chunk_from_bytes(sign)->is_sign_of_life());
+  TokenChunk chunk;
+  chunk.tokens = {5};
+  chunk.cached_tokens = 32;
+  TokenChunk joined = *chunk_from_bytes(sign);
+  append(chunk, &joined);
+  append(*chunk_from_bytes(sign), &joined);
+  EXPECT_EQ(joined.tokens, chunk.tokens);
+  EXPECT_EQ(joined.cached_tokens, 32U);
 }
 
 TEST(ChunkBytes, WhatIsNoChunkIsCorrupt) {

@@ -8,6 +8,7 @@
 #include <boost/asio/this_coro.hpp>
 
 #include "rpc/generate_messages.h"
+#include "rpc/remote_generation.h"
 #include "wire/messages.pb.h"
 
 namespace dynamo::rpc {
@@ -17,30 +18,6 @@ namespace asio = boost::asio;
 
 constexpr size_t kMostBundleBytes = 1U << 30;
 constexpr size_t kMostSnapshotBlocks = 1U << 28;
-
-class RemoteGeneration final : public Generation {
- public:
-  RemoteGeneration(std::unique_ptr<Stream> stream, Time until) : stream_(std::move(stream)), until_(until) {}
-
-  Task<Result<TokenChunk>> next() override {
-    auto piece = co_await stream_->next(until_);
-    if (!piece.is_ok()) co_return piece.status();
-    if (!piece->has_value()) co_return corrupt("the worker's answer ended without a reason");
-    auto chunk = chunk_from_bytes(**piece);
-    while (chunk.is_ok() && !chunk->finish) {
-      const std::optional<std::string> more = stream_->next_ready();
-      if (!more) break;
-      auto next = chunk_from_bytes(*more);
-      if (!next.is_ok()) co_return next.status();
-      append(std::move(next).value(), &*chunk);
-    }
-    co_return chunk;
-  }
-
- private:
-  std::unique_ptr<Stream> stream_;
-  Time until_;
-};
 
 class ConnectedWorker final : public RemoteWorker {
  public:
@@ -70,7 +47,8 @@ class ConnectedWorker final : public RemoteWorker {
     CO_TRY(auto stream, channel->open(message.SerializeAsString()));
     // The worker ends a late request itself and says so; only when it is silent do we.
     const Time until = request.deadline == Time::max() ? Time::max() : request.deadline + std::chrono::seconds(1);
-    co_return std::unique_ptr<Generation>(std::make_unique<RemoteGeneration>(std::move(stream), until));
+    co_return std::unique_ptr<Generation>(
+        std::make_unique<RemoteGeneration>(std::move(stream), until, request.silence_limit));
   }
 
   Task<Result<std::string>> fetch_model(std::string digest, Time until) override {

@@ -145,6 +145,7 @@ class AnnouncedNode final : public WorkerNode {
     instance_.block_tokens = engine_.block_tokens;
     instance_.total_blocks = load.total_blocks;
     instance_.max_batch_tokens = engine_.max_batch_tokens;
+    instance_.max_sequences = engine_.max_sequences;
     instance_.context_length = engine_.context_length;
     instance_.transfer = engine_.transfer;
     instance_.model_digest = model_bundle::digest_of(engine_.model_bundle);
@@ -303,6 +304,7 @@ class AnnouncedNode final : public WorkerNode {
     message.set_blocks(held.blocks);
     message.set_running(load.running);
     message.set_waiting(load.waiting);
+    message.set_is_full(load.is_full);
     message.set_used_blocks(load.used_blocks);
     message.set_cached_blocks(load.cached_blocks);
     message.set_total_blocks(load.total_blocks);

@@ -51,6 +51,7 @@ struct HostedEngine {
   std::string model_bundle;  // model_bundle::to_bytes
   uint32_t block_tokens = 0;
   uint32_t max_batch_tokens = 0;
+  uint32_t max_sequences = 0;  // running at once; 0: not known
   uint32_t context_length = 0;
 };
 

@@ -224,6 +224,28 @@ def test_a_request_that_only_a_mute_worker_can_take_ends_with_an_error(place):
     assert reply.status_code == 503 and "did not answer" in reply.text
 
 
+def test_a_worker_that_falls_silent_in_mid_stream_loses_its_requests_to_another_and_the_text_is_the_same(place):
+    chunks = []
+
+    def mute_after_two(kind, request, stream, payload):
+        if request != GENERATE:
+            return unchanged(kind, request, stream, payload)
+        chunks.append(stream)
+        return unchanged(kind, request, stream, payload) if chunks.count(stream) <= 2 else b""
+
+    place.frontend("--first-token-timeout", "3")
+    place.worker("healthy", "--announce-host", "127.0.0.1", "--speedup-ratio", "1")
+    place.worker("bad", "--announce-host", "127.0.0.2", "--speedup-ratio", "1")
+    place.meddlers.append(Meddler(place.frontend_says(r"worker found .*address=(127\.0\.0\.2:\d+)"), mute_after_two))
+    place.wait_until(lambda: list(place.states().values()) == ["ready"] * 2)
+    body = {"model": "mock", "prompt": "Hello", "max_tokens": 60}
+    replies = [httpx.post(f"{place.url}/v1/completions", json=body, timeout=60) for _ in range(2)]
+    assert [reply.status_code for reply in replies] == [200, 200]
+    assert replies[0].json()["choices"] == replies[1].json()["choices"]
+    assert all(reply.json()["usage"]["completion_tokens"] == 60 for reply in replies)
+    place.frontend_says(r"a worker failed a request .*tokens_so_far=[1-9].*fell silent in the middle of its answer")
+
+
 @pytest.mark.parametrize("answer, said", [
     (b"", "a snapshot that is cut short"),
     (b"\x18\x01\x21" + bytes([5, 0, 0, 0, 0, 0, 0, 0]), "a snapshot whose sum is wrong"),

@@ -95,7 +95,9 @@ class LibraryPolicy final : public Policy {
                              .overlap_blocks = one.overlap_blocks,
                              .prefill_blocks = one.prefill_blocks,
                              .decode_blocks = one.decode_blocks,
-                             .cost = one.cost});
+                             .cost = one.cost,
+                             .sequences = one.sequences,
+                             .rounds = one.rounds});
     }
     const dynamo_policy_question question = {
         .size = sizeof(question),
