@@ -15,7 +15,6 @@ uint32_t count_characters(std::string_view text) {
 ChoiceStream::ChoiceStream(const text::Tokenizer* tokenizer, const RequestOptions& options, std::string_view echo)
     : detokenizer_(tokenizer, options.skips_special_tokens),
       stops_(options.stop),
-      has_stops_(!options.stop.empty()),
       includes_stop_(options.includes_stop),
       min_tokens_(options.min_tokens),
       decoded_characters_(count_characters(echo)) {}
@@ -51,13 +50,8 @@ ChoicePiece ChoiceStream::push(TokenChunk chunk) {
   return piece;
 }
 
-// Text of the first min_tokens tokens is not searched for stop strings.
 void ChoiceStream::push_text(std::string_view text, ChoicePiece* piece) {
-  if (has_stops_ && tokens_ > min_tokens_) {
-    piece->text += stops_.push(text);
-  } else {
-    piece->text += text;
-  }
+  piece->text += stops_.push(text, tokens_ > min_tokens_);
 }
 
 // Moves the tokens of which something is shown; `shows_all` also those whose text was empty.

@@ -34,6 +34,7 @@ class ChoiceStream {
   // `echo` is text before the answer; it is counted in the tokens' offsets, not returned.
   ChoiceStream(const text::Tokenizer* tokenizer, const RequestOptions& options, std::string_view echo);
 
+  // A stop string ends the choice if its last character is of a token after the first `min_tokens`, wherever it begins.
   // Requires: no piece had `finish`. With it set and none in the chunk, a stop string was found and the rest of the
   // generation is of no use.
   ChoicePiece push(TokenChunk chunk);
@@ -53,7 +54,6 @@ class ChoiceStream {
 
   text::Detokenizer detokenizer_;
   text::StopStrings stops_;
-  bool has_stops_;
   bool includes_stop_;
   uint32_t min_tokens_;
   uint32_t tokens_ = 0;

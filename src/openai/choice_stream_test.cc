@@ -47,6 +47,19 @@ std::vector<TokenChunk> one_by_one(std::string_view text, FinishReason finish) {
   return chunks;
 }
 
+std::vector<TokenChunk> with_logprobs(std::vector<TokenChunk> chunks) {
+  for (TokenChunk& chunk : chunks) {
+    for (const TokenId token : chunk.tokens) chunk.logprobs.push_back(TokenLogprobs{{token, -1}, {}});
+  }
+  return chunks;
+}
+
+std::string tokens_text(const Read& out) {
+  std::string text;
+  for (const ShownToken& token : out.tokens) text += static_cast<char>(token.logprobs.drawn.token);
+  return text;
+}
+
 TEST(ChoiceStream, TheStopIdIsCountedAndNotShown) {
   const Read out = read(RequestOptions(), {chunk_of("He"), chunk_of("llo", FinishReason::kStop)});
   EXPECT_EQ(out.text, "Hello");
@@ -97,6 +110,52 @@ TEST(ChoiceStream, StopStringsWithinMinTokensDoNotEnd) {
   EXPECT_EQ(read(options, one_by_one("abababb", FinishReason::kStop)).text, "aba");
 }
 
+TEST(ChoiceStream, AStopStringThatEndsAfterMinTokensCountsWhereverItBegins) {
+  RequestOptions options;
+  options.stop = {"END"};
+  for (uint32_t least = 0; least < 8; ++least) {
+    SCOPED_TRACE(least);
+    options.min_tokens = least;
+    const Read out = read(options, one_by_one("abENDcEND", FinishReason::kLength));
+    EXPECT_EQ(out.text, least < 5 ? "ab" : "abENDc");
+    EXPECT_EQ(out.generated, least < 5 ? 5U : 9U);
+    EXPECT_EQ(out.finish, FinishReason::kStop);
+  }
+  options.min_tokens = 9;
+  const Read out = read(options, one_by_one("abENDcEND", FinishReason::kLength));
+  EXPECT_EQ(out.text, "abENDcEND");
+  EXPECT_EQ(out.finish, FinishReason::kLength);
+}
+
+TEST(ChoiceStream, ItIsShownWithWhatStoodOfItBeforeIfAskedFor) {
+  RequestOptions options;
+  options.stop = {"END"};
+  options.min_tokens = 4;
+  options.includes_stop = true;
+  const Read out = read(options, with_logprobs(one_by_one("abENDc", FinishReason::kLength)));
+  EXPECT_EQ(out.text, "abEND");
+  EXPECT_EQ(tokens_text(out), "abEND");
+  options.includes_stop = false;
+  EXPECT_EQ(tokens_text(read(options, with_logprobs(one_by_one("abENDc", FinishReason::kLength)))), "ab");
+}
+
+TEST(ChoiceStream, ACharacterBelongsToTheTokenThatEndsIt) {
+  RequestOptions options;
+  options.stop = {"é"};
+  options.min_tokens = 2;
+  EXPECT_EQ(read(options, one_by_one("aéb", FinishReason::kLength)).text, "a") << "its second byte is the third token";
+  options.min_tokens = 3;
+  EXPECT_EQ(read(options, one_by_one("aéb", FinishReason::kLength)).text, "aéb");
+}
+
+TEST(ChoiceStream, AStopTokenThatEndsTheAnswerGivesBackWhatWasHeldBeforeMinTokens) {
+  RequestOptions options;
+  options.stop = {"END"};
+  options.min_tokens = 3;
+  EXPECT_EQ(read(options, one_by_one("abEN", FinishReason::kStop)).text, "abEN");
+  EXPECT_EQ(read(options, {chunk_of("abEN"), chunk_of("x", FinishReason::kLength)}).text, "abENx");
+}
+
 TEST(ChoiceStream, SpecialTokensAreShownOnlyIfAskedFor) {
   TokenChunk chunk = chunk_of("a", FinishReason::kLength);
   chunk.tokens.push_back(kImStart);
@@ -121,19 +180,6 @@ TEST(ChoiceStream, TheSameTextWhereverTheChunksAreCut) {
     chunks.push_back(chunk_of("", FinishReason::kStop));
     EXPECT_EQ(read(options, chunks).text, "one é two 漢字 STO three 😀 ");
   }
-}
-
-std::vector<TokenChunk> with_logprobs(std::vector<TokenChunk> chunks) {
-  for (TokenChunk& chunk : chunks) {
-    for (const TokenId token : chunk.tokens) chunk.logprobs.push_back(TokenLogprobs{{token, -1}, {}});
-  }
-  return chunks;
-}
-
-std::string tokens_text(const Read& out) {
-  std::string text;
-  for (const ShownToken& token : out.tokens) text += static_cast<char>(token.logprobs.drawn.token);
-  return text;
 }
 
 TEST(ChoiceStreamLogprobs, AreOfTheTokensShownAndNoOthers) {

@@ -26,7 +26,7 @@ StopStrings::StopStrings(std::vector<std::string> stops) {
   for (std::string& stop : stops) stops_.emplace_back(std::move(stop));
 }
 
-std::string StopStrings::push(std::string_view piece) {
+std::string StopStrings::push(std::string_view piece, bool can_stop) {
   if (has_stopped_) return {};
   held_ += piece;
   const size_t old = held_.size() - piece.size();
@@ -34,8 +34,12 @@ std::string StopStrings::push(std::string_view piece) {
     const Stop* found = nullptr;
     for (Stop& stop : stops_) {
       stop.read(held_[at]);
-      if (stop.matched == stop.text.size() && (found == nullptr || stop.text.size() > found->text.size()))
-        found = &stop;
+      if (stop.matched < stop.text.size()) continue;
+      if (!can_stop) {
+        stop.matched = stop.borders[stop.matched];  // only as the beginning of another
+        continue;
+      }
+      if (found == nullptr || stop.text.size() > found->text.size()) found = &stop;
     }
     if (found == nullptr) continue;
     has_stopped_ = true;

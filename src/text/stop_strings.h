@@ -15,8 +15,9 @@ class StopStrings {
   explicit StopStrings(std::vector<std::string> stops);
 
   // Returns: text that can be shown now: all up to the stop string that ends first, or all but the longest tail that
-  // could begin one. After a stop was found, always empty.
-  std::string push(std::string_view piece);
+  // could begin one. After a stop was found, always empty. Where the text must go on yet (`can_stop` false), stop strings that
+  // end in `piece` do not count; those that begin in it and end later do.
+  std::string push(std::string_view piece, bool can_stop = true);
   // What was held back, when the text ended without a stop.
   std::string finish();
   bool has_stopped() const { return has_stopped_; }

@@ -57,15 +57,30 @@ TEST(StopStrings, FindsOneThatOverlapsItself) {
   EXPECT_EQ(stops.matched(), "aab");
 }
 
+TEST(StopStrings, OneThatBeginsWhereTheTextMustGoOnAndEndsLaterIsFound) {
+  StopStrings stops({"END", "x"});
+  EXPECT_EQ(stops.push("ax END E", /*can_stop=*/false), "ax END ");
+  EXPECT_EQ(stops.push("N", false), "");
+  EXPECT_EQ(stops.push("D.", true), "");
+  EXPECT_EQ(stops.matched(), "END");
+}
+
+TEST(StopStrings, OneThatDoesNotCountMayBeginAnother) {
+  StopStrings stops({"aa"});
+  EXPECT_EQ(stops.push("baa", false), "ba");  // its second half
+  EXPECT_EQ(stops.push("a", true), "");
+  EXPECT_EQ(stops.matched(), "aa");
+}
+
 struct Expected {
   std::string shown;
   std::string matched;
   bool has_stopped = false;
 };
 
-// The definition: the shortest prefix of the text that ends with a stop string.
-Expected search(const std::vector<std::string>& stops, const std::string& text) {
-  for (size_t end = 1; end <= text.size(); ++end) {
+// The definition: the shortest prefix of the text, longer than `least`, that ends with a stop string.
+Expected search(const std::vector<std::string>& stops, const std::string& text, size_t least) {
+  for (size_t end = least + 1; end <= text.size(); ++end) {
     std::string longest;
     for (const std::string& stop : stops)
       if (text.substr(0, end).ends_with(stop) && stop.size() > longest.size()) longest = stop;
@@ -85,12 +100,14 @@ TEST(StopStrings, EqualTheDefinitionForAnySplit) {
     std::vector<std::string> stops(random() % 4);
     for (std::string& stop : stops) stop = letters(2 + random() % 5);
     const std::string text = letters(random() % 20);
-    const Expected expected = search(stops, text);
+    const size_t least = round % 2 == 0 ? 0 : random() % 10;  // of bytes that must come
+    const Expected expected = search(stops, text, least);
     StopStrings searched(stops);
     std::string shown;
     for (size_t at = 0; at < text.size();) {
-      const size_t size = std::min<size_t>(random() % 5, text.size() - at);
-      shown += searched.push(text.substr(at, size));
+      size_t size = std::min<size_t>(random() % 5, text.size() - at);
+      if (at < least) size = std::min(size, least - at);
+      shown += searched.push(text.substr(at, size), at >= least);
       at += size;
       // What could still begin a stop string is all that is held back.
       const std::string so_far = text.substr(0, at);
