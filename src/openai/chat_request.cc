@@ -78,7 +78,7 @@ void read_generation_prompt(ObjectReader* body, ChatRequest* request) {
                                      "it without");
   }
   const json::value& content = request->messages.back().at("content");
-  if (!content.is_string() || content.get_string().empty()) {
+  if (!content.is_string()) {
     body->error().wrong_value("continue_final_message", "a last message with a text to continue", "one without");
   }
 }

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <random>
 
 #include "openai/chat_request.h"
 #include "openai/completion_request.h"
@@ -79,24 +80,36 @@ json::object template_variables(ChatRequest* request, const ModelCard& card) {
   return variables;
 }
 
-std::string_view trim(std::string_view text, bool trims_end) {
-  constexpr std::string_view kSpace = " \t\r\n\f\v";
-  const size_t begin = text.find_first_not_of(kSpace);
-  if (begin == std::string_view::npos) return {};
-  const size_t end = trims_end ? text.find_last_not_of(kSpace) + 1 : text.size();
-  return text.substr(begin, end - begin);
+// Text that no client's text holds, since nobody can guess it. Of digits: no template changes their case or escapes them.
+std::string unguessable_mark() {
+  std::random_device device;
+  std::string mark;
+  for (int i = 0; i < 4; ++i) mark += fmt::format("{:010}", device());
+  return mark;
 }
 
-// Cuts the prompt behind the last message's text, so that the model goes on with it. Its white space counts if the template
-// kept it.
-bool cut_after(std::string_view message, std::string* prompt) {
-  const std::string_view core = trim(message, true);
-  const size_t at = core.empty() ? std::string::npos : prompt->rfind(core);
-  if (at == std::string::npos) return false;
-  const std::string_view whole = trim(message, false);
-  const bool keeps_end = std::string_view(*prompt).substr(at, whole.size()) == whole;
-  prompt->resize(at + (keeps_end ? whole.size() : core.size()));
-  return true;
+// A prompt that ends behind the last message's text, as the template shows it, so that the model goes on with it. The text may stand
+// anywhere else too, and the template may trim or escape it; so a mark behind it says what comes after it, and that is cut off.
+// Errors: as of render(); kNotFound (the template does not show the message's end).
+Result<std::string> render_to_continue(const text::ChatTemplate& chat_template, json::object variables,
+                                       std::chrono::system_clock::time_point now) {
+  TRY(std::string prompt, chat_template.render(variables, now));
+  json::string& content = variables.at("messages").as_array().back().as_object().at("content").as_string();
+  const std::string text(content);
+  const std::string mark = unguessable_mark();
+  content.append(mark);
+  TRY(std::string marked, chat_template.render(variables, now));
+  const size_t at = marked.rfind(mark);
+  if (at == std::string::npos) return not_found("the chat template does not show the end of the last message");
+  const std::string_view after = std::string_view(marked).substr(at + mark.size());
+  std::string before = marked.substr(0, at);
+  for (size_t other = before.find(mark); other != std::string::npos; other = before.find(mark, other))
+    before.erase(other, mark.size());  // the template shows the text more than once
+  if (prompt.ends_with(after)) prompt.resize(prompt.size() - after.size());
+  // What the template trims stood before the mark, and is all that the two may differ in. Else it shows an empty text in another
+  // way, or not at all: then the one with the mark counts.
+  const bool is_trimmed_only = before.starts_with(prompt) && text.ends_with(before.substr(prompt.size()));
+  return is_trimmed_only ? std::move(prompt) : std::move(before);
 }
 
 std::optional<ApiError> prepare_chat(ChatRequest request, std::chrono::system_clock::time_point now,
@@ -107,18 +120,19 @@ std::optional<ApiError> prepare_chat(ChatRequest request, std::chrono::system_cl
                     fmt::format("The model '{}' has no chat template; use /v1/completions.", model.card.name), "model",
                     ""};
   }
-  std::string continued;
-  if (request.continues_final_message) continued = json::value_to<std::string>(request.messages.back().at("content"));
-  auto text = model.chat_template->render(template_variables(&request, model.card), now);
+  json::object variables = template_variables(&request, model.card);
+  auto text = request.continues_final_message ? render_to_continue(*model.chat_template, std::move(variables), now)
+                                              : model.chat_template->render(variables, now);
+  if (!text.is_ok() && text.status().code() == Code::kNotFound) {
+    return ApiError{Code::kInvalid,
+                    "The chat template does not show the last message's end, so it cannot be continued.",
+                    "continue_final_message", "invalid_value"};
+  }
   if (!text.is_ok()) {
     ApiError error = to_api_error(text.status().with("the chat template refused the messages"));
     if (error.code == Code::kExhausted) error.code = Code::kInvalid;  // the conversation's size, not the server's load
     error.param = "messages";
     return error;
-  }
-  if (request.continues_final_message && !cut_after(continued, &*text)) {
-    return ApiError{Code::kInvalid, "The chat template does not show the last message, so it cannot be continued.",
-                    "continue_final_message", "invalid_value"};
   }
   if (auto wrong = fit_text(model, *text, "messages")) return wrong;
   out->prompts.resize(1);

@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <boost/json/serialize.hpp>
+
 #include "openai/testing/test_model.h"
 
 namespace dynamo::openai {
@@ -102,9 +104,64 @@ TEST(PrepareChat, TheLastMessageCanBeContinued) {
   };
   EXPECT_EQ(continued("Once upon"), "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\nOnce upon");
   EXPECT_EQ(continued("Once "), "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\nOnce ");
-  EXPECT_EQ(
-      refused(Endpoint::kChat, user(" ") + R"(,"add_generation_prompt":false,"continue_final_message":true)").param,
-      "continue_final_message");
+}
+
+// The prompt of a conversation whose last message is to be continued, by this template.
+std::string continued_by(std::string_view source, const std::vector<std::pair<std::string, std::string>>& messages) {
+  TestDirectory directory;
+  auto compiled = text::ChatTemplate::compile(source);
+  CHECK_OK(compiled);
+  directory.model().chat_template = std::move(compiled).value();
+  boost::json::array list;
+  for (const auto& [role, content] : messages) list.push_back({{"role", role}, {"content", content}});
+  return prompt_text(chat("\"messages\":" + boost::json::serialize(list) +
+                              R"(,"add_generation_prompt":false,"continue_final_message":true)",
+                          directory));
+}
+
+TEST(PrepareChat, WhereItGoesOnIsNotSearchedByTheMessagesText) {
+  // Texts that stand elsewhere in the prompt, after the message too, or in the template itself.
+  for (const std::string text : {"user", "assistant", "im_end", "|", "end|>", "<", "\n", " ", "a", "", "aa", "\t\n "}) {
+    SCOPED_TRACE(text);
+    EXPECT_EQ(continued_by(testing::kChatMl, {{"user", "a user of im_end"}, {"assistant", text}}),
+              "<|im_start|>user\na user of im_end<|im_end|>\n<|im_start|>assistant\n" + text);
+  }
+  constexpr std::string_view kReminder =
+      "{% for m in messages %}[{{ m.role }}]{{ m.content }}[/{{ m.role }}]{% endfor %}Go on after: {{ "
+      "messages[0].content }}";
+  EXPECT_EQ(continued_by(kReminder, {{"user", "Count: 1"}, {"assistant", "Count: 1"}}),
+            "[user]Count: 1[/user][assistant]Count: 1");
+  constexpr std::string_view kTwice = "{% for m in messages %}({{ m.content }}) said: {{ m.content }};{% endfor %}";
+  EXPECT_EQ(continued_by(kTwice, {{"user", "x"}, {"assistant", "x"}}), "(x) said: x;(x) said: x");
+}
+
+TEST(PrepareChat, WhatTheTemplateTrimsOrEscapesIsContinuedAsItShowsIt) {
+  constexpr std::string_view kTrims =
+      "{% for m in messages %}<{{ m.role }}> {{ m.content | trim }} </{{ m.role }}>{% endfor %}";
+  for (const std::string text : {"Once", " Once", "Once ", "\n Once \n\t", "Once\u00a0"})
+    EXPECT_EQ(continued_by(kTrims, {{"user", " Once "}, {"assistant", text}}), "<user> Once </user><assistant> Once")
+        << text;
+  EXPECT_EQ(continued_by(kTrims, {{"user", "Hi"}, {"assistant", "  "}}), "<user> Hi </user><assistant> ");
+  constexpr std::string_view kTrimsLines = "{% for m in messages %}{{ m.content.rstrip('\n') }}\n\n{% endfor %}";
+  EXPECT_EQ(continued_by(kTrimsLines, {{"user", "Hi\n"}, {"assistant", "Once \n\n"}}), "Hi\n\nOnce ");
+  constexpr std::string_view kEscapes = "{% for m in messages %}{{ m.content | tojson }}\n{% endfor %}";
+  EXPECT_EQ(continued_by(kEscapes, {{"user", "\"a\""}, {"assistant", "\"a\"\n"}}), "\"\\\"a\\\"\"\n\"\\\"a\\\"\\n");
+  constexpr std::string_view kUpper = "{% for m in messages %}{{ m.content | upper }};{% endfor %}";
+  EXPECT_EQ(continued_by(kUpper, {{"user", "once"}, {"assistant", "once "}}), "ONCE;ONCE ");
+  // Shown only if there is something to show.
+  constexpr std::string_view kSkipsEmpty =
+      "{% for m in messages %}{% if m.content %}[{{ m.role }}]{{ m.content }}[/]{% endif %}{% endfor %}";
+  EXPECT_EQ(continued_by(kSkipsEmpty, {{"user", "x"}, {"assistant", ""}}), "[user]x[/][assistant]");
+}
+
+TEST(PrepareChat, AMessageWhoseEndIsNotShownCannotBeContinued) {
+  TestDirectory directory;
+  directory.model().chat_template =
+      text::ChatTemplate::compile("{% for m in messages %}{{ m.content[:3] }};{% endfor %}").value();
+  const ApiError error = refused(
+      Endpoint::kChat, user("abcdef") + R"(,"add_generation_prompt":false,"continue_final_message":true)", directory);
+  EXPECT_EQ(error.param, "continue_final_message");
+  EXPECT_EQ(error.code, Code::kInvalid);
 }
 
 TEST(PrepareChat, WhatTheTemplateRefusesIsTheMessagesFault) {
