@@ -144,10 +144,10 @@ Status run_worker(WorkerFlags flags) {
   options.role = role_of(flags.mode);
   Hosted hosted;
   const Time until = Clock::steady().now() + std::chrono::hours(1);  // loading a large model takes its time
-  auto node = worker::WorkerNode::start(
-      options, planes.registry, planes.bus.get(), &io, until, [&](const std::string& name, kv::KvEventSink* events) {
-        return make_engine(flags, name, events, &metrics, &io, whereabouts, &hosted);
-      });
+  auto node = worker::WorkerNode::start(options, planes.registry, planes.bus.get(), &io, until,
+                                        [&](const std::string& name, kv::KvEventSink* events) {
+                                          return make_engine(flags, name, events, &metrics, &io, whereabouts, &hosted);
+                                        });
   if (!node.is_ok()) {
     if (hosted.engine) hosted.engine->stop(Clock::steady().now());
     io.stop();

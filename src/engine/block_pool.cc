@@ -142,6 +142,17 @@ void BlockPool::clear() {
   if (events_) events_->on_kv_event(kv::BlocksCleared{});
 }
 
+void BlockPool::distrust(std::span<const BlockId> blocks) {
+  for (const BlockId id : blocks) {
+    const Block& block = blocks_[id.value];
+    if (!block.is_known) continue;
+    forget(id);
+    if (block.holders > 0) continue;
+    cached_.erase(block.place);
+    empty_.push_back(id);
+  }
+}
+
 void BlockPool::check_invariants() const {
   size_t held = 0;
   size_t known = 0;

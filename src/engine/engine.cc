@@ -78,8 +78,8 @@ class ThreadedEngine final : public Engine {
   void fetch_again(SequenceId id, uint32_t attempt) override {
     order([=](EngineCore* core) { core->fetch_again(id, attempt); });
   }
-  void prefill_here(SequenceId id, uint32_t attempt) override {
-    order([=](EngineCore* core) { core->prefill_here(id, attempt); });
+  void prefill_here(SequenceId id, uint32_t attempt, bool keeps_received) override {
+    order([=](EngineCore* core) { core->prefill_here(id, attempt, keeps_received); });
   }
   void release(std::vector<BlockId> blocks) override {
     order([blocks = std::move(blocks)](EngineCore* core) { core->release(blocks); });

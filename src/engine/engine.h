@@ -36,7 +36,9 @@ class ChunkSink {
  public:
   virtual ~ChunkSink() = default;
   virtual void on_chunk(TokenChunk chunk) = 0;  // the last one has `finish`
-  virtual void on_failure(Status status) = 0;   // instead of a last chunk
+  // Instead of a last chunk. kUnavailable: the step failed, or the engine stops; kInvalid and kInternal: this request alone
+  // failed (engine/step_runner.h); kDeadline.
+  virtual void on_failure(Status status) = 0;
   // The engine gets on, with nothing to show of this request: four times in the request's silence_limit, if it has one.
   virtual void on_sign_of_life() = 0;
 };
@@ -65,7 +67,7 @@ class Engine {
 
   // Takes a request; its tokens go to `sink`, which is called once more at most after cancel() and never after the last
   // chunk or failure. Errors: kInvalid (empty prompt, a token >= vocab_size, prompt not below context_length, or more
-  // blocks than the pool has; names both numbers), kExhausted (max_waiting), kUnavailable (stopping).
+  // blocks than the pool has; names both numbers; a number outside generate/sampling_limits.h), kExhausted (max_waiting), kUnavailable (stopping).
   virtual Result<SequenceId> submit(GenerateRequest request, std::shared_ptr<ChunkSink> sink, Handoff handoff) = 0;
   // Ends a request; its blocks return to the pool before the next step. Unknown or finished ids are ignored.
   virtual void cancel(SequenceId id) = 0;
@@ -78,9 +80,10 @@ class Engine {
   virtual void received(SequenceId id, uint32_t attempt, uint32_t tokens) = 0;
   // All of them are, and `first` is the answer's first token; the prefilling engine had `cached_tokens` of the prompt in its cache.
   virtual void received_all(SequenceId id, uint32_t attempt, DrawnToken first, uint32_t cached_tokens) = 0;
-  // Begins anew with other blocks, keeping what was received: on_reserved() is called again; or computes the rest in this engine.
+  // Begins anew with other blocks, keeping what was received: on_reserved() is called again; or computes the rest in this
+  // engine, or the whole if what was received may be broken.
   virtual void fetch_again(SequenceId id, uint32_t attempt) = 0;
-  virtual void prefill_here(SequenceId id, uint32_t attempt) = 0;
+  virtual void prefill_here(SequenceId id, uint32_t attempt, bool keeps_received) = 0;
   // Gives up the holds on blocks that a source or target was given. From any thread.
   virtual void release(std::vector<BlockId> blocks) = 0;
 

@@ -5,7 +5,9 @@
 
 #include <fmt/format.h>
 
+#include "base/log.h"
 #include "engine/metrics.h"
+#include "generate/sampling_limits.h"
 
 namespace dynamo::engine {
 namespace {
@@ -60,6 +62,7 @@ Status EngineCore::check(const EngineOptions& options, const GenerateRequest& re
   if (wrong != request.prompt.end()) {
     return invalid(fmt::format("token id {} is not in the vocabulary of {}", *wrong, options.vocab_size));
   }
+  TRY_STATUS(check_limits(request.sampling));
   const uint64_t blocks = (uint64_t{longest(options, request)} + options.block_tokens - 1) / options.block_tokens;
   if (blocks > options.kv_blocks) {
     return invalid(fmt::format("prompt and answer need {} KV blocks; the cache has {}", blocks, options.kv_blocks));
@@ -90,6 +93,15 @@ void EngineCore::fail(SequenceId id, const Status& status) {
   const std::shared_ptr<ChunkSink> sink = known->sink;
   cancel(id);
   sink->on_failure(status);
+}
+
+// Of a sequence that found no token while those beside it did.
+void EngineCore::fail_alone(const Sequence& sequence, const Status& status) {
+  if (status.code() != Code::kInvalid) {
+    LOG(error, "a sequence is broken", {"request_id", sequence.request.id}, {"why", status.to_string()});
+    pool_.distrust(sequence.blocks);  // its KV may be what is broken, and would break whoever finds it in the cache
+  }
+  fail(sequence.id, status);
 }
 
 void EngineCore::fail_all(const Status& status) {
@@ -233,9 +245,10 @@ void EngineCore::fetch_again(SequenceId id, uint32_t attempt) {
   if (Sequence* sequence = receiving(id, attempt)) scheduler_.requeue(sequence);
 }
 
-void EngineCore::prefill_here(SequenceId id, uint32_t attempt) {
+void EngineCore::prefill_here(SequenceId id, uint32_t attempt, bool keeps_received) {
   Sequence* sequence = receiving(id, attempt);
   if (sequence == nullptr) return;
+  if (!keeps_received) pool_.distrust(sequence->blocks);
   scheduler_.requeue(sequence);
   sequence->handoff.source = nullptr;
 }
@@ -279,7 +292,10 @@ bool EngineCore::step() {
   };
   auto drawn = runner_->run(input);
   if (!drawn.is_ok()) {
-    for (Sequence* sequence : step) fail(sequence->id, drawn.status());
+    LOG(error, "a step failed", {"sequences", step.size()}, {"why", drawn.status().to_string()});
+    // Of this place, not of what was asked: another may do.
+    const Status status = unavailable(fmt::format("a step of the engine failed: {}", drawn.status().text()));
+    for (Sequence* sequence : step) fail(sequence->id, status);
     return true;
   }
   CHECK(drawn->size() == drawing.size());
@@ -288,7 +304,14 @@ bool EngineCore::step() {
   scheduler_.complete(step);
   for (Sequence* sequence : step)
     if (sequence->handoff.target) tell_target(sequence);
-  for (size_t i = 0; i < drawing.size(); ++i) emit(drawing[i], std::move((*drawn)[i]));
+  for (size_t i = 0; i < drawing.size(); ++i) {
+    Result<DrawnToken>& one = (*drawn)[i];
+    if (one.is_ok()) {
+      emit(drawing[i], std::move(one).value());
+    } else {
+      fail_alone(*drawing[i], one.status());
+    }
+  }
   tell_signs_of_life();
   return true;
 }

@@ -26,7 +26,7 @@ class EngineCore {
   void received(SequenceId id, uint32_t attempt, uint32_t tokens);
   void received_all(SequenceId id, uint32_t attempt, DrawnToken first, uint32_t cached_tokens);
   void fetch_again(SequenceId id, uint32_t attempt);
-  void prefill_here(SequenceId id, uint32_t attempt);
+  void prefill_here(SequenceId id, uint32_t attempt, bool keeps_received);
   void release(const std::vector<BlockId>& blocks);
 
   bool has_work() const { return scheduler_.running() + scheduler_.waiting() > 0; }
@@ -46,6 +46,7 @@ class EngineCore {
   void expire();
   StepInput input_for(const std::vector<Sequence*>& step) const;
   void emit(Sequence* sequence, DrawnToken drawn);
+  void fail_alone(const Sequence& sequence, const Status& status);
   void reserve(Sequence* sequence);
   void tell_target(Sequence* sequence);
   void begin(Sequence* sequence);

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <limits>
 #include <random>
 #include <set>
 
@@ -242,13 +243,13 @@ TEST_F(EngineCoreTest, ASignOfLifeComesWhereThereIsNothingToShowForAQuarterOfThe
 class LongRunner final : public StepRunner {
  public:
   LongRunner(FakeClock* clock, int parts, bool hangs) : clock_(clock), parts_(parts), hangs_(hangs) {}
-  Result<std::vector<DrawnToken>> run(const StepInput& input) override {
+  Result<std::vector<Result<DrawnToken>>> run(const StepInput& input) override {
     for (int i = 0; i < parts_; ++i) {
       clock_->advance(seconds(1));
       if (!hangs_) input.gets_on();
     }
     during_ = sink->signs;
-    return std::vector<DrawnToken>(input.samples.size());
+    return std::vector<Result<DrawnToken>>(input.samples.size(), DrawnToken{});
   }
   std::shared_ptr<Collected> sink = std::make_shared<Collected>();
   int during_ = 0;
@@ -290,15 +291,83 @@ TEST_F(EngineCoreTest, IsFullWhereSomeWaitForBlocksAndNotWhereTheyWaitForTheirTu
   EXPECT_FALSE(core_->load().is_full);
 }
 
-TEST_F(EngineCoreTest, AFailedStepFailsItsSequencesAndTheNextRequestIsServed) {
+TEST_F(EngineCoreTest, AFailedStepFailsItsSequencesSoThatTheyGoElsewhereAndTheNextRequestIsServed) {
   start(100, 512);
   const auto lost = add(request(counted(9), 4));
+  const auto too = add(request(counted(9, 3), 4));
   runner_->fail_next = true;
   run();
-  EXPECT_EQ(lost->failure.code(), Code::kUnavailable);
+  for (const auto& one : {lost, too}) {
+    EXPECT_EQ(one->failure.code(), Code::kUnavailable);
+    EXPECT_NE(one->failure.text().find("the device failed"), std::string::npos);
+  }
   const auto served = add(request(counted(9), 4));
   run();
   EXPECT_EQ(served->tokens.size(), 4u);
+}
+
+TEST_F(EngineCoreTest, WhatFindsNoTokenFailsAloneWhateverItsStepHolds) {
+  const std::vector<TokenId> expected = alone(request(counted(9, 3), 12));
+  for (const Status& failure : {invalid("nothing is left"), internal("no numbers")}) {
+    for (const size_t drawn_before : {0, 5}) {
+      start(100, 512);
+      events_.blocks.clear();
+      const GenerateRequest bad = request(counted(17), 12);
+      runner_->spoil = [&](const SampleInput& sample, DrawnToken token) -> Result<DrawnToken> {
+        if (std::ranges::equal(sample.prompt, bad.prompt) && sample.output.size() == drawn_before) return failure;
+        return token;
+      };
+      const auto failed = add(bad);
+      const auto beside = add(request(counted(9, 3), 12));
+      run();
+      EXPECT_EQ(failed->failure.to_string(), failure.to_string());
+      EXPECT_EQ(failed->tokens.size(), drawn_before);
+      EXPECT_FALSE(failed->finish);
+      EXPECT_EQ(beside->tokens, expected);
+      runner_->spoil = nullptr;
+      // What is broken may be in its blocks, which nobody else is to find; a request that is only wrong leaves good ones.
+      const auto next = add(request(counted(17), 1));
+      run();
+      EXPECT_EQ(next->cached, failure.code() == Code::kInvalid ? 16U : 0U);
+    }
+  }
+}
+
+TEST_F(EngineCoreTest, WhatFollowsABrokenSequencesBlocksIsForgottenWithThem) {
+  start(100, 512);
+  auto longer = request(counted(33), 1);
+  add(longer);  // leaves the shorter one's blocks and four more
+  add(request(counted(20, 5), 1));
+  run();
+  ASSERT_EQ(core_->load().cached_blocks, 8U + 5U);
+  const auto holder = add(request(counted(33), 30));  // holds them while they are forgotten
+  core_->step();
+  runner_->spoil = [](const SampleInput& sample, DrawnToken token) -> Result<DrawnToken> {
+    if (sample.prompt.size() == 17) return internal("no numbers");
+    return token;
+  };
+  const auto broken = add(request(counted(17), 4));
+  core_->step();
+  core_->pool().check_invariants();
+  EXPECT_EQ(broken->failure.code(), Code::kInternal);
+  EXPECT_EQ(events_.blocks.size(), 5U) << "those of the other prompt alone";
+  run();
+  EXPECT_EQ(holder->tokens.size(), 30U);
+  const auto again = add(longer);
+  run();
+  EXPECT_EQ(again->cached, 0U);
+}
+
+TEST_F(EngineCoreTest, NumbersThatNoSamplerBearsAreRefusedByName) {
+  start(100, 512);
+  for (const float value :
+       {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity(), -1.0F, 0.0F}) {
+    GenerateRequest bad = request(counted(9), 4);
+    bad.sampling.repetition_penalty = value;
+    const Status status = EngineCore::check(options_, bad);
+    EXPECT_EQ(status.code(), Code::kInvalid);
+    EXPECT_NE(status.text().find("repetition_penalty"), std::string::npos);
+  }
 }
 
 TEST_F(EngineCoreTest, HigherPriorityIsAdmittedFirst) {

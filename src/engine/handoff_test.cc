@@ -192,7 +192,7 @@ void Pair::deliver_some() {
     } else if (chance(0.5)) {
       decode.core->fetch_again(one->decode_id, one->attempt);
     } else {
-      decode.core->prefill_here(one->decode_id, one->attempt);
+      decode.core->prefill_here(one->decode_id, one->attempt, /*keeps_received=*/chance(0.5));
     }
     decode.core->release(one->to);
     transfers.erase(transfers.begin() + static_cast<ptrdiff_t>(i));

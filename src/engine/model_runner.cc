@@ -9,7 +9,7 @@ class ModelRunner final : public StepRunner {
  public:
   explicit ModelRunner(model::Decoder* decoder) : decoder_(decoder) {}
 
-  Result<std::vector<DrawnToken>> run(const StepInput& input) override {
+  Result<std::vector<Result<DrawnToken>>> run(const StepInput& input) override {
     const size_t vocab = decoder_->config().vocab_size;
     batch_.paged = input.paged;
     batch_.tokens = input.tokens;
@@ -17,11 +17,9 @@ class ModelRunner final : public StepRunner {
     for (const SampleInput& sample : input.samples) batch_.logits_rows.push_back(sample.row);
     logits_.resize(input.samples.size() * vocab);
     decoder_->forward(batch_, logits_, input.gets_on);
-    std::vector<DrawnToken> drawn;
-    for (size_t i = 0; i < input.samples.size(); ++i) {
-      TRY(DrawnToken one, sampler_.draw(std::span(logits_).subspan(i * vocab, vocab), input.samples[i]));
-      drawn.push_back(std::move(one));
-    }
+    std::vector<Result<DrawnToken>> drawn;
+    for (size_t i = 0; i < input.samples.size(); ++i)
+      drawn.push_back(sampler_.draw(std::span(logits_).subspan(i * vocab, vocab), input.samples[i]));
     return drawn;
   }
 

@@ -22,6 +22,12 @@ float largest_of(std::span<const float> logits) {
   return has_nan ? std::numeric_limits<float>::quiet_NaN() : largest;
 }
 
+// Changes a logit, within what a float holds; one of -infinity, which the model itself excludes, stays.
+void set_logit(float* logit, double value) {
+  constexpr double kMost = std::numeric_limits<float>::max();
+  if (std::isfinite(*logit)) *logit = static_cast<float>(std::clamp(value, -kMost, kMost));
+}
+
 double log_sum_exp(std::span<const float> logits, float largest) {
   double sum = 0;
   for (const float logit : logits) sum += std::exp(logit - largest);
@@ -30,16 +36,16 @@ double log_sum_exp(std::span<const float> logits, float largest) {
 
 }  // namespace
 
-// Repetition, presence and frequency penalties, bias, and tokens that must not be drawn.
-void Sampler::penalize(std::span<float> logits, const SampleInput& input) {
+// Repetition, presence and frequency penalties, bias, and tokens that must not be drawn. Returns: whether there are any.
+bool Sampler::penalize(std::span<float> logits, const SampleInput& input) {
   const SamplingParams& sampling = *input.sampling;
   if (sampling.repetition_penalty != 1.0F) {
     counts_.resize(logits.size());
     for (const auto tokens : {input.prompt, input.output}) {
       for (const TokenId token : tokens) {
         if (counts_[token]++ > 0) continue;  // once per distinct token
-        logits[token] = logits[token] > 0 ? logits[token] / sampling.repetition_penalty
-                                          : logits[token] * sampling.repetition_penalty;
+        set_logit(&logits[token], logits[token] > 0 ? double{logits[token]} / sampling.repetition_penalty
+                                                    : double{logits[token]} * sampling.repetition_penalty);
       }
     }
     for (const auto tokens : {input.prompt, input.output}) {
@@ -49,17 +55,19 @@ void Sampler::penalize(std::span<float> logits, const SampleInput& input) {
   if (sampling.presence_penalty != 0 || sampling.frequency_penalty != 0) {
     counts_.resize(logits.size());
     for (const TokenId token : input.output) {
-      if (counts_[token]++ == 0) logits[token] -= sampling.presence_penalty;
-      logits[token] -= sampling.frequency_penalty;
+      if (counts_[token]++ == 0) set_logit(&logits[token], double{logits[token]} - sampling.presence_penalty);
+      set_logit(&logits[token], double{logits[token]} - sampling.frequency_penalty);
     }
     for (const TokenId token : input.output) counts_[token] = 0;
   }
   for (const auto& [token, bias] : sampling.logit_bias) {
-    if (token < logits.size()) logits[token] += bias;
+    if (token < logits.size()) set_logit(&logits[token], double{logits[token]} + bias);
   }
   for (const TokenId token : input.masked) {
     if (token < logits.size()) logits[token] = -std::numeric_limits<float>::infinity();
   }
+  return sampling.repetition_penalty != 1.0F || sampling.presence_penalty != 0 || sampling.frequency_penalty != 0 ||
+         !sampling.logit_bias.empty() || !input.masked.empty();
 }
 
 // Fills candidates_ with the `count` largest logits, largest first; of equal ones the lower id first.
@@ -151,9 +159,13 @@ TokenId Sampler::draw_one(std::span<const float> logits, const SampleInput& inpu
 }
 
 Result<DrawnToken> Sampler::draw(std::span<float> logits, const SampleInput& input) {
-  penalize(logits, input);
-  const float largest = largest_of(logits);
-  if (!std::isfinite(largest)) return internal("the model's logits hold NaN or nothing finite");
+  float largest = largest_of(logits);
+  if (!std::isfinite(largest)) return internal("the model's logits hold NaN, infinity or nothing finite");
+  if (penalize(logits, input)) largest = largest_of(logits);
+  if (!std::isfinite(largest))
+    return invalid(
+        "no token is left to draw: every one would end the answer before 'min_tokens'; lower it, or name fewer "
+        "'stop_token_ids'");
   DrawnToken drawn;
   if (input.sampling->temperature == 0) {
     drawn.token = static_cast<TokenId>(std::ranges::find(logits, largest) - logits.begin());

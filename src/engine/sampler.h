@@ -16,7 +16,8 @@ namespace dynamo::engine {
 
 class Sampler {
  public:
-  // `logits` [vocab] are changed in place. Errors: kInternal (a logit is NaN, or none is finite).
+  // `logits` [vocab] are changed in place; no setting within generate/sampling_limits.h makes one of them NaN or infinite.
+  // Errors: kInternal (as they came, one is NaN or infinite, or none is finite), kInvalid (the masked tokens leave none).
   // Cost: linear in the vocabulary; top-p without top-k looks at as many of the most likely tokens as it needs.
   Result<DrawnToken> draw(std::span<float> logits, const SampleInput& input);
 
@@ -26,7 +27,7 @@ class Sampler {
     float logit;
   };
 
-  void penalize(std::span<float> logits, const SampleInput& input);
+  bool penalize(std::span<float> logits, const SampleInput& input);
   void most_likely(std::span<const float> logits, size_t count);
   TokenLogprobs logprobs_of(std::span<const float> logits, TokenId drawn, uint32_t count, float largest);
   TokenId draw_one(std::span<const float> logits, const SampleInput& input, float largest);

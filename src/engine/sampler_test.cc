@@ -2,7 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
+#include <limits>
 #include <numeric>
 #include <random>
 #include <set>
@@ -136,11 +138,89 @@ TEST_F(SamplerTest, LogprobsAreThoseOfTheWholeDistribution) {
   EXPECT_NEAR(drawn.logprobs.top[1].logprob, std::log(0.3), 1e-5);
 }
 
-TEST_F(SamplerTest, LogitsThatAreNoNumbersAreAnError) {
+TEST_F(SamplerTest, LogitsThatComeAsNoNumbersAreTheModelsError) {
   SampleInput input;
   input.sampling = &sampling_;
-  std::vector<float> broken = {1, NAN, 2};
-  EXPECT_EQ(sampler_.draw(broken, input).status().code(), Code::kInternal);
+  sampling_.repetition_penalty = 2;  // whatever is asked
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  for (std::vector<float> broken :
+       {std::vector<float>{1, NAN, 2}, {1, kInfinity, 2}, {-kInfinity, -kInfinity, -kInfinity}})
+    EXPECT_EQ(sampler_.draw(broken, input).status().code(), Code::kInternal);
+  std::vector<float> partial = {-kInfinity, 1, -kInfinity};  // a model may exclude tokens
+  EXPECT_EQ(sampler_.draw(partial, input)->token, 1U);
+}
+
+TEST_F(SamplerTest, WithEveryTokenMaskedTheRequestIsWrong) {
+  SampleInput input;
+  input.sampling = &sampling_;
+  masked_ = {0, 1, 2, 7};
+  input.masked = masked_;
+  for (const float temperature : {0.0F, 1.0F}) {
+    sampling_.temperature = temperature;
+    std::vector<float> logits = {1, 3, 2};
+    const Status status = sampler_.draw(logits, input).status();
+    EXPECT_EQ(status.code(), Code::kInvalid);
+    EXPECT_NE(status.text().find("min_tokens"), std::string::npos);
+  }
+}
+
+// The largest and smallest that each may be, and what lies between, at once.
+SamplingParams extreme_sampling(std::mt19937* random, uint32_t vocab) {
+  const auto one_of = [&](std::initializer_list<float> values) { return values.begin()[(*random)() % values.size()]; };
+  constexpr float kTiny = std::numeric_limits<float>::denorm_min();
+  SamplingParams sampling{.temperature = one_of({0, kTiny, 1e-38F, 1e-20F, 0.3F, 1, 2, 100}),
+                          .top_p = one_of({kTiny, 1e-38F, 1e-9F, 0.5F, 0.999999F, 1}),
+                          .top_k = static_cast<int32_t>(one_of({0, 1, 7, 1e6F, 2e9F})),
+                          .min_p = one_of({0, kTiny, 1e-38F, 0.1F, 1}),
+                          .repetition_penalty = one_of({kTiny, 1e-38F, 1e-30F, 1e-4F, 0.5F, 1, 2}),
+                          .presence_penalty = one_of({-2, -kTiny, 0, 2}),
+                          .frequency_penalty = one_of({-2, 0, kTiny, 2}),
+                          .seed = (*random)(),
+                          .logit_bias = {}};
+  for (uint32_t i = (*random)() % 4; i > 0; --i)
+    sampling.logit_bias.emplace_back((*random)() % (2 * vocab), one_of({-100, -kTiny, kTiny, 100}));
+  return sampling;
+}
+
+TEST_F(SamplerTest, NoSettingMakesATokenOrALogProbabilityThatIsNone) {
+  constexpr uint32_t kVocab = 40;
+  std::mt19937 random(7);
+  for (int round = 0; round < 20000; ++round) {
+    sampling_ = extreme_sampling(&random, kVocab);
+    const float scale = std::vector<float>{1e-38F, 1, 50, 1e30F, 3e38F}[random() % 5];
+    std::vector<float> logits(kVocab);
+    for (float& logit : logits) logit = scale * (static_cast<float>(random() % 2001) / 1000.0F - 1);
+    const auto some = [&](size_t most) {
+      std::vector<TokenId> tokens(random() % most);
+      for (TokenId& token : tokens) token = random() % kVocab;
+      return tokens;
+    };
+    prompt_ = some(30);
+    output_ = some(300);
+    masked_ = some(10);
+    SampleInput input;
+    input.sampling = &sampling_;
+    input.seed = *sampling_.seed;
+    input.prompt = prompt_;
+    input.output = output_;
+    input.masked = masked_;
+    input.logprobs = random() % 100;  // more than there are
+    const auto drawn = sampler_.draw(logits, input);
+    ASSERT_TRUE(drawn.is_ok()) << drawn.status().to_string() << " in round " << round;
+    ASSERT_LT(drawn->token, kVocab);
+    ASSERT_EQ(std::ranges::find(masked_, drawn->token), masked_.end()) << "round " << round;
+    ASSERT_FALSE(std::isnan(drawn->logprobs.drawn.logprob));
+    ASSERT_EQ(drawn->logprobs.top.size(), std::min(*input.logprobs, kVocab));
+    for (const TokenLogprob& one : drawn->logprobs.top) ASSERT_FALSE(std::isnan(one.logprob) || one.logprob > 0);
+  }
+}
+
+TEST_F(SamplerTest, APenaltyNearZeroStillTellsTokensApart) {
+  sampling_.temperature = 0;
+  prompt_ = {1, 2};
+  sampling_.repetition_penalty = 1e-4F;
+  EXPECT_EQ(draw({9, 4, 5}), 2U);
+  EXPECT_EQ(draw({-9, -5, -4}), 2U);
 }
 
 TEST(Philox, MatchesTheVectorsOfItsAuthors) {

@@ -45,8 +45,10 @@ class StepRunner {
  public:
   virtual ~StepRunner() = default;
   // Computes the KV of every row and draws one token for each of `input.samples`, in their order.
-  // Errors: kInternal or kUnavailable (the device failed): the step's sequences cannot go on here.
-  virtual Result<std::vector<DrawnToken>> run(const StepInput& input) = 0;
+  // Returns: a result per sample. An error there is of that sequence alone: kInvalid (what it asks for leaves no token to
+  // draw), kInternal (its logits are no numbers, so its KV may not be either).
+  // Errors: kInternal or kUnavailable (the device failed): none of the step's sequences can go on here.
+  virtual Result<std::vector<Result<DrawnToken>>> run(const StepInput& input) = 0;
 };
 
 }  // namespace dynamo::engine

@@ -21,7 +21,8 @@ class Generation {
 
   // Waits for the next piece. Pieces that arrive faster than they are read are joined, so memory per request stays
   // bounded. Requires: one call at a time; none after a chunk with `finish` or a failure. Errors: kDeadline (the
-  // request's own), kUnavailable (the worker went away or fell silent; the tokens so far stand), kInternal.
+  // request's own), kUnavailable (the worker went away or fell silent; the tokens so far stand), kInvalid (the request leaves no
+  // token to draw), kInternal (what was computed for this request is broken; others beside it are not concerned).
   virtual Task<Result<TokenChunk>> next() = 0;
 };
 
@@ -29,7 +30,7 @@ class Generator {
  public:
   virtual ~Generator() = default;
 
-  // Takes the request. Errors: kInvalid (prompt empty or past the context), kExhausted (queue full), kUnavailable
+  // Takes the request. Errors: kInvalid (prompt empty or past the context, a number out of its range), kExhausted (queue full), kUnavailable
   // (stopping or no worker), kDeadline.
   virtual Task<Result<std::unique_ptr<Generation>>> generate(GenerateRequest request) = 0;
 };

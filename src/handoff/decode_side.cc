@@ -1,6 +1,8 @@
 #include "handoff/decode_side.h"
 
+#include <algorithm>
 #include <atomic>
+#include <cmath>
 #include <map>
 #include <unordered_map>
 
@@ -28,7 +30,20 @@ constexpr Duration kLook = std::chrono::milliseconds(20);   // at writes that go
 struct Failure {
   const char* end = nullptr;
   Status why;
+  // What the other side computed is broken, by its own word or by what came of it. That may be its memory or the request itself, so
+  // nobody else is asked: the whole prompt is computed here.
+  bool is_broken = false;
 };
+
+// Whether an engine of this vocabulary can have drawn it for the request: engine and frontend rely on that.
+bool is_first_of(const TokenChunk& chunk, const GenerateRequest& request, uint32_t vocab_size) {
+  const auto is_token = [&](const TokenLogprob& one) { return one.token < vocab_size && !std::isnan(one.logprob); };
+  if (chunk.tokens.size() != 1 || chunk.tokens.front() >= vocab_size) return false;
+  if (!request.logprobs) return true;
+  return chunk.logprobs.size() == 1 && is_token(chunk.logprobs.front().drawn) &&
+         chunk.logprobs.front().drawn.token == chunk.tokens.front() &&
+         std::ranges::all_of(chunk.logprobs.front().top, is_token);
+}
 
 }  // namespace
 
@@ -209,11 +224,15 @@ Task<Failure> DecodeSide::Rooms::judge(std::shared_ptr<Room> room, Result<std::s
   if (reply.is_ok() && !said.ParseFromString(*reply)) reply = corrupt("a reply that cannot be read");
   if (!reply.is_ok()) co_return Failure{"lost", reply.status()};
   room->is_quiet = true;
-  if (!said.failure().empty()) co_return Failure{"refused", wire::failure_from_bytes(said.failure())};
+  if (!said.failure().empty()) {
+    Status why = wire::failure_from_bytes(said.failure());
+    const bool is_broken = why.code() == Code::kInternal || why.code() == Code::kCorrupt;
+    co_return Failure{"refused", std::move(why), is_broken};
+  }
   const Time until = clock_->now() + kLastNotices;
   while (!room->is_complete && !room->is_given_up && room->wrong.is_ok() && clock_->now() < until)
     co_await room->over.wait(until);
-  if (!room->wrong.is_ok()) co_return Failure{"wrong", room->wrong};
+  if (!room->wrong.is_ok()) co_return Failure{"wrong", room->wrong, /*is_broken=*/true};
   co_return Failure{"not_arrived", unavailable("all was written, but the notices of it did not come")};
 }
 
@@ -223,7 +242,7 @@ Task<Failure> DecodeSide::Rooms::fetch(std::shared_ptr<Room> room) const {
   bool was_sent = false;
   auto either = co_await (ask(room, &was_sent) || watch(room));
   if (either.index() == 0) co_return co_await judge(room, std::move(std::get<0>(either)), was_sent);
-  if (!room->wrong.is_ok()) co_return Failure{"wrong", room->wrong};
+  if (!room->wrong.is_ok()) co_return Failure{"wrong", room->wrong, /*is_broken=*/true};
   co_return Failure{"stalled", unavailable(fmt::format("nothing came from {} for too long", room->place.name))};
 }
 
@@ -264,7 +283,7 @@ void DecodeSide::Rooms::break_off(Room* room) {
       {"request_id", room->source->request().id}, {"prefill_worker", room->place.name});
   close(room);
   rooms_.erase(room->number);
-  engine_->prefill_here(room->id, room->attempt);  // unless the engine has gone on already
+  engine_->prefill_here(room->id, room->attempt, /*keeps_received=*/true);  // unless the engine has gone on already
   // Blocks to which somebody may still write are not used for anything else, for ever.
   if (room->number == 0 || room->is_quiet || mover_->writing(room->number) == BlockMover::Writing::kOver) release(room);
 }
@@ -287,7 +306,7 @@ void DecodeSide::Rooms::close(Room* room) const {
 }
 
 void DecodeSide::Rooms::fall_back(const Room& room, const Failure& failure) {
-  const bool is_last = !room.source->has_place_after(room.attempt);
+  const bool is_last = failure.is_broken || !room.source->has_place_after(room.attempt);
   LOG(warn,
       is_last ? "a hand-off failed; the rest of the prompt is computed here"
               : "a hand-off failed; the next prefill worker is asked",
@@ -298,7 +317,7 @@ void DecodeSide::Rooms::fall_back(const Room& room, const Failure& failure) {
   MetricLabels labels = labels_;
   labels["reason"] = failure.end;
   metrics_->counter(kLocalPrefills, labels).Increment();
-  engine_->prefill_here(room.id, room.attempt);
+  engine_->prefill_here(room.id, room.attempt, /*keeps_received=*/!failure.is_broken);
 }
 
 void DecodeSide::Rooms::release(Room* room) {
@@ -340,11 +359,13 @@ void DecodeSide::Rooms::take(const std::string& bytes) {
     return;
   if (!notice.first_token().empty()) {
     auto first = rpc::chunk_from_bytes(notice.first_token());
-    if (!first.is_ok() || first->tokens.size() != 1 || first->tokens.front() >= options_.vocab_size ||
+    if (!first.is_ok() || !is_first_of(*first, room->source->request(), options_.vocab_size) ||
         notice.computed() != prompt) {
-      room->wrong = first.is_ok() ? corrupt(fmt::format("a first token that cannot be: {} of a vocabulary of {}",
-                                                        fmt::join(first->tokens, ", "), options_.vocab_size))
-                                  : first.status();
+      room->wrong = first.is_ok()
+                        ? corrupt(fmt::format("a first token that cannot be, or its log probabilities: {} of a "
+                                              "vocabulary of {}",
+                                              fmt::join(first->tokens, ", "), options_.vocab_size))
+                        : first.status();
       return room->over.wake();
     }
     room->first = std::move(first).value();

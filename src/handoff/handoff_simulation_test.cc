@@ -10,6 +10,7 @@
 #include <boost/asio/post.hpp>
 #include <boost/asio/this_coro.hpp>
 
+#include <cmath>
 #include <cstring>
 #include <map>
 #include <random>
@@ -74,8 +75,9 @@ class SteppedEngine final : public engine::Engine, public std::enable_shared_fro
   SteppedEngine(World* world, engine::EngineOptions options, std::span<std::byte> pool)
       : world_(world),
         options_(options),
-        core_(options, std::make_unique<engine::CheckingRunner>(kVocab, pool), &world->clock, /*events=*/nullptr,
-              &metrics_, MetricLabels{}) {}
+        runner_(new engine::CheckingRunner(kVocab, pool)),
+        core_(options, std::unique_ptr<engine::StepRunner>(runner_), &world->clock, /*events=*/nullptr, &metrics_,
+              MetricLabels{}) {}
 
   void start() { world_->spawn(run(shared_from_this())); }
   // As a killed process: nothing comes from it any more.
@@ -106,8 +108,8 @@ class SteppedEngine final : public engine::Engine, public std::enable_shared_fro
   void fetch_again(SequenceId id, uint32_t attempt) override {
     order([=, this] { core_.fetch_again(id, attempt); });
   }
-  void prefill_here(SequenceId id, uint32_t attempt) override {
-    order([=, this] { core_.prefill_here(id, attempt); });
+  void prefill_here(SequenceId id, uint32_t attempt, bool keeps_received) override {
+    order([=, this] { core_.prefill_here(id, attempt, keeps_received); });
   }
   void release(std::vector<BlockId> blocks) override {
     order([=, this] { core_.release(blocks); });
@@ -115,6 +117,7 @@ class SteppedEngine final : public engine::Engine, public std::enable_shared_fro
   engine::EngineLoad load() const override { return core_.load(); }
   void stop(Time) override {}
   const engine::BlockPool& pool() const { return core_.pool(); }
+  engine::CheckingRunner& runner() { return *runner_; }
 
  private:
   void order(std::function<void()> what) {
@@ -148,6 +151,7 @@ class SteppedEngine final : public engine::Engine, public std::enable_shared_fro
   World* world_;
   const engine::EngineOptions options_;
   Metrics metrics_;
+  engine::CheckingRunner* runner_;  // the core's
   engine::EngineCore core_;
   std::vector<std::function<void()>> orders_;
   Timer* wake_ = nullptr;
@@ -678,6 +682,60 @@ TEST(HandoffSimulation, WhoeverWaitsForRoomOrForAPromptHearsThatTheWorkersGetOn)
   prefill.die();
   decode.die();
   while (world.clock.advance_to_next()) world.settle();
+}
+
+// A prompt of 40 tokens with two places to compute it, the first of which makes of its first token what `spoil` says: that is the last
+// place but the one where it is decoded, which builds upon nothing that came.
+void expect_computed_where_decoded(
+    const std::function<Result<engine::DrawnToken>(const engine::SampleInput&, engine::DrawnToken)>& spoil,
+    const char* end) {
+  World world(1);
+  Network network;
+  Node first(&world, &network, "first", /*blocks=*/100, /*batch=*/16);
+  Node second(&world, &network, "second", /*blocks=*/100, /*batch=*/16);
+  Node decode(&world, &network, "decode", /*blocks=*/100, /*batch=*/16);
+  first.engine->runner().spoil = spoil;
+  GenerateRequest request;
+  request.id = "r";
+  for (TokenId token = 0; token < 40; ++token) request.prompt.push_back(token);
+  request.stop.max_tokens = 5;
+  request.logprobs = 1;
+  request.deadline = world.clock.now() + seconds(60);
+  request.prefill_at = {{1, first.card, ""}, {2, second.card, ""}};
+  const auto sink = std::make_shared<Collected>();
+  ASSERT_TRUE(decode.engine->submit(request, sink, {decode.decode->source_of(request), nullptr}).is_ok());
+  for (bool goes_on = true; goes_on && !sink->is_over(); goes_on = world.clock.advance_to_next()) world.settle();
+  EXPECT_TRUE(sink->failure.is_ok()) << sink->failure.to_string();
+  EXPECT_EQ(sink->tokens.size(), 5U);
+  EXPECT_EQ(decode.engine->runner().rows, 40U + 4) << "what came of a broken computation is not built upon";
+  EXPECT_GT(first.engine->runner().steps, 0U);
+  EXPECT_EQ(second.engine->runner().steps, 0U);
+  EXPECT_EQ(decode.metrics.counter(kLocalPrefills, {{"reason", end}}).Value(), 1);
+  for (Node* node : {&first, &second, &decode}) node->die();
+  while (world.clock.advance_to_next()) world.settle();
+}
+
+TEST(HandoffSimulation, APromptThatBreaksWhereItIsComputedIsTriedOnceMoreAndThatIsWhereItIsDecoded) {
+  expect_computed_where_decoded([](const engine::SampleInput&,
+                                   engine::DrawnToken) -> Result<engine::DrawnToken> { return internal("no numbers"); },
+                                "refused");
+}
+
+TEST(HandoffSimulation, AFirstTokenWhoseLogProbabilitiesCannotBeItsIsAsBroken) {
+  for (const auto& change : std::initializer_list<std::function<void(TokenLogprobs*)>>{
+           [](TokenLogprobs* all) { all->drawn.token ^= 1; },
+           [](TokenLogprobs* all) { all->drawn.logprob = NAN; },
+           [](TokenLogprobs* all) { all->top = {{kVocab, -1}}; },
+           [](TokenLogprobs* all) { all->top = {{0, NAN}}; },
+       }) {
+    expect_computed_where_decoded(
+        [&](const engine::SampleInput&, engine::DrawnToken token) -> Result<engine::DrawnToken> {
+          token.logprobs.drawn = {token.token, -1};
+          change(&token.logprobs);
+          return token;
+        },
+        "wrong");
+  }
 }
 
 TEST(HandoffSimulation, ASlowHandoffHoldsUpNoOtherOfItsPair) {

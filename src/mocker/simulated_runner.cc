@@ -22,22 +22,23 @@ class SimulatedRunner final : public engine::StepRunner {
   SimulatedRunner(SimulationOptions options, std::function<void(std::chrono::nanoseconds)> sleep)
       : options_(options), sleep_(std::move(sleep)) {}
 
-  Result<std::vector<engine::DrawnToken>> run(const engine::StepInput& input) override {
+  Result<std::vector<Result<engine::DrawnToken>>> run(const engine::StepInput& input) override {
     const auto time = static_cast<double>(step_time(options_.profile, input).count()) / options_.speedup;
     for (auto left = std::chrono::nanoseconds(static_cast<int64_t>(time)); left.count() > 0; left -= kPart) {
       sleep_(std::min(left, kPart));
       if (input.gets_on) input.gets_on();
     }
-    std::vector<engine::DrawnToken> drawn;
+    std::vector<Result<engine::DrawnToken>> drawn;
     for (const engine::SampleInput& sample : input.samples) {
       // Of the whole prompt's length and a few of its tokens: cheap, and the same wherever the sequence is computed.
       const uint64_t size = sample.prompt.size() + sample.output.size();
       const uint64_t seed =
           size * 0x9E3779B97F4A7C15ULL + sample.prompt.front() + (uint64_t{sample.prompt.back()} << 20);
       const uint32_t range = options_.last_token - options_.first_token;
-      engine::DrawnToken& token = drawn.emplace_back();
+      engine::DrawnToken token;
       token.token = options_.first_token + static_cast<uint32_t>(mix(seed) % range);
       if (sample.logprobs) token.logprobs.drawn = {token.token, 0.0F};
+      drawn.emplace_back(std::move(token));
     }
     return drawn;
   }

@@ -42,10 +42,10 @@ TEST(SimulatedRunner, SleepsTheTimeByTheSpeedupAndDrawsWithinItsRange) {
   const auto drawn = runner->run(input);
   ASSERT_TRUE(drawn.is_ok());
   ASSERT_EQ(drawn->size(), 1U);
-  EXPECT_GE(drawn->at(0).token, 100U);
-  EXPECT_LT(drawn->at(0).token, 200U);
+  EXPECT_GE(drawn->at(0)->token, 100U);
+  EXPECT_LT(drawn->at(0)->token, 200U);
   EXPECT_EQ(slept.count(), step_time(kProfile, input).count() / 10);
-  EXPECT_EQ(runner->run(input)->at(0).token, drawn->at(0).token);
+  EXPECT_EQ(runner->run(input)->at(0)->token, drawn->at(0)->token);
 }
 
 TEST(CostProfile, IsReadAndWhatIsWrongIsNamed) {

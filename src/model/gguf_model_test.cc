@@ -179,6 +179,18 @@ TEST(GgufModel, TensorsMayLieOverEachOther) {
   EXPECT_EQ(stored_bytes((*model)->weight(WeightRole::kQ, 0).value()), std::string(32 * 128, '\0'));
 }
 
+TEST(GgufModel, AdviceToLookAtAllTokensIsTopKZero) {
+  for (const auto& [stored, read] :
+       std::map<float, int32_t>{{-1.0F, 0}, {0.0F, 0}, {40.0F, 40}, {3e38F, 1'000'000'000}}) {
+    SmallFile file;
+    file.numbers["general.sampling.top_k"] = stored;
+    const std::string bytes = file.bytes();
+    const auto model = open_bytes(bytes);
+    ASSERT_TRUE(model.is_ok()) << model.status().to_string();
+    EXPECT_EQ((*model)->config().default_top_k, read);
+  }
+}
+
 TEST(GgufModel, WhatIsMissingIsNamed) {
   const SmallFile whole;
   ASSERT_EQ(whole.failure(), "no failure");

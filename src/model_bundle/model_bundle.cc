@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <openssl/evp.h>
 
+#include "generate/sampling_limits.h"
 #include "wire/messages.pb.h"
 
 namespace dynamo::model_bundle {
@@ -38,6 +39,16 @@ ModelCard card_from_message(const wire::Card& message) {
   if (message.has_default_top_p()) card.default_top_p = message.default_top_p();
   if (message.has_default_top_k()) card.default_top_k = message.default_top_k();
   return card;
+}
+
+// What the authors advise goes into every request that is silent.
+Status check_defaults(const ModelCard& card) {
+  SamplingParams sampling;
+  sampling.temperature = card.default_temperature.value_or(sampling.temperature);
+  sampling.top_p = card.default_top_p.value_or(sampling.top_p);
+  sampling.top_k = card.default_top_k.value_or(sampling.top_k);
+  clamp_to_limits(&sampling);
+  return check_limits(sampling);
 }
 
 void tokenizer_to_message(const text::TokenizerSpec& spec, wire::TokenizerParts* out) {
@@ -115,6 +126,8 @@ Result<Parts> from_bytes(std::string_view bytes, std::string_view digest) {
     return corrupt("a model's description that cannot be read");
   Parts parts;
   parts.card = card_from_message(bundle.card());
+  if (const Status wrong = check_defaults(parts.card); !wrong.is_ok())
+    return corrupt(fmt::format("a model's description whose default {}", wrong.text()));
   parts.tokenizer = tokenizer_from_message(bundle.tokenizer());
   parts.chat_template = bundle.chat_template();
   return parts;

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <limits>
+
 #include "text/testing/token_vectors.h"
 #include "text/tokenizer_json.h"
 
@@ -55,6 +57,20 @@ TEST(Bundle, ADigestIsSha256AndAnyChangeIsCorrupt) {
   bytes[bytes.size() / 2] ^= 1;
   EXPECT_EQ(from_bytes(bytes, digest).status().code(), Code::kCorrupt);
   EXPECT_EQ(from_bytes("\xFF", digest_of("\xFF")).status().code(), Code::kCorrupt);
+}
+
+TEST(Bundle, AdviceThatIsNoNumberIsCorruptAndOtherAdviceIsWithinLimits) {
+  Parts parts = parts_of("gpt2");
+  parts.card.default_top_k = -1;
+  parts.card.default_top_p = 0;
+  parts.card.default_temperature = 500;
+  std::string bytes = to_bytes(parts);
+  EXPECT_TRUE(from_bytes(bytes, digest_of(bytes)).is_ok());
+  parts.card.default_top_p = std::numeric_limits<float>::quiet_NaN();
+  bytes = to_bytes(parts);
+  const Status status = from_bytes(bytes, digest_of(bytes)).status();
+  EXPECT_EQ(status.code(), Code::kCorrupt);
+  EXPECT_NE(status.text().find("default top_p is nan"), std::string::npos) << status.text();
 }
 
 }  // namespace

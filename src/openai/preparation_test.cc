@@ -5,6 +5,9 @@
 
 #include <boost/json/serialize.hpp>
 
+#include <fmt/format.h>
+
+#include "generate/sampling_limits.h"
 #include "openai/testing/test_model.h"
 
 namespace dynamo::openai {
@@ -257,6 +260,16 @@ TEST(GenerateRequests, AreTheModelsOwnWhereTheClientIsSilent) {
   EXPECT_GT(asked.sampling.top_p, 0);
   EXPECT_EQ(asked.sampling.top_k, 0);
   EXPECT_TRUE(asked.stop.stop_token_ids.empty());
+}
+
+TEST(GenerateRequests, AreWithinWhatEnginesBearHoweverCloseToTheEdgeOfTheirRange) {
+  for (const char* tiny : {"1e-37", "1e-38", "1e-45", "1e-300", "5e-324"}) {
+    std::string members = R"("prompt":"ab")";
+    for (const char* name : {"temperature", "top_p", "min_p", "repetition_penalty", "presence_penalty"})
+      members += fmt::format(R"(,"{}":{})", name, tiny);
+    const GenerateRequest made = generate_request(completion(members), 0, "id", Time());
+    EXPECT_TRUE(check_limits(made.sampling).is_ok()) << check_limits(made.sampling).text();
+  }
 }
 
 }  // namespace

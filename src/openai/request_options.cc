@@ -10,6 +10,8 @@
 #include <boost/json/object.hpp>
 #include <boost/json/string.hpp>
 
+#include "generate/sampling_limits.h"
+
 namespace dynamo::openai {
 namespace {
 
@@ -22,11 +24,6 @@ constexpr size_t kMaxStopTokenIds = 256;
 
 std::string at(std::string_view path, size_t index) {
   return fmt::format("{}[{}]", path, index);
-}
-
-// A number that must stay above 0 as a float.
-float positive(double value) {
-  return std::max(static_cast<float>(value), std::numeric_limits<float>::min());
 }
 
 // A salt by name: FNV-1a, 64 bits. Any hash would do that every frontend computes alike; zero means no salt.
@@ -236,12 +233,13 @@ GenerateRequest to_generate_request(const RequestOptions& options, const ModelCa
   request.model = card.name;
   SamplingParams& sampling = request.sampling;
   sampling.temperature = static_cast<float>(options.temperature.value_or(card.default_temperature.value_or(1.0F)));
-  sampling.top_p = positive(options.top_p.value_or(card.default_top_p.value_or(1.0F)));
+  sampling.top_p = static_cast<float>(options.top_p.value_or(card.default_top_p.value_or(1.0F)));
   sampling.top_k = options.top_k.value_or(card.default_top_k.value_or(0));
   sampling.min_p = static_cast<float>(options.min_p);
-  sampling.repetition_penalty = positive(options.repetition_penalty);
+  sampling.repetition_penalty = static_cast<float>(options.repetition_penalty);
   sampling.presence_penalty = static_cast<float>(options.presence_penalty);
   sampling.frequency_penalty = static_cast<float>(options.frequency_penalty);
+  clamp_to_limits(&sampling);
   if (options.seed) sampling.seed = *options.seed + choice;
   sampling.logit_bias = options.logit_bias;
   request.stop.min_tokens = options.min_tokens;

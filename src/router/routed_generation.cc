@@ -7,10 +7,17 @@
 namespace dynamo::router {
 namespace {
 
+constexpr uint32_t kMostBroken = 2;  // workers that one request may find broken
+
+// A worker found what it computed or received for this request to be wrong. It may be the worker's memory or the request itself, so
+// one more worker is asked, and if that is broken too the request is not carried any further.
+bool is_broken(const Status& failure) {
+  return failure.code() == Code::kInternal || failure.code() == Code::kCorrupt;
+}
+
 // A worker's own failing, as opposed to one of the request: another worker may do better.
 bool is_of_worker(const Status& failure) {
-  return failure.code() == Code::kUnavailable || failure.code() == Code::kExhausted ||
-         failure.code() == Code::kInternal || failure.code() == Code::kCorrupt;
+  return failure.code() == Code::kUnavailable || failure.code() == Code::kExhausted || is_broken(failure);
 }
 
 }  // namespace
@@ -83,7 +90,8 @@ void RoutedGeneration::take(TokenChunk* chunk) {
 // Ends the attempt. Returns: whether another worker may be tried.
 bool RoutedGeneration::give_up_worker(const Status& failure) {
   const Worker& worker = booking_->worker();
-  const bool may_go_on = is_of_worker(failure) && attempt_ < state_->migration_limit() &&
+  if (is_broken(failure)) ++broken_;
+  const bool may_go_on = is_of_worker(failure) && broken_ < kMostBroken && attempt_ < state_->migration_limit() &&
                          state_->clock()->now() < request_.deadline && !request_.routing.instance;
   if (is_of_worker(failure)) (has_answered_ ? worker.migrations : worker.refusals)->Increment();
   if (may_go_on) {

@@ -33,6 +33,7 @@ class RoutedGeneration final : public Generation {
   std::vector<uint64_t> passed_over_;
   std::string last_worker_;
   uint32_t attempt_ = 0;
+  uint32_t broken_ = 0;        // attempts that found something wrong, not only away or full
   bool has_answered_ = false;  // the worker of this attempt
   bool has_told_worker_ = false;
   std::optional<uint32_t> cached_tokens_;

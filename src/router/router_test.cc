@@ -297,13 +297,55 @@ TEST_F(RouterTest, WithoutEventsWhatWasSentSomewhereIsThoughtToBeThereForAWhile)
 }
 
 TEST_F(RouterTest, AWorkerThatIsFullStoppingOrBrokenIsPassedOver) {
-  for (const Status& refusal : {exhausted("full"), unavailable("stopping"), internal("broken")}) {
+  for (const Status& refusal : {exhausted("full"), unavailable("stopping")}) {
     start(Mode::kRoundRobin);
     add(1, [=](const GenerateRequest&) { return refuse(refusal); });
     add(2, [=](const GenerateRequest& r) { return counting(r, 0, refusal); });
     add(3);
     EXPECT_EQ(worker_for(request(8)), "worker-3") << refusal.to_string();
     EXPECT_EQ(router_->in_flight(), 0U);
+  }
+}
+
+TEST_F(RouterTest, ARequestThatFindsTwoWorkersBrokenGoesNoFurther) {
+  for (const Status& failure : {internal("no numbers"), corrupt("unreadable")}) {
+    for (const bool is_refused : {false, true}) {
+      start(Mode::kRoundRobin);
+      const auto script = [=](const GenerateRequest& r) {
+        return is_refused ? refuse(failure) : counting(r, 2, failure);
+      };
+      std::vector<ScriptedGenerator*> workers;
+      for (uint64_t i : {1, 2, 3, 4}) workers.push_back(add(i, script));
+      EXPECT_EQ(ask(request(8, 10)).status.to_string(), failure.to_string());
+      size_t asked = 0;
+      for (const ScriptedGenerator* one : workers) asked += one->requests().size();
+      EXPECT_EQ(asked, 2U);
+      EXPECT_EQ(router_->in_flight(), 0U);
+    }
+  }
+  // One that is broken, as by bad memory, is passed over; those that are away or full are not counted with it.
+  start(Mode::kRoundRobin);
+  add(1, [](const GenerateRequest& r) { return counting(r, 2, internal("no numbers")); });
+  add(2, [](const GenerateRequest& r) { return counting(r, 2, unavailable("gone")); });
+  add(3, [](const GenerateRequest&) { return refuse(exhausted("full")); });
+  add(4);
+  const Said said = ask(request(8, 10));
+  EXPECT_TRUE(said.status.is_ok()) << said.status.to_string();
+  EXPECT_EQ(said.tokens.size(), 10U);
+}
+
+TEST_F(RouterTest, AnErrorOfTheRequestInMidAnswerIsNoFailureOfTheWorker) {
+  start(Mode::kRoundRobin);
+  add(1, [](const GenerateRequest& r) { return counting(r, 3, invalid("no token is left to draw")); });
+  auto* second = add(2);
+  const Said said = ask(request(8, 10));
+  EXPECT_EQ(said.status.code(), Code::kInvalid);
+  EXPECT_EQ(said.tokens.size(), 3U);
+  EXPECT_TRUE(second->requests().empty());
+  const std::string text = metrics_.expose();
+  for (const char* counter : {"dynamo_router_migrations_total{", "dynamo_router_refusals_total{"}) {
+    for (size_t at = text.find(counter); at != std::string::npos; at = text.find(counter, at + 1))
+      EXPECT_EQ(text.substr(text.find("} ", at), 4), "} 0\n") << text.substr(at, 100);
   }
 }
 

@@ -1,7 +1,6 @@
 #include "rpc/generate_messages.h"
 
 #include <algorithm>
-#include <cmath>
 
 #include "wire/messages.pb.h"
 
@@ -27,19 +26,12 @@ void sampling_to_message(const SamplingParams& sampling, wire::Sampling* out) {
   }
 }
 
-// Numbers that the engine relies on; the frontend has checked the client's already.
+// What a request must have to be one. The numbers of `sampling` are the engine's to check.
 Status check(const wire::Generate& message) {
   const wire::Sampling& sampling = message.sampling();
   if (message.prompt().empty()) return invalid("a request without a prompt");
   if (message.max_tokens() == 0) return invalid("a request with max_tokens 0");
   if (sampling.biased_tokens_size() != sampling.biases_size()) return invalid("a request with unequal logit biases");
-  const bool is_right = sampling.temperature() >= 0 && sampling.top_p() > 0 && sampling.top_p() <= 1 &&
-                        sampling.top_k() >= 0 && sampling.min_p() >= 0 && sampling.min_p() <= 1 &&
-                        sampling.repetition_penalty() > 0 && std::isfinite(sampling.temperature()) &&
-                        std::isfinite(sampling.repetition_penalty()) && std::isfinite(sampling.presence_penalty()) &&
-                        std::isfinite(sampling.frequency_penalty()) &&
-                        std::ranges::all_of(sampling.biases(), [](float bias) { return std::isfinite(bias); });
-  if (!is_right) return invalid("a request with a sampling parameter out of range");
   if (message.has_logprobs() && message.logprobs() > kMostTopLogprobs)
     return invalid("a request for too many log probabilities");
   return {};
@@ -153,6 +145,8 @@ Result<TokenChunk> chunk_from_bytes(std::string_view bytes) {
           {message.logprob_tokens(at + 1 + static_cast<int>(i)), message.logprobs(at + 1 + static_cast<int>(i))});
     at += 1 + static_cast<int>(count);
   }
+  if (!chunk.logprobs.empty() && chunk.logprobs.size() != chunk.tokens.size())
+    return corrupt("log probabilities of other tokens than those of their piece");
   if (message.finish() != 0) chunk.finish = message.finish() == 1 ? FinishReason::kStop : FinishReason::kLength;
   chunk.cached_tokens = message.cached_tokens();
   chunk.worker = message.worker();

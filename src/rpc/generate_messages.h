@@ -16,7 +16,8 @@ namespace dynamo::rpc {
 
 // The deadline travels as the time that is left.
 void to_message(const GenerateRequest& request, Time now, wire::Generate* out);
-// Errors: kInvalid (no prompt, numbers out of range, by name).
+// Errors: kInvalid (no prompt, no tokens to draw, biases without tokens, too many log probabilities). Sampling parameters are
+// taken as they are: who computes with them checks them (generate/sampling_limits.h).
 Result<GenerateRequest> from_message(const wire::Generate& message, Time now);
 
 std::string to_bytes(const TokenChunk& chunk);

@@ -4,6 +4,7 @@
 // and any mix-up of blocks, also a block that was computed after other tokens, shows as another answer or as a failed CHECK.
 #pragma once
 
+#include <functional>
 #include <span>
 #include <utility>
 #include <vector>
@@ -22,12 +23,13 @@ class CheckingRunner final : public StepRunner {
     if (!pool.empty()) slots_ = {reinterpret_cast<Slot*>(pool.data()), pool.size() / kTokenBytes};
   }
 
-  Result<std::vector<DrawnToken>> run(const StepInput& input) override {
+  Result<std::vector<Result<DrawnToken>>> run(const StepInput& input) override {
     ++steps;
+    rows += input.tokens.size();
     largest_step = std::max<size_t>(largest_step, input.tokens.size());
     if (fail_next) {
       fail_next = false;
-      return unavailable("the device failed");
+      return internal("the device failed");
     }
     for (const auto& sequence : input.paged.sequences) {
       for (uint32_t row = sequence.first_row; row < sequence.first_row + sequence.rows; ++row) {
@@ -36,7 +38,7 @@ class CheckingRunner final : public StepRunner {
         slot_of(input, sequence, position) = {input.tokens[row], position, then(before, input.tokens[row])};
       }
     }
-    std::vector<DrawnToken> drawn;
+    std::vector<Result<DrawnToken>> drawn;
     for (const SampleInput& sample : input.samples) {
       for (const auto& sequence : input.paged.sequences) {
         if (sample.row != sequence.first_row + sequence.rows - 1) continue;
@@ -49,15 +51,19 @@ class CheckingRunner final : public StepRunner {
           context = then(context, expected);
           CHECK(slot.position == position && slot.token == expected && slot.context == context);
         }
-        drawn.push_back({static_cast<TokenId>((context >> 33) % vocab_size_), {}});
+        DrawnToken token{static_cast<TokenId>((context >> 33) % vocab_size_), {}};
+        drawn.push_back(spoil ? spoil(sample, std::move(token)) : std::move(token));
       }
     }
     return drawn;
   }
 
   size_t steps = 0;
+  size_t rows = 0;
   size_t largest_step = 0;
   bool fail_next = false;
+  // What becomes of a sequence's token instead; null: nothing.
+  std::function<Result<DrawnToken>(const SampleInput&, DrawnToken)> spoil;
 
  private:
   struct Slot {
