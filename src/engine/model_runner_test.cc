@@ -30,6 +30,7 @@ struct Collected final : ChunkSink {
     finish = chunk.finish;
   }
   void on_failure(Status status) override { failure = std::move(status); }
+  void on_sign_of_life() override {}
 
   std::vector<TokenId> tokens;
   std::vector<float> logprobs;
