@@ -4,7 +4,7 @@ namespace dynamo::router {
 
 Cost cost_of(const Standing& standing, double block_tokens, double overlap_weight) {
   Cost cost;
-  cost.prefill_blocks = (standing.queued_tokens + standing.uncached_tokens) / block_tokens;
+  cost.prefill_blocks = (standing.queued_tokens + standing.new_tokens) / block_tokens;
   cost.decode_blocks = standing.blocks;
   cost.sequences = standing.sequences;
   // At a prefill worker those ahead end with their prompts, which are counted.

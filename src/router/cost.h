@@ -8,12 +8,12 @@ namespace dynamo::router {
 
 // What there is of a worker, as far as this router knows, when the request is weighed. Blocks are those of the model's size.
 struct Standing {
-  double queued_tokens = 0;    // of prompts there, not computed yet
-  double uncached_tokens = 0;  // of this prompt: neither cached there nor about to be, by requests in flight
-  double blocks = 0;           // distinct, in flight there, this request's included
-  uint64_t sequences = 0;      // in flight there, running or in line, whoever sent them; this request not included
-  uint64_t places = 0;         // sequences that run there at once; 0: not known
-  bool answers = true;         // false: a prefill worker, whose sequences end with their prompts
+  double queued_tokens = 0;  // of prompts there, not computed yet
+  double new_tokens = 0;     // of this prompt: neither cached there nor about to be, by requests in flight
+  double blocks = 0;         // distinct, in flight there, this request's included
+  uint64_t sequences = 0;    // in flight there, running or in line, whoever sent them; this request not included
+  uint64_t places = 0;       // sequences that run there at once; 0: not known
+  bool answers = true;       // false: a prefill worker, whose sequences end with their prompts
 };
 
 struct Cost {

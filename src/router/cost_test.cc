@@ -12,8 +12,8 @@ double cost(const Standing& standing, double overlap_weight = 4) {
 }
 
 TEST(Cost, IsTheSumOfItsTerms) {
-  const Cost cost = cost_of({.queued_tokens = 160, .uncached_tokens = 32, .blocks = 70, .sequences = 9, .places = 8},
-                            kBlock, /*overlap_weight=*/2);
+  const Cost cost = cost_of({.queued_tokens = 160, .new_tokens = 32, .blocks = 70, .sequences = 9, .places = 8}, kBlock,
+                            /*overlap_weight=*/2);
   EXPECT_EQ(cost.prefill_blocks, 12);
   EXPECT_EQ(cost.decode_blocks, 70);
   EXPECT_EQ(cost.sequences, 9U);
@@ -36,15 +36,15 @@ TEST(Cost, OfAPrefillWorkerCountsThePromptsAheadAndNoAnswers) {
 
 TEST(Cost, AWarmWorkerThatIsFullLosesToAnIdleOne) {
   // A prefix of 1,600 tokens; the warm worker has all of it and no place.
-  const Standing warm{.uncached_tokens = 16, .blocks = 109, .sequences = 8, .places = 8};
-  const Standing idle{.uncached_tokens = 1616, .blocks = 101, .sequences = 0, .places = 8};
+  const Standing warm{.new_tokens = 16, .blocks = 109, .sequences = 8, .places = 8};
+  const Standing idle{.new_tokens = 1616, .blocks = 101, .sequences = 0, .places = 8};
   for (const double weight : {1.0, 4.0}) EXPECT_GT(cost(warm, weight), cost(idle, weight)) << weight;
 }
 
 TEST(Cost, ASequenceMoreWeighsAsMuchAsTwelveBlocksToCompute) {
-  const Standing own{.uncached_tokens = 256, .blocks = 300, .sequences = 3, .places = 64};
+  const Standing own{.new_tokens = 256, .blocks = 300, .sequences = 3, .places = 64};
   const auto other = [](double more_tokens) {
-    return Standing{.uncached_tokens = 256 + more_tokens, .blocks = 300, .sequences = 2, .places = 64};
+    return Standing{.new_tokens = 256 + more_tokens, .blocks = 300, .sequences = 2, .places = 64};
   };
   EXPECT_EQ(cost(own), cost(other(12 * kBlock)));
   EXPECT_LT(cost(own), cost(other(20 * kBlock)));  // a turn of a conversation stays where those before are

@@ -287,7 +287,7 @@ void scatter(const std::vector<MatchedWorker>& matched, size_t slots, std::vecto
 
 // Of the prompt: what is not cached there, and what no request in flight there is about to make cached.
 // Requires: held_ and in_use_ are of the prompt.
-uint64_t Router::State::uncached_tokens(const GenerateRequest& request, const Worker& worker) const {
+uint64_t Router::State::new_tokens(const GenerateRequest& request, const Worker& worker) const {
   const uint64_t blocks = std::max(held_[worker.slot.index], in_use_[worker.slot.index]);
   return request.prompt.size() - std::min<uint64_t>(blocks * options_.block_tokens, request.prompt.size());
 }
@@ -332,13 +332,13 @@ void Router::State::find_candidates(Pool pool, const GenerateRequest& request, c
     one.active_requests = load.requests;
     one.overlap_blocks = held_[worker->slot.index];
     Standing standing{.queued_tokens = waiting_tokens(*worker),
-                      .uncached_tokens = static_cast<double>(uncached_tokens(request, *worker)),
+                      .new_tokens = static_cast<double>(new_tokens(request, *worker)),
                       .blocks = static_cast<double>(load.blocks + chain.size() - in_use_[worker->slot.index]),
                       .sequences = sequences(*worker),
                       .places = places(*worker),
                       .answers = pool == Pool::kDecode};
     if (prefill != nullptr && serves == Serves::kDecode) {
-      standing.uncached_tokens *= kMovedShare;
+      standing.new_tokens *= kMovedShare;
       standing.queued_tokens += prefill->prefill_blocks * options_.block_tokens;
     }
     const Cost cost = cost_of(standing, options_.block_tokens, weight);
@@ -413,7 +413,9 @@ std::optional<Router::State::Chosen> Router::State::choose(Pool pool, const Gene
     chosen.worker = workers_.at(one.instance);
     chosen.prefill_blocks = one.prefill_blocks;
     chosen.overlap = one.overlap_blocks;
-    chosen.uncached_tokens = uncached_tokens(request, *chosen.worker);
+    const uint64_t cached = uint64_t{one.overlap_blocks} * options_.block_tokens;
+    chosen.uncached_tokens = request.prompt.size() - std::min<uint64_t>(cached, request.prompt.size());
+    chosen.new_tokens = new_tokens(request, *chosen.worker);
     decision.chosen = one.name;
     decision.reason = choice->reason;
     if (log::is_enabled(log::Level::debug, "router"))
@@ -529,10 +531,10 @@ std::unique_ptr<Router::State::Booking> Router::State::take_booking(const Genera
   Booking::At prefill;
   std::vector<PrefillPlace> places;
   if (tried->prefill) {
-    prefill = add(&*tried->prefill, tried->prefill->uncached_tokens);
+    prefill = add(&*tried->prefill, tried->prefill->new_tokens);
     places = tried->prefill->also_at;
   }
-  Booking::At decode = add(&*tried->decode, tried->prefill ? 0 : tried->decode->uncached_tokens);
+  Booking::At decode = add(&*tried->decode, tried->prefill ? 0 : tried->decode->new_tokens);
   return std::make_unique<Booking>(shared_from_this(), std::move(decode), std::move(prefill), std::move(places),
                                    request.id, request.prompt.size() % options_.block_tokens);
 }
@@ -616,7 +618,7 @@ Task<Result<std::unique_ptr<Router::State::Booking>>> Router::State::book(const 
     }
     if (tried.booking) {
       log(tried, *request);
-      const uint64_t prefill_tokens = tried.prefill ? tried.prefill->uncached_tokens : tried.decode->uncached_tokens;
+      const uint64_t prefill_tokens = tried.prefill ? tried.prefill->new_tokens : tried.decode->new_tokens;
       if (tried.prefill)
         tell(wire::RouterNotice::kAdd, prefill_key(request->id), tried.prefill->worker->routed.instance, prefill_tokens,
              chain.size());

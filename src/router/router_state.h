@@ -198,6 +198,7 @@ class Router::State : public std::enable_shared_from_this<Router::State> {
     double prefill_blocks = 0;  // as the candidate's
     uint32_t overlap = 0;
     uint64_t uncached_tokens = 0;       // of the prompt
+    uint64_t new_tokens = 0;            // of those, what no request in flight there computes
     std::vector<PrefillPlace> also_at;  // kPrefill: it, and the next best
     Decision decision;
     // For the log, written outside the lock.
@@ -224,7 +225,7 @@ class Router::State : public std::enable_shared_from_this<Router::State> {
   std::string why_sooner(const Chosen& decode, const Chosen& prefill) const REQUIRES(mutex_);
   bool is_fresh(const Worker& worker) const { return worker.heartbeat_at + kHeartbeatLife > clock_->now(); }
   double waiting_tokens(const Worker& worker) const REQUIRES(mutex_);
-  uint64_t uncached_tokens(const GenerateRequest& request, const Worker& worker) const REQUIRES(mutex_);
+  uint64_t new_tokens(const GenerateRequest& request, const Worker& worker) const REQUIRES(mutex_);
   uint64_t sequences(const Worker& worker) const REQUIRES(mutex_);
   uint64_t places(const Worker& worker) const REQUIRES(mutex_);
   ActiveLoad::Ticket add_load(Worker* worker, uint64_t prefill_tokens, const std::vector<kv::BlockHash>& chain)

@@ -701,9 +701,9 @@ TEST_F(RouterTest, WithAutoAPromptGoesAwayUnlessMoreWaitsAtTheOtherWorkerThanThe
   const auto work = boost::asio::make_work_guard(io);
   std::vector<std::unique_ptr<Generation>> held(2);
   EXPECT_EQ(place_of_prompt(request(100)), "prefill-worker-1");  // though it has to be moved
-  hold(&io, request(50, 4, /*first_token=*/1000), &held[0]);
+  hold(&io, request(50), &held[0]);
   EXPECT_EQ(place_of_prompt(request(100)), "prefill-worker-1");
-  hold(&io, request(60, 4, /*first_token=*/2000), &held[1]);
+  hold(&io, request(60, 4, /*first_token=*/1000), &held[1]);
   EXPECT_THAT(place_of_prompt(request(100)), HasSubstr("here: expected to take"));
   EXPECT_EQ(place_of_prompt(request(200)), "prefill-worker-1");
   held.clear();
@@ -733,6 +733,7 @@ TEST_F(RouterTest, WhatARequestInFlightComputesIsNotComputedAgainForTheNext) {
   start(Mode::kKv);
   add(1);
   boost::asio::io_context io(1);
+  const auto work = boost::asio::make_work_guard(io);
   std::vector<std::unique_ptr<Generation>> held(3);
   hold(&io, request(40), &held[0]);
   EXPECT_EQ(router_->view().at(0).queued_tokens, 40U);
@@ -763,6 +764,7 @@ TEST_F(RouterTest, OthersSequencesCountAsLongAsAHeartbeatSaysSo) {
   EXPECT_EQ(sequences_at_1(), 0U);
   // This router's own are not counted twice, nor after they have ended, though the heartbeat was on its way meanwhile.
   boost::asio::io_context io(1);
+  const auto work = boost::asio::make_work_guard(io);
   std::vector<std::unique_ptr<Generation>> held(4);
   for (auto& one : held) {
     GenerateRequest named = request(8);
