@@ -239,7 +239,7 @@ def test_a_worker_that_falls_silent_in_mid_stream_loses_its_requests_to_another_
     place.meddlers.append(Meddler(place.frontend_says(r"worker found .*address=(127\.0\.0\.2:\d+)"), mute_after_two))
     place.wait_until(lambda: list(place.states().values()) == ["ready"] * 2)
     body = {"model": "mock", "prompt": "Hello", "max_tokens": 60}
-    replies = [httpx.post(f"{place.url}/v1/completions", json=body, timeout=60) for _ in range(2)]
+    replies = [web.post(f"{place.url}/v1/completions", json=body) for _ in range(2)]
     assert [reply.status_code for reply in replies] == [200, 200]
     assert replies[0].json()["choices"] == replies[1].json()["choices"]
     assert all(reply.json()["usage"]["completion_tokens"] == 60 for reply in replies)

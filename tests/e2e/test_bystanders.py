@@ -3,7 +3,7 @@ import threading
 
 import httpx
 import pytest
-from conftest import MODEL, wait_until
+from conftest import MODEL, PATIENCE, wait_until, web
 
 EDGES = [
     {"repetition_penalty": 1e-38},
@@ -17,7 +17,7 @@ EDGES = [
 def ask(url, body, on_event=lambda: None):
     """The streamed text of a completion that must end well."""
     text, done = "", False
-    with httpx.stream("POST", f"{url}/v1/completions", json={"model": MODEL, "stream": True, **body}, timeout=120) as reply:
+    with web.stream("POST", f"{url}/v1/completions", json={"model": MODEL, "stream": True, **body}) as reply:
         assert reply.status_code == 200, reply.read()
         for line in reply.iter_lines():
             done = done or line == "data: [DONE]"
@@ -43,9 +43,9 @@ def test_parameters_at_the_edge_are_answered_and_change_no_other_stream(server, 
     for thread in threads:
         thread.start()
     wait_until(lambda: all(event.is_set() for event in begun))
-    reply = httpx.post(f"{server.url}/v1/chat/completions", timeout=120, json={
+    reply = web.post(f"{server.url}/v1/chat/completions", json={
         "model": MODEL, "messages": [{"role": "user", "content": "Say hi"}], "max_tokens": 4, "logprobs": True, "top_logprobs": 20, **odd})
     for thread in threads:
-        thread.join(120)
+        thread.join(PATIENCE)
     assert reply.status_code == 200, reply.text
     assert texts == expected

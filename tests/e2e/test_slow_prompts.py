@@ -2,9 +2,8 @@
 import concurrent.futures
 import json
 
-import httpx
 import pytest
-from conftest import MODEL_FILE, wait_until
+from conftest import MODEL_FILE, wait_until, web
 
 LIMIT = 4  # seconds
 
@@ -22,18 +21,18 @@ class Place:
         _, self.says = self.start("frontend", "frontend", "--hub", self.hub, "--http-host", "127.0.0.1", "--http-port", "0", "--router-mode", "kv",
                                   "--first-token-timeout", LIMIT)
         self.url = self.says(r"serving url=(\S+)")
-        states = lambda: [one["state"] for one in httpx.get(f"{self.url}/health", timeout=30).json()["instances"]]
+        states = lambda: [one["state"] for one in web.get(f"{self.url}/health").json()["instances"]]
         wait_until(lambda: states() == ["ready"] * workers)
 
     def metrics(self):
-        lines = httpx.get(f"{self.url}/metrics", timeout=30).text.splitlines()
+        lines = web.get(f"{self.url}/metrics").text.splitlines()
         return {name: float(value) for name, value in (line.rsplit(" ", 1) for line in lines if line and line[0] != "#")}
 
     def given_up(self):
         return sum(value for name, value in self.metrics().items() if name.startswith(("dynamo_router_refusals_total", "dynamo_router_migrations_total")))
 
     def complete(self, **body):
-        return httpx.post(f"{self.url}/v1/completions", json={"model": "mock", "max_tokens": 2} | body, timeout=120)
+        return web.post(f"{self.url}/v1/completions", json={"model": "mock", "max_tokens": 2} | body)
 
 
 @pytest.fixture
@@ -45,7 +44,7 @@ def place(cluster):
 def test_a_prompt_is_answered_by_the_worker_that_computes_it(place, chunk):
     place.workers("mocker", "--num-workers", "2", "--speedup-ratio", "0.02", "--max-batch-tokens", chunk)
     place.frontend(workers=2)
-    with httpx.stream("POST", f"{place.url}/v1/completions", json={"model": "mock", "prompt": [7] * 3500, "max_tokens": 2, "stream": True}, timeout=120) as reply:
+    with web.stream("POST", f"{place.url}/v1/completions", json={"model": "mock", "prompt": [7] * 3500, "max_tokens": 2, "stream": True}) as reply:
         assert reply.status_code == 200
         lines = [line for line in reply.iter_lines() if line]
     assert reply.elapsed.total_seconds() > LIMIT
@@ -73,5 +72,5 @@ def test_a_decode_worker_passes_on_that_a_prefill_worker_gets_on(place):
     assert reply.status_code == 200, reply.text
     assert reply.elapsed.total_seconds() > LIMIT
     assert place.given_up() == 0
-    decode, prefill = httpx.get(f"{place.url}/router/explain?last=2", timeout=30).json()["decisions"]
+    decode, prefill = web.get(f"{place.url}/router/explain?last=2").json()["decisions"]
     assert decode["prefill"] == prefill["chosen"] == "prefill-worker-1"
