@@ -55,7 +55,7 @@ TEST(Routes, WhileDecisionsAreExplainedTheThreadServesOthers) {
   std::future<void> has_begun = frontend.has_begun.get_future();
   add_routes(server.get(), &frontend);
   server->start();
-  const http::Url url{.host = "127.0.0.1", .port = std::to_string(server->port())};
+  const http::Url url{.server = {"127.0.0.1", server->port()}};
   http::Client slow(io.at(0).get_executor(), url);
   http::Client quick(io.at(0).get_executor(), url);
   auto explained =

@@ -160,7 +160,7 @@ class BatchingWorker final : public Generator {
         computing_.erase(block.bits);
         if (cache_.insert(block.bits).second) change->add_stored(block.bits);
       }
-      router_->on_events(events.SerializeAsString());
+      router_->on_events(instance_, events.SerializeAsString());
     }
     ++one->drawn;
     if (one->drawn == one->request.stop.max_tokens) one->is_running = false;

@@ -749,7 +749,8 @@ TEST_F(RouterTest, OthersSequencesCountAsLongAsAHeartbeatSaysSo) {
   add(2);
   const auto sequences_at_1 = [&] {
     ask(request(8));
-    for (const auto& one : router_->explain(1, "").at(0).at("candidates").as_array())
+    const auto decisions = explain(1, "");
+    for (const auto& one : decisions.at(0).at("candidates").as_array())
       if (one.at("worker").as_string() == "worker-1") return one.at("sequences").to_number<uint64_t>();
     return uint64_t{99};
   };
@@ -757,9 +758,9 @@ TEST_F(RouterTest, OthersSequencesCountAsLongAsAHeartbeatSaysSo) {
   heartbeat.set_instance(1);
   heartbeat.set_running(3);
   heartbeat.set_waiting(2);
-  router_->on_heartbeat(heartbeat.SerializeAsString());
+  router_->on_heartbeat(heartbeat.instance(), heartbeat.SerializeAsString());
   EXPECT_EQ(sequences_at_1(), 5U);
-  EXPECT_EQ(router_->explain(1, "").at(0).at("chosen").as_string(), "worker-2");
+  EXPECT_EQ(explain(1, "").at(0).at("chosen").as_string(), "worker-2");
   clock_.advance(std::chrono::seconds(6));
   EXPECT_EQ(sequences_at_1(), 0U);
   // This router's own are not counted twice, nor after they have ended, though the heartbeat was on its way meanwhile.
@@ -772,9 +773,9 @@ TEST_F(RouterTest, OthersSequencesCountAsLongAsAHeartbeatSaysSo) {
     hold(&io, std::move(named), &one);
   }
   held.clear();
-  router_->on_heartbeat(heartbeat.SerializeAsString());
+  router_->on_heartbeat(heartbeat.instance(), heartbeat.SerializeAsString());
   EXPECT_EQ(sequences_at_1(), 1U);
-  router_->on_heartbeat(heartbeat.SerializeAsString());
+  router_->on_heartbeat(heartbeat.instance(), heartbeat.SerializeAsString());
   EXPECT_EQ(sequences_at_1(), 5U);
 }
 
@@ -783,7 +784,7 @@ TEST_F(RouterTest, AWorkerWithoutAPlaceMakesARequestWaitAndThatCosts) {
   add(1, nullptr, /*has_events=*/false, Serves::kBoth, /*max_sequences=*/4);
   const auto rounds = [&] {
     ask(request(8));
-    return router_->explain(1, "").at(0).at("candidates").at(0).at("rounds").to_number<double>();
+    return explain(1, "").at(0).at("candidates").at(0).at("rounds").to_number<double>();
   };
   wire::Heartbeat heartbeat;
   heartbeat.set_instance(1);
@@ -791,8 +792,8 @@ TEST_F(RouterTest, AWorkerWithoutAPlaceMakesARequestWaitAndThatCosts) {
     heartbeat.set_running(running);
     heartbeat.set_waiting(waiting);
     heartbeat.set_is_full(is_full);
-    router_->on_heartbeat(heartbeat.SerializeAsString());
-    router_->on_heartbeat(heartbeat.SerializeAsString());  // nothing of ours since the last one
+    router_->on_heartbeat(heartbeat.instance(), heartbeat.SerializeAsString());
+    router_->on_heartbeat(heartbeat.instance(), heartbeat.SerializeAsString());  // nothing of ours since the last one
   };
   EXPECT_EQ(rounds(), 0);
   beat_with(3, 0, false);
