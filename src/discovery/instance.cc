@@ -88,10 +88,6 @@ bool is_visible_ascii(std::string_view text) {
   return std::ranges::all_of(text, [](char c) { return c > 0x20 && c < 0x7f; });
 }
 
-bool is_address(std::string_view text) {
-  return text.size() <= 262 && is_made_of(text, "._-:[]%") && HostPort::parse(text).is_ok();
-}
-
 }  // namespace
 
 std::optional<Role> parse_role(std::string_view name) {
@@ -158,7 +154,10 @@ Status check(const WorkerInstance& worker) {
     return wrong("name", worker.name, "1 to 128 letters, digits, dots, dashes and underscores");
   if (worker.model.empty() || worker.model.size() > 256 || has_control(worker.model))
     return wrong("model", worker.model, "1 to 256 bytes of text without control characters");
-  if (!is_address(worker.address)) return wrong("address", worker.address, "host:port");
+  if (worker.address.size() > 262 || !is_made_of(worker.address, "._-:[]%"))
+    return wrong("address", worker.address, "host:port");
+  if (const auto address = HostPort::parse(worker.address); !address.is_ok())
+    return invalid("'address': " + address.status().text());
   for (const auto& [member, value] : {std::pair("model_digest", &worker.model_digest),
                                       std::pair("transfer", &worker.transfer), std::pair("version", &worker.version)})
     if (value->size() > 128 || !is_visible_ascii(*value))
