@@ -21,14 +21,18 @@ void ask_for_huge_pages(std::byte* start, size_t bytes) {
   ::madvise(start, bytes, MADV_HUGEPAGE);
 }
 
+// To cut a mapping in two may take one more than the system allows. What cannot be given back then is only addresses: the pages are.
+void unmap(std::byte* start, size_t bytes) {
+  if (bytes > 0 && ::munmap(start, bytes) != 0) ::madvise(start, bytes, MADV_DONTNEED);
+}
+
 // Maps more than needed and gives back what lies before and after the aligned part.
 std::byte* map_aligned(size_t bytes) {
   std::byte* const start = map_pages(bytes + kHugePageBytes);
   if (start == nullptr) return nullptr;
   const size_t before = -reinterpret_cast<uintptr_t>(start) & (kHugePageBytes - 1);
-  if (before > 0) CHECK(::munmap(start, before) == 0);
-  const size_t after = kHugePageBytes - before;
-  if (after > 0) CHECK(::munmap(start + before + bytes, after) == 0);
+  unmap(start, before);
+  unmap(start + before + bytes, kHugePageBytes - before);
   return start + before;
 }
 
@@ -60,7 +64,7 @@ MappedMemory& MappedMemory::operator=(MappedMemory&& other) noexcept {
 }
 
 MappedMemory::~MappedMemory() {
-  if (data_ != nullptr) CHECK(::munmap(data_, size_) == 0);
+  unmap(data_, size_);
 }
 
 void MappedMemory::discard() {
