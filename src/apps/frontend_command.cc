@@ -65,7 +65,7 @@ Status run_frontend(Flags flags) {
   models = std::move(started).value();
   std::atomic<bool> is_stopping = false;
   openai::ServiceState state;
-  const auto is_ready = [&] { return !is_stopping && models->is_warm() && !models->list().empty(); };
+  const auto is_ready = [&] { return !is_stopping && models->is_ready(); };
   state.is_ready = is_ready;
   state.health = [&] { return boost::json::object{{"instances", models->instances()}}; };
   openai::Service service(flags.frontend.service, models.get(), std::move(state), &metrics);

@@ -170,6 +170,7 @@ class WatchingFrontend final : public Frontend {
   }
 
   bool is_warm() const override;
+  bool is_ready() const override;
   json::array instances() const override;
   json::array explain(size_t last, const std::string& request_id) const override;
   Task<json::array> clear_blocks(Time until) override;
@@ -218,7 +219,7 @@ class WatchingFrontend final : public Frontend {
   std::map<std::string, std::shared_ptr<Model>, std::less<>> models_ GUARDED_BY(mutex_);
   std::map<uint64_t, std::shared_ptr<router::Router>> routers_ GUARDED_BY(mutex_);  // by instance
   std::map<std::string, std::string> config_ GUARDED_BY(mutex_);                    // slug to JSON
-  bool has_view_ GUARDED_BY(mutex_) = false;
+  std::optional<Time> first_view_ GUARDED_BY(mutex_);
   bool is_stopped_ = false;
   std::vector<std::unique_ptr<events::Subscription>> subscriptions_;
   std::vector<std::unique_ptr<discovery::Watch>> watches_;
@@ -228,7 +229,7 @@ class WatchingFrontend final : public Frontend {
 
 void WatchingFrontend::on_workers(std::span<const discovery::KeyChange> changes) {
   MutexLock lock(mutex_);
-  has_view_ = true;
+  if (!first_view_) first_view_ = Clock::steady().now();
   for (const discovery::KeyChange& change : changes) {
     if (change.value) {
       list(change.key, *change.value);
@@ -640,7 +641,7 @@ bool WatchingFrontend::is_warm() const {
   std::vector<std::shared_ptr<Model>> models;
   {
     MutexLock lock(mutex_);
-    if (!has_view_) return false;
+    if (!first_view_) return false;
     for (const auto& [name, model] : models_) models.push_back(model);
     for (const auto& model : models)
       if (!model->tokenizer) return false;
@@ -649,6 +650,16 @@ bool WatchingFrontend::is_warm() const {
     for (const router::WorkerView& worker : model->router->view())
       if (worker.state == "loading index") return false;
   return true;
+}
+
+bool WatchingFrontend::is_ready() const {
+  {
+    MutexLock lock(mutex_);
+    const bool is_served = std::ranges::any_of(models_, [](const auto& one) { return one.second->served != nullptr; });
+    if (!is_served || !first_view_) return false;
+    if (Clock::steady().now() >= *first_view_ + options_.warm_limit) return true;
+  }
+  return is_warm();
 }
 
 json::array WatchingFrontend::instances() const {

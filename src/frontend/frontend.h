@@ -7,12 +7,14 @@
 // Threads: everything from any thread; work happens on the registry's and the bus's threads, the I/O threads, and one that loads.
 #pragma once
 
+#include <chrono>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include <boost/json/array.hpp>
 
+#include "base/clock.h"
 #include "base/io_threads.h"
 #include "base/metrics.h"
 #include "discovery/registry.h"
@@ -27,6 +29,8 @@ struct FrontendOptions {
   std::string version;
   router::RouterOptions router;  // for every model; block_tokens is the workers'
   bool syncs_replicas = false;   // tells other frontends what is in flight, and counts what they tell
+  // From the first view on; then is_ready() waits for nobody any more. A worker that is announced and never loads keeps no frontend out.
+  Duration warm_limit = std::chrono::seconds(30);
 };
 
 class Frontend : public openai::ModelDirectory {
@@ -41,6 +45,8 @@ class Frontend : public openai::ModelDirectory {
 
   // The first view of the registry has come, and every worker in it that can be reached is routable.
   bool is_warm() const override = 0;
+  // A model is served, and the frontend is warm or had the time to become so.
+  virtual bool is_ready() const = 0;
   // Every announced worker with its state, those that are refused and why among them.
   virtual boost::json::array instances() const = 0;
   // Decisions of all models, newest first; of one request if `request_id` is not empty. They can be many, and are made into JSON on the

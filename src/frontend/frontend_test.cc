@@ -63,6 +63,7 @@ class FrontendTest : public testing::Test {
     options.name_space = "ns";
     options.version = "1";
     options.router.index_bytes = 1U << 20;
+    options.warm_limit = warm_limit_;
     frontend_ = std::move(Frontend::start(options, &registry_, &bus_, &io_, &metrics_, soon())).value();
   }
   void stop() {
@@ -124,6 +125,7 @@ class FrontendTest : public testing::Test {
     EXPECT_TRUE(wait_until([&] { return states() == wanted; })) << json::serialize(frontend_->instances());
   }
 
+  Duration warm_limit_ = std::chrono::hours(1);
   const std::string bundle_ = make_bundle();
   IoThreads server_io_{1};
   std::vector<std::unique_ptr<rpc::Server>> servers_;
@@ -193,6 +195,25 @@ TEST_F(FrontendTest, ANameOrAddressThatCouldBecomeAnythingElseIsRefused) {
            "dashes and underscores"}});
   write(key_of(odd), std::nullopt);
   expect({});
+}
+
+TEST_F(FrontendTest, AWorkerThatIsAnnouncedAndNeverLoadsDoesNotKeepItFromBeingReadyForEver) {
+  WorkerInstance nowhere = worker(2);
+  nowhere.model = "another";
+  nowhere.address = "127.0.0.1:1";
+  announce(nowhere);
+  EXPECT_FALSE(frontend_->is_ready()) << "nothing is served";
+  announce(worker(1));
+  expect({{"aggregated/0000000000000001", "ready"}, {"aggregated/0000000000000002", "loading model"}});
+  EXPECT_FALSE(frontend_->is_ready()) << "another may load yet";
+  stop();
+  warm_limit_ = std::chrono::milliseconds(1);
+  start();
+  EXPECT_TRUE(wait_until([&] { return frontend_->is_ready(); }));
+  EXPECT_FALSE(frontend_->is_warm());
+  say_goodbye(worker(1));
+  expect({{"aggregated/0000000000000002", "loading model"}});
+  EXPECT_FALSE(frontend_->is_ready());
 }
 
 // Keys and values of every kind in any order: the frontend stays, never takes an instance for two workers, and serves those who are right

@@ -20,6 +20,7 @@ class SlowFrontend final : public Frontend {
  public:
   void stop() override {}
   bool is_warm() const override { return true; }
+  bool is_ready() const override { return true; }
   std::shared_ptr<const openai::ServedModel> find(std::string_view) const override { return nullptr; }
   std::vector<std::shared_ptr<const openai::ServedModel>> list() const override { return {}; }
   boost::json::array instances() const override { return {}; }
