@@ -143,14 +143,8 @@ void BlockPool::clear() {
 }
 
 void BlockPool::distrust(std::span<const BlockId> blocks) {
-  for (const BlockId id : blocks) {
-    const Block& block = blocks_[id.value];
-    if (!block.is_known) continue;
-    forget(id);
-    if (block.holders > 0) continue;
-    cached_.erase(block.place);
-    empty_.push_back(id);
-  }
+  for (const BlockId id : blocks)
+    if (blocks_[id.value].is_known) forget(id);
 }
 
 void BlockPool::check_invariants() const {

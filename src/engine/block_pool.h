@@ -57,7 +57,7 @@ class BlockPool {
   BlockId store(BlockId block, kv::BlockHash hash, const Content& content);
 
   // Forgets what these blocks contain and all that is known to follow it, held or not: nobody matches any of it again.
-  // Cost: constant for each block forgotten.
+  // Requires: held by the caller.  Cost: constant for each block forgotten.
   void distrust(std::span<const BlockId> blocks);
 
   // Gives up one hold. Requires: held by the caller. Release a sequence's blocks last first.

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <random>
 #include <set>
 
@@ -75,6 +76,29 @@ TEST(BlockPool, ABlockIsForgottenWithTheOneThatItFollows) {
   pool.check_invariants();
 }
 
+TEST(BlockPool, WhatIsDistrustedIsForgottenWithAllThatFollowsItAndNothingElse) {
+  BlockPool pool(10, kBlock, /*events=*/nullptr);
+  const Tokens tokens = {1, 2, 3, 4, 5, 6};
+  const std::vector<kv::BlockHash> chain = {{1}, {2}, {3}};
+  const BlockId first = pool.store(*pool.allocate(), {1}, {std::nullopt, 0, Tokens{1, 2}});
+  const BlockId second = pool.store(*pool.allocate(), {2}, {first, 0, Tokens{3, 4}});
+  const BlockId cached = pool.store(*pool.allocate(), {3}, {second, 0, Tokens{5, 6}});
+  const BlockId sibling = pool.store(*pool.allocate(), {4}, {first, 0, Tokens{7, 8}});
+  pool.release(cached);
+  pool.distrust(std::vector{second});
+  pool.check_invariants();
+  EXPECT_EQ(pool.cached(), 0U);
+  EXPECT_EQ(pool.match(tokens, chain, 0), std::vector{first});
+  EXPECT_EQ(pool.match(Tokens{1, 2, 7, 8}, std::vector<kv::BlockHash>{{1}, {4}}, 0), (std::vector{first, sibling}));
+  // What goes on from it is not known either; computed anew, all is.
+  const BlockId after = *pool.allocate();
+  EXPECT_EQ(pool.store(after, {3}, {second, 0, Tokens{5, 6}}), after);
+  EXPECT_EQ(pool.match(tokens, chain, 0), std::vector{first});
+  const BlockId anew = pool.store(*pool.allocate(), {2}, {first, 0, Tokens{3, 4}});
+  EXPECT_EQ(pool.match(tokens, chain, 0), (std::vector{first, anew}));
+  pool.check_invariants();
+}
+
 // The cache as the events tell it.
 struct Told final : kv::KvEventSink {
   void on_kv_event(kv::KvEvent event) override {
@@ -108,8 +132,14 @@ class Players {
       held_.push_back(blocks);
     } else if (what < 90 && !sequences_.empty()) {
       end(random_() % sequences_.size());
-    } else if (what < 99 && !held_.empty()) {
+    } else if (what < 98 && !held_.empty()) {
       release(&held_, random_() % held_.size());
+    } else if (what == 98 && !sequences_.empty()) {
+      const Sequence& broken = sequences_[random_() % sequences_.size()];
+      pool_.distrust(broken.blocks);
+      std::vector<std::vector<BlockId>> found = {pool_.match(broken.tokens, broken.chain, broken.salt)};
+      for (const BlockId block : found[0]) EXPECT_EQ(std::ranges::find(broken.blocks, block), broken.blocks.end());
+      release(&found, 0);
     } else if (what == 99) {
       pool_.clear();
     }

@@ -7,9 +7,9 @@
 
 namespace dynamo {
 
-// Brings what the API takes into what arithmetic bears: a `top_p` or `repetition_penalty` so close to 0 that logits divided by it
-// are no numbers becomes the least that is one, and what a model advises beyond the limits becomes the limit. NaN and logit
-// biases stay as they are.
+// Brings what the API takes into what arithmetic bears: a `repetition_penalty` so close to 0 that a logit divided by it is no
+// number, and a `top_p` that is 0 as a float, become the least there is, and what a model advises beyond the limits becomes the
+// limit. NaN and logit biases stay as they are.
 void clamp_to_limits(SamplingParams* sampling);
 
 // Whether an engine can compute with them: what a peer sends may be anything. Errors: kInvalid with the field, its value and its

@@ -32,7 +32,7 @@ TEST(SamplingLimits, WhatIsNoNumberOrOutOfRangeIsRefusedByItsName) {
       EXPECT_TRUE(status.text().starts_with(std::string(field.name) + " is ")) << status.text();
     }
   }
-  for (const float value : {0.0F, Limits::denorm_min(), Limits::min()}) {  // logits are divided by these two
+  for (const float value : {0.0F, Limits::denorm_min(), Limits::min()}) {
     SamplingParams sampling;
     sampling.top_p = value;
     EXPECT_EQ(check_limits(sampling).code(), Code::kInvalid);

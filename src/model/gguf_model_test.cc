@@ -1,5 +1,6 @@
 #include "model/gguf_model.h"
 
+#include <cmath>
 #include <cstring>
 
 #include <gmock/gmock.h>
@@ -180,8 +181,8 @@ TEST(GgufModel, TensorsMayLieOverEachOther) {
 }
 
 TEST(GgufModel, AdviceToLookAtAllTokensIsTopKZero) {
-  for (const auto& [stored, read] :
-       std::map<float, int32_t>{{-1.0F, 0}, {0.0F, 0}, {40.0F, 40}, {3e38F, 1'000'000'000}}) {
+  for (const auto& [stored, read] : std::initializer_list<std::pair<float, int32_t>>{
+           {-1.0F, 0}, {0.0F, 0}, {NAN, 0}, {40.0F, 40}, {3e38F, 1'000'000'000}}) {
     SmallFile file;
     file.numbers["general.sampling.top_k"] = stored;
     const std::string bytes = file.bytes();
