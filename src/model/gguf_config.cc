@@ -162,8 +162,7 @@ class ConfigReader {
     TRY(const auto top_k, file_.find_number("general.sampling.top_k"));
     if (temperature) config_.default_temperature = static_cast<float>(*temperature);
     if (top_p) config_.default_top_p = static_cast<float>(*top_p);
-    if (top_k)
-      config_.default_top_k = *top_k > 0 ? static_cast<int32_t>(std::min(*top_k, 1e9)) : 0;  // also if it is no number
+    if (top_k) config_.default_top_k = *top_k > 0 ? static_cast<int32_t>(std::min(*top_k, 1e9)) : 0;
     return {};
   }
 

@@ -181,8 +181,8 @@ TEST(GgufModel, TensorsMayLieOverEachOther) {
 }
 
 TEST(GgufModel, AdviceToLookAtAllTokensIsTopKZero) {
-  for (const auto& [stored, read] : std::initializer_list<std::pair<float, int32_t>>{
-           {-1.0F, 0}, {0.0F, 0}, {NAN, 0}, {40.0F, 40}, {3e38F, 1'000'000'000}}) {
+  for (const auto& [stored, read] :
+       std::initializer_list<std::pair<float, int32_t>>{{-1.0F, 0}, {0.0F, 0}, {40.0F, 40}, {3e38F, 1'000'000'000}}) {
     SmallFile file;
     file.numbers["general.sampling.top_k"] = stored;
     const std::string bytes = file.bytes();
@@ -190,6 +190,12 @@ TEST(GgufModel, AdviceToLookAtAllTokensIsTopKZero) {
     ASSERT_TRUE(model.is_ok()) << model.status().to_string();
     EXPECT_EQ((*model)->config().default_top_k, read);
   }
+}
+
+TEST(GgufModel, AdviceThatIsNoNumberIsRefusedByName) {
+  SmallFile file;
+  file.numbers["general.sampling.top_k"] = NAN;
+  EXPECT_EQ(file.failure(), "corrupt: metadata 'general.sampling.top_k': is not finite");
 }
 
 TEST(GgufModel, WhatIsMissingIsNamed) {
