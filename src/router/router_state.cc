@@ -177,7 +177,7 @@ void Router::State::on_heartbeat(uint64_t from, std::string_view message) {
       must_fetch = worker->feed->on_heartbeat(heartbeat);
       update_feed(worker);
     }
-    if (!is_busy(*worker)) line_.call_next();
+    if (!is_busy(*worker, clock_->now())) line_.call_next();
   }
   if (must_fetch && hooks_.fetch_snapshot) hooks_.fetch_snapshot(heartbeat.instance());
 }
@@ -265,10 +265,10 @@ void Router::State::set(RouterSettings settings) {
   line_.call_next();
 }
 
-bool Router::State::is_busy(const Worker& worker) const {
+bool Router::State::is_busy(const Worker& worker, Time now) const {
   if (!settings_.busy_threshold || worker.routed.total_blocks == 0) return false;
   uint64_t used = load_.of(worker.slot).blocks;
-  if (is_fresh(worker)) used = std::max<uint64_t>(used, worker.used_blocks);
+  if (is_fresh(worker, now)) used = std::max<uint64_t>(used, worker.used_blocks);
   return static_cast<double>(used) > *settings_.busy_threshold * worker.routed.total_blocks;
 }
 
@@ -293,14 +293,14 @@ uint64_t Router::State::new_tokens(const GenerateRequest& request, const Worker&
 }
 
 // In flight there, running or in line, whoever sent them.
-uint64_t Router::State::sequences(const Worker& worker) const {
-  return load_.of(worker.slot).requests + (is_fresh(worker) ? worker.unknown_sequences : 0);
+uint64_t Router::State::sequences(const Worker& worker, Time now) const {
+  return load_.of(worker.slot).requests + (is_fresh(worker, now) ? worker.unknown_sequences : 0);
 }
 
 // How many run there at once; 0: not known. Where some wait though not as many run as may, the cache's blocks are what there are no more of.
-uint64_t Router::State::places(const Worker& worker) const {
+uint64_t Router::State::places(const Worker& worker, Time now) {
   const uint64_t most = worker.routed.max_sequences;
-  if (!is_fresh(worker) || worker.places == 0) return most;
+  if (!is_fresh(worker, now) || worker.places == 0) return most;
   return most == 0 ? worker.places : std::min<uint64_t>(most, worker.places);
 }
 
@@ -309,6 +309,7 @@ void Router::State::find_candidates(Pool pool, const GenerateRequest& request, c
                                     const std::vector<uint64_t>& passed_over, const Chosen* prefill, Decision* decision,
                                     bool* is_any_busy) {
   const double weight = request.routing.overlap_weight.value_or(settings_.overlap_weight);
+  const Time now = clock_->now();
   candidates_.clear();
   for (const auto& worker : by_name_) {
     const Serves serves = worker->routed.serves;
@@ -317,7 +318,7 @@ void Router::State::find_candidates(Pool pool, const GenerateRequest& request, c
     std::string why = why_not(*worker);
     if (why.empty() && std::ranges::find(passed_over, instance) != passed_over.end())
       why = "failed this request before";
-    if (why.empty() && is_busy(*worker)) {
+    if (why.empty() && is_busy(*worker, now)) {
       why = "busy";
       *is_any_busy = true;
     }
@@ -331,11 +332,11 @@ void Router::State::find_candidates(Pool pool, const GenerateRequest& request, c
     one.instance = instance;
     one.active_requests = load.requests;
     one.overlap_blocks = held_[worker->slot.index];
-    Standing standing{.queued_tokens = waiting_tokens(*worker),
+    Standing standing{.queued_tokens = waiting_tokens(*worker, now),
                       .new_tokens = static_cast<double>(new_tokens(request, *worker)),
                       .blocks = static_cast<double>(load.blocks + chain.size() - in_use_[worker->slot.index]),
-                      .sequences = sequences(*worker),
-                      .places = places(*worker),
+                      .sequences = sequences(*worker, now),
+                      .places = places(*worker, now),
                       .answers = pool == Pool::kDecode};
     if (prefill != nullptr && serves == Serves::kDecode) {
       standing.new_tokens *= kMovedShare;
@@ -473,8 +474,9 @@ std::string Router::State::why_local(const Chosen& decode, const std::optional<C
 }
 
 // Prompt tokens to compute there before a new prompt.
-double Router::State::waiting_tokens(const Worker& worker) const {
-  return static_cast<double>(load_.of(worker.slot).prefill_tokens + (is_fresh(worker) ? worker.unknown_tokens : 0));
+double Router::State::waiting_tokens(const Worker& worker, Time now) const {
+  return static_cast<double>(load_.of(worker.slot).prefill_tokens +
+                             (is_fresh(worker, now) ? worker.unknown_tokens : 0));
 }
 
 // As why_local, of "auto". What a prompt costs here is its time to the first token and, once more, the time in which it holds up the
@@ -483,9 +485,10 @@ std::string Router::State::why_sooner(const Chosen& decode, const Chosen& prefil
   const Worker& here = *decode.worker;
   const Worker& there = *prefill.worker;
   const auto tokens = static_cast<double>(decode.uncached_tokens);
-  const double waiting_here = waiting_tokens(here);
-  const double waiting_there = waiting_tokens(there);
-  const auto may_measure = [now = clock_->now()](const Worker& worker) {
+  const Time now = clock_->now();
+  const double waiting_here = waiting_tokens(here, now);
+  const double waiting_there = waiting_tokens(there, now);
+  const auto may_measure = [now](const Worker& worker) {
     return !worker.prompt_at || *worker.prompt_at + kMeasureAgain <= now;
   };
   if (here.prefill_rate == 0 && there.prefill_rate > 0 && tokens >= kMeasuredTokens && waiting_here == 0 &&
@@ -689,6 +692,7 @@ void Router::State::free(ActiveLoad::Ticket ticket, const std::string& request, 
 }
 
 std::vector<WorkerView> Router::State::view() const {
+  const Time now = clock_->now();
   MutexLock lock(mutex_);
   std::vector<WorkerView> all;
   for (const auto& worker : by_name_) {
@@ -697,10 +701,10 @@ std::vector<WorkerView> Router::State::view() const {
     one.instance = worker->routed.instance;
     one.name = worker->routed.name;
     const std::string why = why_not(*worker);
-    one.state = why == "not connected" ? "connecting"
-                : !why.empty()         ? "loading index"
-                : is_busy(*worker)     ? "busy"
-                                       : "ready";
+    one.state = why == "not connected"  ? "connecting"
+                : !why.empty()          ? "loading index"
+                : is_busy(*worker, now) ? "busy"
+                                        : "ready";
     one.active_requests = load.requests;
     one.queued_tokens = load.prefill_tokens;
     one.active_blocks = load.blocks;

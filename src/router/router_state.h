@@ -223,18 +223,18 @@ class Router::State : public std::enable_shared_from_this<Router::State> {
                        bool* is_busy) REQUIRES(mutex_);
   std::string why_local(const Chosen& decode, const std::optional<Chosen>& prefill) const REQUIRES(mutex_);
   std::string why_sooner(const Chosen& decode, const Chosen& prefill) const REQUIRES(mutex_);
-  bool is_fresh(const Worker& worker) const { return worker.heartbeat_at + kHeartbeatLife > clock_->now(); }
-  double waiting_tokens(const Worker& worker) const REQUIRES(mutex_);
+  static bool is_fresh(const Worker& worker, Time now) { return worker.heartbeat_at + kHeartbeatLife > now; }
+  double waiting_tokens(const Worker& worker, Time now) const REQUIRES(mutex_);
   uint64_t new_tokens(const GenerateRequest& request, const Worker& worker) const REQUIRES(mutex_);
-  uint64_t sequences(const Worker& worker) const REQUIRES(mutex_);
-  uint64_t places(const Worker& worker) const REQUIRES(mutex_);
+  uint64_t sequences(const Worker& worker, Time now) const REQUIRES(mutex_);
+  static uint64_t places(const Worker& worker, Time now);
   ActiveLoad::Ticket add_load(Worker* worker, uint64_t prefill_tokens, const std::vector<kv::BlockHash>& chain)
       REQUIRES(mutex_);
   std::unique_ptr<Booking> take_booking(const GenerateRequest& request, const std::vector<kv::BlockHash>& chain,
                                         Tried* tried) REQUIRES(mutex_);
   void remember_candidates(Decision* decision) const REQUIRES(mutex_);
   std::string why_not(const Worker& worker) const REQUIRES(mutex_);
-  bool is_busy(const Worker& worker) const REQUIRES(mutex_);
+  bool is_busy(const Worker& worker, Time now) const REQUIRES(mutex_);
   void log(const Tried& tried, const GenerateRequest& request) const;
   void log(const Chosen& chosen, const GenerateRequest& request) const;
   static std::string prefill_key(const std::string& request) { return request + "#prefill"; }  // in notices
