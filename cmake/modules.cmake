@@ -1,10 +1,11 @@
-# dynamo_module(NAME [ASYNC] LINK targets... [TEST_LINK targets...])
+# dynamo_module(NAME [ASYNC] LINK targets... [TEST_LINK targets...] [UNCHECKED files...])
 #
 # Makes from the folder src/NAME: the library dynamo_NAME; from testing/, if present, dynamo_NAME_testing; one test program
 # NAME_tests registered with ctest; NAME_bench; one fuzzer per *_fuzz.cc; one program per *_tool.cc, built when asked for
 # by its name. A *_library.cc under testing/ is left to src/CMakeLists.txt: a library that tests load while they run.
 # A *.proto becomes "NAME/x.pb.h" (lite runtime; with gRPC's "x.grpc.pb.h" if it has a service); its C++ is compiled without warnings.
 # TEST_LINK names libraries that only tests, fakes and benchmarks use, such as another module's fakes (dynamo_generate_testing).
+# UNCHECKED sources lose more than 2 % to the standard library's own checks (docs/performance.md) and are compiled without.
 # ASYNC modules see Boost.Asio in their public headers and share a precompiled header that holds it.
 set(DYNAMO_PCH_PLAIN <algorithm> <array> <atomic> <chrono> <cstdint> <cstring> <functional> <map> <memory> <mutex>
     <optional> <span> <string> <string_view> <thread> <unordered_map> <utility> <variant> <vector> <fmt/format.h>)
@@ -51,7 +52,7 @@ function(dynamo_generate_proto proto out)
 endfunction()
 
 function(dynamo_module name)
-  cmake_parse_arguments(M "ASYNC" "" "LINK;TEST_LINK" ${ARGN})
+  cmake_parse_arguments(M "ASYNC" "" "LINK;TEST_LINK;UNCHECKED" ${ARGN})
   if(M_ASYNC)
     set(kind ASYNC)
   else()
@@ -90,6 +91,9 @@ function(dynamo_module name)
       set_source_files_properties(${source} PROPERTIES SKIP_PRECOMPILE_HEADERS ON COMPILE_OPTIONS
         "-Wno-uninitialized;$<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized>;-mavx512f;-mavx512bw;-mavx512vl;-mavx512dq;-mavx512vnni;-mfma;-mf16c;-mprefer-vector-width=512;-O3")
     endif()
+  endforeach()
+  foreach(source ${M_UNCHECKED})
+    set_source_files_properties(${dir}/${source} PROPERTIES SKIP_PRECOMPILE_HEADERS ON COMPILE_OPTIONS -U_GLIBCXX_ASSERTIONS)
   endforeach()
   file(GLOB_RECURSE protos CONFIGURE_DEPENDS ${dir}/*.proto)
   set(generated "")
