@@ -15,7 +15,7 @@ endif()
 add_library(dynamo_flags INTERFACE)
 target_compile_options(dynamo_flags INTERFACE
   -Wall -Wextra -Werror
-  -ffile-prefix-map=${CMAKE_SOURCE_DIR}/src/= -fno-math-errno)
+  $<$<NOT:$<BOOL:${DYNAMO_COVERAGE}>>:-ffile-prefix-map=${CMAKE_SOURCE_DIR}/src/=> -fno-math-errno)
 target_include_directories(dynamo_flags INTERFACE ${CMAKE_SOURCE_DIR}/src)
 # The standard library's checks of indices, empty containers and the like stay on in what people run: an overrun ends the
 # process at once, before it can be put to use.
@@ -32,6 +32,12 @@ if(DYNAMO_SANITIZER)
     add_compile_options(-Wno-error=maybe-uninitialized -Wno-error=tsan -Wno-maybe-uninitialized -Wno-tsan
                         $<$<COMPILE_LANGUAGE:CXX>:-Wno-mismatched-new-delete> -Wno-restrict -Wno-array-bounds -Wno-stringop-overflow)
   endif()
+endif()
+if(DYNAMO_COVERAGE)
+  # The precompiled header's own notes would lie about the files that use it.
+  set(CMAKE_DISABLE_PRECOMPILE_HEADERS ON)
+  add_compile_options(--coverage -fprofile-update=atomic)
+  add_link_options(--coverage)
 endif()
 if(DYNAMO_FUZZ)
   add_compile_options(-fsanitize=fuzzer-no-link)
