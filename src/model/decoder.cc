@@ -190,7 +190,10 @@ void Decoder::State::feed_forward(const LayerWeights& layer, View attended, View
   backend->matmul(attended, *layer.attention_output, nullptr, delta);
   backend->add_rms_norm(delta, residual, layer.ffn_norm, config.norm_epsilon, normed);
   backend->matmul(normed, *layer.gate_up, nullptr, gate_up);
-  backend->silu_mul(gate_up, hidden);
+  switch (config.plan().feed_forward) {
+    case FeedForward::kGatedSilu:
+      backend->silu_mul(gate_up, hidden);
+  }
   backend->matmul(hidden, *layer.down, nullptr, delta);
   backend->add_rms_norm(delta, residual, next_norm, config.norm_epsilon, normed);
 }

@@ -1,4 +1,4 @@
-// The forward pass of Llama, Qwen2 and Qwen3, written once over kernels::Backend.
+// The forward pass of every family's layer plan (model/family.h), written once over kernels::Backend.
 //
 // Owns the packed weights, the KV pool and the activations' memory; allocates nothing after create().
 // Source: Touvron et al. 2023; Qwen2 and Qwen3 technical reports; the numbers are checked against Hugging Face's

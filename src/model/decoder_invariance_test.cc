@@ -138,7 +138,7 @@ TEST(Invariance, HoldsForTinyModelsOfEveryDtype) {
   for (const kernels::DType dtype : {kF32, kF16, kBF16, kQ8_0, kQ4_0, kQ4_1}) {
     SCOPED_TRACE(kernels::dtype_name(dtype));
     testing::TinyModelSpec spec;
-    spec.architecture = Architecture::kQwen3;
+    spec.family = &kQwen3;
     spec.heads = 6;
     spec.head_dim = 32;
     spec.dtype = dtype;

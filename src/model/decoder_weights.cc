@@ -20,8 +20,8 @@ size_t aligned(size_t floats) {
 size_t vector_floats(const ModelConfig& config, uint32_t positions) {
   const size_t qkv = (size_t{config.heads} + 2 * size_t{config.kv_heads}) * config.head_dim;
   size_t layer = 2 * aligned(config.width);
-  if (config.has_qkv_bias) layer += aligned(qkv);
-  if (config.has_qk_norm) layer += 2 * aligned(config.head_dim);
+  if (config.plan().has_qkv_bias) layer += aligned(qkv);
+  if (config.plan().has_qk_norm) layer += 2 * aligned(config.head_dim);
   return config.layers * layer + aligned(config.width) + 2 * aligned(size_t{positions} * (config.head_dim / 2));
 }
 
@@ -102,10 +102,10 @@ Result<LayerWeights> load_layer(Loader* loader, const ModelConfig& config, uint3
   LayerWeights weights;
   TRY(weights.attention_norm, loader->vector({kAttentionNorm}, layer));
   TRY(weights.qkv, loader->matrix({kQ, kK, kV}, layer));
-  if (config.has_qkv_bias) {
+  if (config.plan().has_qkv_bias) {
     TRY(weights.qkv_bias, loader->vector({kQBias, kKBias, kVBias}, layer));
   }
-  if (config.has_qk_norm) {
+  if (config.plan().has_qk_norm) {
     TRY(weights.q_norm, loader->vector({kQNorm}, layer));
     TRY(weights.k_norm, loader->vector({kKNorm}, layer));
   }

@@ -5,6 +5,8 @@
 
 #include <fmt/format.h>
 
+#include "model/config_fields.h"
+#include "model/families/families.h"
 #include "model/quote_name.h"
 #include "model/weight_table.h"
 
@@ -12,10 +14,9 @@ namespace dynamo::model {
 namespace {
 
 constexpr const char* kRopeFactors = "rope_freqs.weight";
-
-Status missing(std::string_view key) {
-  return corrupt(fmt::format("metadata {} is missing", quote_name(key)));
-}
+constexpr const char* kKeyLength = "attention.key_length";
+constexpr const char* kEpsilon = "attention.layer_norm_rms_epsilon";
+constexpr const char* kScalingType = "rope.scaling.type";
 
 Result<uint32_t> checked_count(std::string_view key, uint64_t value) {
   if (value > UINT32_MAX)
@@ -23,18 +24,49 @@ Result<uint32_t> checked_count(std::string_view key, uint64_t value) {
   return static_cast<uint32_t>(value);
 }
 
+Result<std::optional<uint32_t>> count_at(const GgufFile& file, std::string_view key) {
+  TRY(const auto value, file.find_unsigned(key));
+  if (!value) return std::optional<uint32_t>();
+  TRY(const uint32_t count, checked_count(key, *value));
+  return std::optional(count);
+}
+
+// The metadata behind "ARCHITECTURE.", as families name it.
+class GgufFields : public ConfigFields {
+ public:
+  GgufFields(const GgufFile& file, const Family& family) : file_(file), prefix_(fmt::format("{}.", family.gguf_name)) {}
+  Result<std::optional<uint32_t>> find_count(std::string_view key) const override { return count_at(file_, full(key)); }
+  Result<std::optional<double>> find_number(std::string_view key) const override {
+    return file_.find_number(full(key));
+  }
+  Result<std::optional<bool>> find_bool(std::string_view key) const override { return file_.find_bool(full(key)); }
+  Result<std::optional<std::string>> find_string(std::string_view key) const override {
+    TRY(const auto text, file_.find_string(full(key)));
+    return text ? std::optional(std::string(*text)) : std::nullopt;
+  }
+  std::string called(std::string_view key) const override { return fmt::format("metadata '{}'", full(key)); }
+  std::string says(std::string_view key, const FieldValue& value) const override {
+    return fmt::format("{} is {}", called(key), value_text(value));
+  }
+
+ private:
+  std::string full(std::string_view key) const { return prefix_ + std::string(key); }
+
+  const GgufFile& file_;
+  std::string prefix_;
+};
+
 class ConfigReader {
  public:
-  ConfigReader(const GgufFile& file, Architecture architecture) : file_(file) {
-    config_.architecture = architecture;
-    prefix_ = fmt::format("{}.", architecture_name(architecture));
+  ConfigReader(const GgufFile& file, const Family& family) : file_(file), fields_(file, family) {
+    config_.family = &family;
   }
 
   Result<ModelConfig> read() {
     TRY_STATUS(read_shape());
     TRY_STATUS(read_heads());
     TRY_STATUS(read_numbers());
-    TRY_STATUS(refuse_features());
+    TRY_STATUS(refuse_others(fields_, config_.family->gguf_rules));
     TRY_STATUS(read_rope_factors());
     TRY_STATUS(read_tokens());
     TRY_STATUS(read_sampling());
@@ -43,96 +75,48 @@ class ConfigReader {
   }
 
  private:
-  Result<std::optional<uint32_t>> find_count(const std::string& key) {
-    TRY(const auto value, file_.find_unsigned(key));
-    if (!value) return std::optional<uint32_t>();
-    TRY(const uint32_t count, checked_count(key, *value));
-    return std::optional(count);
-  }
-
-  Result<uint32_t> count(const char* name) {
-    TRY(const auto value, find_count(prefix_ + name));
-    if (!value) return missing(prefix_ + name);
-    return *value;
-  }
-
   Status read_shape() {
     TRY(const auto name, file_.find_string("general.name"));
     config_.name = std::string(name.value_or(""));
-    TRY(config_.layers, count("block_count"));
-    TRY(config_.width, count("embedding_length"));
-    TRY(config_.ffn_width, count("feed_forward_length"));
-    TRY(config_.context_length, count("context_length"));
-    const GgufTensor* embedding = file_.find_tensor(gguf_weight_name({WeightRole::kTokenEmbedding, 0}));
+    TRY_STATUS(read_counts(fields_, &CountField::gguf, &config_));
+    const GgufTensor* embedding = file_.find_tensor(gguf_weight_name(config_, {WeightRole::kTokenEmbedding, 0}));
     if (embedding == nullptr) return corrupt("tensor 'token_embd.weight' is missing");
     TRY(config_.vocab_size, checked_count("rows of token_embd.weight", embedding->dims[1]));
-    TRY(const auto claimed, file_.find_unsigned(prefix_ + "vocab_size"));
+    TRY(const auto claimed, fields_.find_count("vocab_size"));
     if (claimed && *claimed != config_.vocab_size) {
-      return corrupt(fmt::format("metadata '{}vocab_size' is {}, but tensor 'token_embd.weight' has {} rows", prefix_,
+      return corrupt(fmt::format("{} is {}, but tensor 'token_embd.weight' has {} rows", fields_.called("vocab_size"),
                                  *claimed, config_.vocab_size));
     }
-    config_.has_tied_embedding = file_.find_tensor(gguf_weight_name({WeightRole::kOutput, 0})) == nullptr;
-    config_.has_qkv_bias = config_.architecture == Architecture::kQwen2;
-    config_.has_qk_norm = config_.architecture == Architecture::kQwen3;
+    config_.has_tied_embedding = file_.find_tensor(gguf_weight_name(config_, {WeightRole::kOutput, 0})) == nullptr;
     return {};
   }
 
   Status read_heads() {
-    TRY(config_.heads, count("attention.head_count"));
-    TRY(const auto kv_heads, find_count(prefix_ + "attention.head_count_kv"));
-    config_.kv_heads = kv_heads.value_or(config_.heads);
-    TRY(const auto key_length, find_count(prefix_ + "attention.key_length"));
-    TRY(const auto value_length, find_count(prefix_ + "attention.value_length"));
+    TRY(const auto key_length, fields_.find_count(kKeyLength));
+    TRY(const auto value_length, fields_.find_count("attention.value_length"));
     if (!key_length && config_.heads > 0 && config_.width % config_.heads != 0) {
-      return corrupt(
-          fmt::format("width {} is no multiple of {} heads, and metadata '{}attention.key_length' is missing",
-                      config_.width, config_.heads, prefix_));
+      return corrupt(fmt::format("width {} is no multiple of {} heads, and {} is missing", config_.width, config_.heads,
+                                 fields_.called(kKeyLength)));
     }
     config_.head_dim = key_length.value_or(config_.heads > 0 ? config_.width / config_.heads : 0);
     if (value_length.value_or(config_.head_dim) != config_.head_dim) {
-      return unsupported(fmt::format("keys of {} and values of {} dimensions; only equal ones are computed",
-                                     config_.head_dim, *value_length));
+      return not_computed(fmt::format("keys of {} and values of {} dimensions", config_.head_dim, *value_length),
+                          "the same number");
     }
-    TRY(const auto rotated, find_count(prefix_ + "rope.dimension_count"));
-    if (rotated.value_or(config_.head_dim) != config_.head_dim) {
-      return unsupported(
-          fmt::format("rotation of {} of {} dimensions; only of all is computed", *rotated, config_.head_dim));
-    }
-    return {};
+    TRY(const auto rotated, fields_.find_count("rope.dimension_count"));
+    if (rotated.value_or(config_.head_dim) == config_.head_dim) return {};
+    return not_computed(fmt::format("rotation of {} of {} dimensions", *rotated, config_.head_dim), "of all");
   }
 
   Status read_numbers() {
-    const std::string epsilon_key = prefix_ + "attention.layer_norm_rms_epsilon";
-    TRY(const auto epsilon, file_.find_number(epsilon_key));
-    if (!epsilon) return missing(epsilon_key);
+    TRY(const auto epsilon, fields_.find_number(kEpsilon));
+    if (!epsilon) return corrupt(fields_.called(kEpsilon) + " is missing");
     config_.norm_epsilon = static_cast<float>(*epsilon);
-    TRY(const auto base, file_.find_number(prefix_ + "rope.freq_base"));
+    TRY(const auto base, fields_.find_number("rope.freq_base"));
     config_.rope_base = static_cast<float>(base.value_or(10000.0));
-    return {};
-  }
-
-  // Keys that change what is computed; leaving one out would give wrong answers without a word.
-  Status refuse_features() {
-    TRY(const auto scaling, file_.find_string(prefix_ + "rope.scaling.type"));
-    if (scaling && *scaling != "none") {
-      return unsupported(fmt::format("metadata '{}rope.scaling.type': rope scaling {}", prefix_, quote_name(*scaling)));
-    }
-    for (const char* name : {"expert_count", "attention.sliding_window", "attention.max_alibi_bias",
-                             "attention.clamp_kqv", "attn_logit_softcapping", "final_logit_softcapping"}) {
-      TRY(const auto value, file_.find_number(prefix_ + name));
-      if (value.value_or(0) != 0)
-        return unsupported(fmt::format("metadata '{}{}' is {}; only 0 is computed", prefix_, name, *value));
-    }
-    for (const char* name :
-         {"rope.scaling.factor", "rope.scale_linear", "logit_scale", "residual_scale", "embedding_scale"}) {
-      TRY(const auto value, file_.find_number(prefix_ + name));
-      const bool has_no_effect = value.value_or(1) == 1 || (*value == 0 && std::strstr(name, "_scale") != nullptr);
-      if (!has_no_effect)
-        return unsupported(fmt::format("metadata '{}{}' is {}; only 1 is computed", prefix_, name, *value));
-    }
-    TRY(const auto is_causal, file_.find_bool(prefix_ + "attention.causal"));
-    if (!is_causal.value_or(true)) return unsupported("attention that is not causal");
-    return {};
+    TRY(const auto scaling, fields_.find_string(kScalingType));
+    if (scaling.value_or("none") == "none") return {};
+    return not_computed(fmt::format("{}: rope scaling {}", fields_.called(kScalingType), quote_name(*scaling)), "none");
   }
 
   Status read_rope_factors() {
@@ -147,10 +131,10 @@ class ConfigReader {
   }
 
   Status read_tokens() {
-    TRY(config_.bos_token_id, find_count("tokenizer.ggml.bos_token_id"));
+    TRY(config_.bos_token_id, count_at(file_, "tokenizer.ggml.bos_token_id"));
     for (const char* key :
          {"tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id", "tokenizer.ggml.eom_token_id"}) {
-      TRY(const auto id, find_count(key));
+      TRY(const auto id, count_at(file_, key));
       if (id) config_.named_ends.push_back({*id, key});
     }
     return {};
@@ -167,7 +151,7 @@ class ConfigReader {
   }
 
   const GgufFile& file_;
-  std::string prefix_;
+  GgufFields fields_;
   ModelConfig config_;
 };
 
@@ -175,12 +159,9 @@ class ConfigReader {
 
 Result<ModelConfig> gguf_config(const GgufFile& file) {
   TRY(const auto name, file.find_string("general.architecture"));
-  if (!name) return missing("general.architecture");
-  const auto architecture = find_architecture(*name);
-  if (!architecture) {
-    return unsupported(fmt::format("architecture {}; llama, qwen2 and qwen3 are computed", quote_name(*name)));
-  }
-  return ConfigReader(file, *architecture).read();
+  if (!name) return corrupt("metadata 'general.architecture' is missing");
+  TRY(const Family* family, find_family(&Family::gguf_name, *name, "architecture"));
+  return ConfigReader(file, *family).read();
 }
 
 }  // namespace dynamo::model

@@ -20,9 +20,9 @@ namespace {
 
 constexpr size_t kPatchBytes = 11;  // u16 place, u8 count, 8 bytes
 
-testing::TinyModelSpec small_spec(Architecture architecture) {
+testing::TinyModelSpec small_spec(const Family& family) {
   testing::TinyModelSpec spec;
-  spec.architecture = architecture;
+  spec.family = &family;
   spec.layers = 1;
   spec.width = 32;
   spec.heads = 2;
@@ -33,8 +33,8 @@ testing::TinyModelSpec small_spec(Architecture architecture) {
   return spec;
 }
 
-std::string small_gguf(Architecture architecture) {
-  return testing::tiny_gguf(small_spec(architecture));
+std::string small_gguf(const Family& family) {
+  return testing::tiny_gguf(small_spec(family));
 }
 
 std::string patched(std::string file, const uint8_t* data, size_t size) {
@@ -68,16 +68,20 @@ void read_all(const std::vector<std::string>& parts) {
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace dynamo::model;
-  static const std::array<std::string, 3> kGood = {small_gguf(Architecture::kLlama), small_gguf(Architecture::kQwen2),
-                                                   small_gguf(Architecture::kQwen3)};
-  static const std::vector<std::string> kParts = testing::tiny_gguf_parts(small_spec(Architecture::kQwen2), 2);
+  static const std::vector<std::string> kGood = [] {
+    std::vector<std::string> files;
+    for (const Family* family : kFamilies) files.push_back(small_gguf(*family));
+    return files;
+  }();
+  static const std::vector<std::string> kParts = testing::tiny_gguf_parts(small_spec(kQwen2), 2);
   if (size == 0) return 0;
-  if (data[0] % 5 == 3) {
+  const size_t kind = data[0] % (kGood.size() + 2);
+  if (kind == kGood.size()) {
     read_all({std::string(reinterpret_cast<const char*>(data + 1), size - 1)});
-  } else if (data[0] % 5 == 4) {
+  } else if (kind == kGood.size() + 1) {
     read_all({kParts[0], patched(kParts[1], data + 1, size - 1)});
   } else {
-    read_all({patched(kGood[data[0] % 5], data + 1, size - 1)});
+    read_all({patched(kGood[kind], data + 1, size - 1)});
   }
   return 0;
 }

@@ -60,9 +60,9 @@ class GgufModel : public ModelSource {
 
   Result<kernels::MatrixSource> weight(WeightRole role, uint32_t layer) const override {
     TRY(kernels::MatrixSource source, find({role, layer}));
-    const bool is_interleaved =
-        config_.architecture == Architecture::kLlama && (role == WeightRole::kQ || role == WeightRole::kK);
-    if (is_interleaved) source.data = ordered_rows({role, layer}, source);
+    const bool is_q_or_k = role == WeightRole::kQ || role == WeightRole::kK;
+    if (is_q_or_k && config_.family->gguf_qk_rows == RowOrder::kPairs)
+      source.data = ordered_rows({role, layer}, source);
     return source;
   }
 
@@ -78,19 +78,19 @@ class GgufModel : public ModelSource {
     std::set<std::string, std::less<>> used = {"rope_freqs.weight"};
     for (const WeightSlot slot : weight_slots(config_)) {
       TRY_STATUS(find(slot));
-      used.insert(gguf_weight_name(slot));
+      used.insert(gguf_weight_name(config_, slot));
     }
     for (const GgufTensor& tensor : file_.tensors()) {
       if (used.contains(tensor.name)) continue;
       return unsupported(fmt::format("tensor {} has no place in a {} model of {} layers", quote_name(tensor.name),
-                                     architecture_name(config_.architecture), config_.layers));
+                                     config_.family->name, config_.layers));
     }
     return {};
   }
 
  private:
   Result<kernels::MatrixSource> find(WeightSlot slot) const {
-    const std::string name = gguf_weight_name(slot);
+    const std::string name = gguf_weight_name(config_, slot);
     const GgufTensor* tensor = file_.find_tensor(name);
     if (tensor == nullptr) return not_found(fmt::format("tensor '{}' is missing", name));
     const WeightShape shape = weight_shape(config_, slot.role);

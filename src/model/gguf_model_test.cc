@@ -32,13 +32,13 @@ std::string stored_bytes(const kernels::MatrixSource& weight) {
 
 std::vector<TinyModelSpec> all_specs() {
   std::vector<TinyModelSpec> specs;
-  for (const auto architecture : {Architecture::kLlama, Architecture::kQwen2, Architecture::kQwen3}) {
+  for (const Family* family : kFamilies) {
     for (const auto dtype : {DType::kF32, DType::kF16, DType::kBF16, DType::kQ8_0, DType::kQ4_0, DType::kQ4_1}) {
       TinyModelSpec spec;
-      spec.architecture = architecture;
+      spec.family = family;
       spec.dtype = dtype;
-      spec.has_tied_embedding = architecture != Architecture::kLlama;
-      if (architecture == Architecture::kQwen3) spec.head_dim = 32;
+      spec.has_tied_embedding = family != &kLlama;
+      if (family == &kQwen3) spec.head_dim = 32;
       specs.push_back(spec);
     }
   }
@@ -54,10 +54,10 @@ TEST(GgufModel, EveryArchitectureAndTypeReadsBackInHalfSplitOrder) {
     for (const WeightSlot slot : weight_slots(config)) {
       const auto weight = (*model)->weight(slot.role, slot.layer);
       ASSERT_TRUE(weight.is_ok()) << weight.status().to_string();
-      EXPECT_EQ(weight->dtype, is_vector(slot.role) ? DType::kF32 : spec.dtype);
+      EXPECT_EQ(weight->dtype, is_vector(config, slot.role) ? DType::kF32 : spec.dtype);
       EXPECT_EQ(WeightShape({weight->rows, weight->columns}), weight_shape(config, slot.role));
       ASSERT_EQ(stored_bytes(*weight), testing::tensor_bytes(testing::tiny_tensor(config, slot), weight->dtype))
-          << hf_weight_name(slot);
+          << hf_weight_name(config, slot);
       EXPECT_EQ((*model)->weight(slot.role, slot.layer)->data, weight->data) << "asked again, it lies elsewhere";
     }
   }
@@ -65,14 +65,14 @@ TEST(GgufModel, EveryArchitectureAndTypeReadsBackInHalfSplitOrder) {
 
 TEST(GgufModel, TheConfigIsThatOfTheMetadata) {
   TinyModelSpec spec;
-  spec.architecture = Architecture::kQwen3;
+  spec.family = &kQwen3;
   spec.head_dim = 32;
   spec.rope_base = 1e6F;
   const std::string bytes = testing::tiny_gguf(spec);
   const auto model = open_bytes(bytes);
   ASSERT_TRUE(model.is_ok()) << model.status().to_string();
   const ModelConfig& config = (*model)->config();
-  EXPECT_EQ(config.architecture, Architecture::kQwen3);
+  EXPECT_EQ(config.family, &kQwen3);
   EXPECT_EQ(config.name, "tiny qwen3");
   EXPECT_EQ(config.layers, 2);
   EXPECT_EQ(config.width, 64);
@@ -84,8 +84,8 @@ TEST(GgufModel, TheConfigIsThatOfTheMetadata) {
   EXPECT_EQ(config.context_length, 512);
   EXPECT_EQ(config.norm_epsilon, 1e-5F);
   EXPECT_EQ(config.rope_base, 1e6F);
-  EXPECT_TRUE(config.has_qk_norm);
-  EXPECT_FALSE(config.has_qkv_bias);
+  EXPECT_TRUE(config.plan().has_qk_norm);
+  EXPECT_FALSE(config.plan().has_qkv_bias);
   EXPECT_FALSE(config.has_tied_embedding);
   EXPECT_EQ(config.bos_token_id, 256);
   EXPECT_EQ(testing::named_ids(config), std::vector<TokenId>{258});

@@ -156,7 +156,7 @@ TEST_F(GgufPartsTest, AModelInPartsIsTheWholeOneWhicheverIsNamed) {
       for (const WeightSlot slot : weight_slots((*whole)->config())) {
         ASSERT_EQ(bytes_of((*model)->weight(slot.role, slot.layer).value()),
                   bytes_of((*whole)->weight(slot.role, slot.layer).value()))
-            << gguf_weight_name(slot);
+            << gguf_weight_name((*whole)->config(), slot);
       }
     }
   }

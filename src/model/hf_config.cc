@@ -5,6 +5,8 @@
 #include <fmt/format.h>
 #include <boost/json/array.hpp>
 
+#include "model/config_fields.h"
+#include "model/families/families.h"
 #include "model/json_fields.h"
 #include "model/quote_name.h"
 
@@ -13,85 +15,87 @@ namespace {
 
 namespace json = boost::json;
 
-constexpr const char* kCausalSuffix = "ForCausalLM";
+constexpr std::string_view kCausalSuffix = "ForCausalLM";
+constexpr std::string_view kFullAttention = "full_attention";
+constexpr std::string_view kRopeTypes[] = {"default", "llama3"};
+constexpr Rule kRopeRules[] = {{"partial_rotary_factor", 1.0}};
+constexpr std::string_view kComputedTypes[] = {"F32", "F16", "BF16"};
 
-Result<Architecture> read_architecture(const JsonFields& fields) {
+std::string string_text(const json::value& value) {
+  return value.is_string() ? quote_name(value.get_string()) : "no string";
+}
+
+// config.json's fields as families name them.
+class HfFields : public ConfigFields {
+ public:
+  explicit HfFields(const JsonFields& fields) : fields_(fields) {}
+  Result<std::optional<uint32_t>> find_count(std::string_view key) const override { return fields_.find_count(key); }
+  Result<std::optional<double>> find_number(std::string_view key) const override { return fields_.find_number(key); }
+  Result<std::optional<bool>> find_bool(std::string_view key) const override { return fields_.find_bool(key); }
+  Result<std::optional<std::string>> find_string(std::string_view key) const override {
+    return fields_.find_string(key);
+  }
+  std::string called(std::string_view key) const override { return fmt::format("field {}", quote_name(key)); }
+  std::string says(std::string_view key, const FieldValue& value) const override {
+    if (std::holds_alternative<bool>(value)) return fmt::format("{} is {}", called(key), value_text(value));
+    return fmt::format("{} {}", key, value_text(value));
+  }
+
+ private:
+  const JsonFields& fields_;
+};
+
+Result<const Family*> read_family(const JsonFields& fields) {
   TRY(const auto name, fields.find_string("model_type"));
   if (!name) return corrupt("field 'model_type' is missing");
-  const auto architecture = find_architecture(*name);
-  if (!architecture) {
-    return unsupported(fmt::format("model_type {}; llama, qwen2 and qwen3 are computed", quote_name(*name)));
-  }
+  TRY(const Family* family, find_family(&Family::name, *name, "model_type"));
   const json::value* classes = fields.find("architectures");
   if (classes != nullptr && classes->is_array() && !classes->get_array().empty()) {
     const json::value& first = classes->get_array().front();
     if (!first.is_string() || !std::string_view(first.get_string()).ends_with(kCausalSuffix)) {
-      return unsupported(fmt::format("architectures[0] is {}; expected a ...{}",
-                                     first.is_string() ? quote_name(first.get_string()) : "no string", kCausalSuffix));
+      return not_computed("architectures[0] is " + string_text(first), fmt::format("a ...{}", kCausalSuffix));
     }
   }
-  return *architecture;
+  return family;
 }
 
-Status refuse_if_true(const JsonFields& fields, const char* key) {
-  TRY(const auto value, fields.find_bool(key));
-  return value.value_or(false) ? unsupported(fmt::format("field '{}' is true; only false is computed", key)) : Status();
-}
-
-// Fields that change what is computed; leaving one out would give wrong answers without a word.
-Status refuse_features(const JsonFields& fields, Architecture architecture) {
-  if (architecture != Architecture::kQwen2) TRY_STATUS(refuse_if_true(fields, "attention_bias"));
-  TRY_STATUS(refuse_if_true(fields, "mlp_bias"));
-  TRY_STATUS(refuse_if_true(fields, "use_sliding_window"));
-  TRY(const auto activation, fields.find_string("hidden_act"));
-  if (activation.value_or("silu") != "silu") {
-    return unsupported(fmt::format("hidden_act {}; silu is computed", quote_name(*activation)));
-  }
+// What no family computes with.
+Status refuse_features(const JsonFields& fields) {
   if (const json::value* quantization = fields.find("quantization_config")) {
     const json::object* object = quantization->if_object();
     const auto method = object ? JsonFields(*object).find_string("quant_method") : Result<std::optional<std::string>>();
-    return unsupported(fmt::format("weights quantised by {}; F32, F16 and BF16 safetensors are computed",
-                                   quote_name(method.is_ok() ? method->value_or("?") : "?")));
+    const std::string name = method.is_ok() ? method->value_or("?") : "?";
+    return not_computed("weights quantised by " + quote_name(name), kComputedTypes);
   }
-  TRY(const auto rotated, fields.find_number("partial_rotary_factor"));
-  if (rotated.value_or(1) != 1)
-    return unsupported(fmt::format("partial_rotary_factor {}; only 1 is computed", *rotated));
   const json::value* layer_types = fields.find("layer_types");
   if (layer_types == nullptr || !layer_types->is_array()) return {};
   for (const json::value& type : layer_types->get_array()) {
-    if (type.is_string() && type.get_string() == "full_attention") continue;
-    return unsupported(fmt::format("layer_types holds {}; full_attention is computed",
-                                   type.is_string() ? quote_name(type.get_string()) : "no string"));
+    if (type.is_string() && type.get_string() == kFullAttention) continue;
+    return not_computed("layer_types holds " + string_text(type), kFullAttention);
   }
   return {};
 }
 
-Status read_shape(const JsonFields& fields, ModelConfig* config) {
-  TRY(config->layers, fields.count("num_hidden_layers"));
-  TRY(config->width, fields.count("hidden_size"));
-  TRY(config->heads, fields.count("num_attention_heads"));
-  TRY(config->ffn_width, fields.count("intermediate_size"));
-  TRY(config->vocab_size, fields.count("vocab_size"));
-  TRY(config->context_length, fields.count("max_position_embeddings"));
-  TRY(const auto kv_heads, fields.find_count("num_key_value_heads"));
-  config->kv_heads = kv_heads.value_or(config->heads);
+Status read_head_dim(const JsonFields& fields, ModelConfig* config) {
   TRY(const auto head_dim, fields.find_count("head_dim"));
-  if (head_dim) {
-    config->head_dim = *head_dim;
-  } else if (config->architecture == Architecture::kQwen3) {
-    config->head_dim = 128;  // transformers' default for this architecture alone
-  } else if (config->heads > 0 && config->width % config->heads == 0) {
-    config->head_dim = config->width / config->heads;
-  } else {
+  config->head_dim = head_dim.value_or(config->family->hf_defaults.head_dim);
+  if (head_dim || config->head_dim > 0) return {};
+  if (config->heads == 0 || config->width % config->heads != 0) {
     return corrupt(fmt::format("hidden_size {} is no multiple of num_attention_heads {}, and head_dim is missing",
                                config->width, config->heads));
   }
+  config->head_dim = config->width / config->heads;
+  return {};
+}
+
+Status read_shape(const JsonFields& fields, ModelConfig* config) {
+  const HfDefaults& defaults = config->family->hf_defaults;
+  TRY_STATUS(read_counts(HfFields(fields), &CountField::hf, config));
+  TRY_STATUS(read_head_dim(fields, config));
   TRY(const auto epsilon, fields.find_number("rms_norm_eps"));
-  config->norm_epsilon = static_cast<float>(epsilon.value_or(1e-6));
+  config->norm_epsilon = static_cast<float>(epsilon.value_or(defaults.norm_epsilon));
   TRY(const auto is_tied, fields.find_bool("tie_word_embeddings"));
-  config->has_tied_embedding = is_tied.value_or(false);
-  config->has_qkv_bias = config->architecture == Architecture::kQwen2;
-  config->has_qk_norm = config->architecture == Architecture::kQwen3;
+  config->has_tied_embedding = is_tied.value_or(defaults.has_tied_embedding);
   return {};
 }
 
@@ -105,9 +109,7 @@ Result<float> scaling_number(const JsonFields& fields, const char* key) {
 Status read_rope_object(const JsonFields& rope, ModelConfig* config) {
   TRY(const auto base, rope.find_number("rope_theta"));
   if (base) config->rope_base = static_cast<float>(*base);
-  TRY(const auto rotated, rope.find_number("partial_rotary_factor"));
-  if (rotated.value_or(1) != 1)
-    return unsupported(fmt::format("partial_rotary_factor {}; only 1 is computed", *rotated));
+  TRY_STATUS(refuse_others(HfFields(rope), kRopeRules));
   TRY(auto type, rope.find_string("rope_type"));
   if (!type) {
     TRY(type, rope.find_string("type"));
@@ -116,8 +118,7 @@ Status read_rope_object(const JsonFields& rope, ModelConfig* config) {
     if (!type && !base) return unsupported("a rope scaling without a rope_type");
     return {};
   }
-  if (*type != "llama3")
-    return unsupported(fmt::format("rope_type {}; default and llama3 are computed", quote_name(*type)));
+  if (*type != "llama3") return not_computed("rope_type " + quote_name(*type), kRopeTypes);
   RopeScaling scaling;
   TRY(scaling.factor, scaling_number(rope, "factor"));
   TRY(scaling.low_frequency_factor, scaling_number(rope, "low_freq_factor"));
@@ -130,7 +131,7 @@ Status read_rope_object(const JsonFields& rope, ModelConfig* config) {
 
 Status read_rope(const JsonFields& fields, ModelConfig* config) {
   TRY(const auto base, fields.find_number("rope_theta"));
-  config->rope_base = static_cast<float>(base.value_or(10000.0));
+  config->rope_base = static_cast<float>(base.value_or(config->family->hf_defaults.rope_base));
   for (const char* key : {"rope_scaling", "rope_parameters"}) {
     TRY(const json::object* rope, fields.find_object(key));
     if (rope == nullptr || rope->empty()) continue;
@@ -174,8 +175,9 @@ Result<ModelConfig> hf_config(std::string_view text) {
   TRY(const json::object object, parse_json_object(text));
   const JsonFields fields(object);
   ModelConfig config;
-  TRY(config.architecture, read_architecture(fields));
-  TRY_STATUS(refuse_features(fields, config.architecture));
+  TRY(config.family, read_family(fields));
+  TRY_STATUS(refuse_others(HfFields(fields), config.family->hf_rules));
+  TRY_STATUS(refuse_features(fields));
   TRY_STATUS(read_shape(fields, &config));
   TRY_STATUS(read_rope(fields, &config));
   TRY_STATUS(read_special_tokens(fields, "config.json", &config));

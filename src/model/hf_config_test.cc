@@ -25,7 +25,7 @@ std::string failure_of(const std::string& json) {
 
 TEST(HfConfig, AbsentFieldsHaveTheDefaultsOfTransformers) {
   const ModelConfig llama = hf_config(config_with("llama")).value();
-  EXPECT_EQ(llama.architecture, Architecture::kLlama);
+  EXPECT_EQ(llama.family, &kLlama);
   EXPECT_EQ(llama.kv_heads, 4);
   EXPECT_EQ(llama.head_dim, 16);
   EXPECT_EQ(llama.norm_epsilon, 1e-6F);
@@ -33,9 +33,9 @@ TEST(HfConfig, AbsentFieldsHaveTheDefaultsOfTransformers) {
   EXPECT_FALSE(llama.has_tied_embedding);
   EXPECT_FALSE(llama.rope_scaling.has_value());
   EXPECT_TRUE(llama.named_ends.empty());
-  EXPECT_TRUE(hf_config(config_with("qwen2")).value().has_qkv_bias);
+  EXPECT_TRUE(hf_config(config_with("qwen2")).value().plan().has_qkv_bias);
   EXPECT_EQ(hf_config(config_with("qwen3")).value().head_dim, 128);
-  EXPECT_TRUE(hf_config(config_with("qwen3", R"("head_dim":32)")).value().has_qk_norm);
+  EXPECT_TRUE(hf_config(config_with("qwen3", R"("head_dim":32)")).value().plan().has_qk_norm);
 }
 
 TEST(HfConfig, RopeIsReadAsVersions4And5WriteIt) {

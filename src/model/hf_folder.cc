@@ -47,7 +47,7 @@ std::string name_of(const std::string& folder) {
 
 // Weights that transformers leaves unused as well.
 bool is_ignored(std::string_view tensor, const ModelConfig& config) {
-  const bool is_tied_twin = config.has_tied_embedding && tensor == hf_weight_name({WeightRole::kOutput, 0});
+  const bool is_tied_twin = config.has_tied_embedding && tensor == hf_weight_name(config, {WeightRole::kOutput, 0});
   return is_tied_twin || tensor.ends_with("rotary_emb.inv_freq");
 }
 
@@ -72,13 +72,13 @@ class HfFolder : public ModelSource {
   const StoredModel& stored() const override { return stored_; }
 
   Result<kernels::MatrixSource> weight(WeightRole role, uint32_t layer) const override {
-    const std::string name = hf_weight_name({role, layer});
+    const std::string name = hf_weight_name(config_, {role, layer});
     const auto found = shards_.tensors().find(name);
     if (found == shards_.tensors().end()) return not_found(fmt::format("tensor '{}' is missing", name));
     const SafetensorsTensor& tensor = found->second;
     const WeightShape shape = weight_shape(config_, role);
     const std::vector<uint64_t> expected =
-        is_vector(role) ? std::vector{shape.columns} : std::vector{shape.rows, shape.columns};
+        is_vector(config_, role) ? std::vector{shape.columns} : std::vector{shape.rows, shape.columns};
     if (tensor.shape != expected) {
       return corrupt(fmt::format("tensor '{}' has shape [{}]; expected [{}]", name, fmt::join(tensor.shape, ", "),
                                  fmt::join(expected, ", ")));
@@ -104,12 +104,12 @@ class HfFolder : public ModelSource {
     std::set<std::string> used;
     for (const WeightSlot slot : weight_slots(config_)) {
       TRY_STATUS(weight(slot.role, slot.layer));
-      used.insert(hf_weight_name(slot));
+      used.insert(hf_weight_name(config_, slot));
     }
     for (const auto& [name, tensor] : shards_.tensors()) {
       if (used.contains(name) || is_ignored(name, config_)) continue;
       return unsupported(fmt::format("tensor {} has no place in a {} model of {} layers", quote_name(name),
-                                     architecture_name(config_.architecture), config_.layers));
+                                     config_.family->name, config_.layers));
     }
     return {};
   }

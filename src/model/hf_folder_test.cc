@@ -45,16 +45,15 @@ class HfFolderTest : public ::testing::Test {
 };
 
 TEST_F(HfFolderTest, EveryArchitectureTypeAndShardingReadsBack) {
-  for (const auto architecture : {Architecture::kLlama, Architecture::kQwen2, Architecture::kQwen3}) {
+  for (const Family* family : kFamilies) {
     for (const auto dtype : {kernels::DType::kF32, kernels::DType::kF16, kernels::DType::kBF16}) {
       TinyModelSpec spec;
-      spec.architecture = architecture;
+      spec.family = family;
       spec.dtype = dtype;
       spec.shards = dtype == kernels::DType::kBF16 ? 3 : 1;
-      spec.has_tied_embedding = architecture == Architecture::kQwen3;
-      if (architecture == Architecture::kQwen3) spec.head_dim = 32;
-      const std::string folder =
-          folder_ / (std::string(architecture_name(architecture)) + std::string(dtype_name(dtype)));
+      spec.has_tied_embedding = family == &kQwen3;
+      if (family == &kQwen3) spec.head_dim = 32;
+      const std::string folder = folder_ / (std::string(family->name) + std::string(dtype_name(dtype)));
       ASSERT_TRUE(write_tiny_hf_folder(spec, folder).is_ok());
       const auto model = open_model(folder);
       ASSERT_TRUE(model.is_ok()) << model.status().to_string();
@@ -260,8 +259,8 @@ std::string weights_with(const std::function<void(Entry*)>& change, const std::v
   };
   for (const WeightSlot slot : weight_slots(config)) {
     const WeightShape shape = weight_shape(config, slot.role);
-    Entry entry{hf_weight_name(slot), "F32", {shape.rows, shape.columns}};
-    if (is_vector(slot.role)) entry.shape = {shape.columns};
+    Entry entry{hf_weight_name(config, slot), "F32", {shape.rows, shape.columns}};
+    if (is_vector(config, slot.role)) entry.shape = {shape.columns};
     change(&entry);
     if (!entry.name.empty()) add(entry);
   }

@@ -50,25 +50,6 @@ Status check_token(const char* name, TokenId id, uint32_t vocab_size) {
 
 }  // namespace
 
-std::string_view architecture_name(Architecture architecture) {
-  switch (architecture) {
-    case Architecture::kLlama:
-      return "llama";
-    case Architecture::kQwen2:
-      return "qwen2";
-    case Architecture::kQwen3:
-      return "qwen3";
-  }
-  return "?";
-}
-
-std::optional<Architecture> find_architecture(std::string_view name) {
-  for (const Architecture known : {Architecture::kLlama, Architecture::kQwen2, Architecture::kQwen3}) {
-    if (name == architecture_name(known)) return known;
-  }
-  return std::nullopt;
-}
-
 Status validate(const ModelConfig& config) {
   TRY_STATUS(check_counts(config));
   if (config.heads % config.kv_heads != 0) {

@@ -4,18 +4,13 @@
 #include <cstdint>
 #include <optional>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "base/ids.h"
 #include "base/status.h"
+#include "model/family.h"
 
 namespace dynamo::model {
-
-enum class Architecture : uint8_t { kLlama, kQwen2, kQwen3 };
-std::string_view architecture_name(Architecture architecture);  // "llama", "qwen2", "qwen3"
-// The architecture of that name, or nothing.
-std::optional<Architecture> find_architecture(std::string_view name);
 
 // Llama 3's stretching of low frequencies.  Source: Hugging Face rope_type "llama3".
 struct RopeScaling {
@@ -35,8 +30,8 @@ struct NamedEnd {
 inline constexpr const char* kTokenizerEos = "tokenizer_config.json: eos_token";
 
 struct ModelConfig {
-  Architecture architecture = Architecture::kLlama;
-  std::string name;  // what the file calls itself; may be empty
+  const Family* family = nullptr;  // one of kFamilies
+  std::string name;                // what the file calls itself; may be empty
   uint32_t layers = 0;
   uint32_t width = 0;  // of the residual stream
   uint32_t heads = 0;
@@ -50,8 +45,6 @@ struct ModelConfig {
   std::optional<RopeScaling> rope_scaling;
   // GGUF only: per-pair divisors of the frequencies [head_dim / 2], instead of rope_scaling.
   std::vector<float> rope_factors;
-  bool has_qkv_bias = false;  // Qwen2
-  bool has_qk_norm = false;   // Qwen3
   bool has_tied_embedding = false;
 
   // What the files say of special tokens, by number and by text; model/special_tokens.h makes one answer of it.
@@ -62,6 +55,9 @@ struct ModelConfig {
   std::optional<float> default_temperature;
   std::optional<float> default_top_p;
   std::optional<int32_t> default_top_k;
+
+  // What each layer computes.
+  const LayerPlan& plan() const { return family->plan; }
 };
 
 // Whether a decoder can be made of it: counts within bounds that keep every later product small, heads that kv_heads

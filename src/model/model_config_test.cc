@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include "model/families/families.h"
 #include "model/testing/tiny_model.h"
 #include "model/weight_table.h"
 
@@ -17,10 +18,11 @@ std::string failure_with(void (*change)(ModelConfig*)) {
 }
 
 TEST(ModelConfig, AnArchitectureIsFoundByItsName) {
-  for (const auto known : {Architecture::kLlama, Architecture::kQwen2, Architecture::kQwen3}) {
-    EXPECT_EQ(find_architecture(architecture_name(known)), known);
+  for (const Family* known : kFamilies) {
+    EXPECT_EQ(find_family(&Family::name, known->name, "model_type").value(), known);
+    EXPECT_EQ(find_family(&Family::gguf_name, known->gguf_name, "architecture").value(), known);
   }
-  EXPECT_EQ(find_architecture("Llama"), std::nullopt);
+  EXPECT_FALSE(find_family(&Family::name, "Llama", "model_type").is_ok());
 }
 
 TEST(ModelConfig, ValuesOutOfBoundsAreRefusedWithBoth) {
@@ -48,9 +50,10 @@ TEST(ModelConfig, ValuesOutOfBoundsAreRefusedWithBoth) {
 }
 
 TEST(WeightTable, NamesAreThoseOfBothFormats) {
-  EXPECT_EQ(hf_weight_name({WeightRole::kQ, 11}), "model.layers.11.self_attn.q_proj.weight");
-  EXPECT_EQ(gguf_weight_name({WeightRole::kQ, 11}), "blk.11.attn_q.weight");
-  EXPECT_EQ(gguf_weight_name({WeightRole::kOutput, 0}), "output.weight");
+  const ModelConfig config = testing::tiny_config({});
+  EXPECT_EQ(hf_weight_name(config, {WeightRole::kQ, 11}), "model.layers.11.self_attn.q_proj.weight");
+  EXPECT_EQ(gguf_weight_name(config, {WeightRole::kQ, 11}), "blk.11.attn_q.weight");
+  EXPECT_EQ(gguf_weight_name(config, {WeightRole::kOutput, 0}), "output.weight");
 }
 
 TEST(WeightTable, EachArchitectureHasItsOwnWeights) {
@@ -58,9 +61,9 @@ TEST(WeightTable, EachArchitectureHasItsOwnWeights) {
   EXPECT_EQ(weight_slots(testing::tiny_config(spec)).size(), 2 * 9 + 3);
   spec.has_tied_embedding = true;
   EXPECT_EQ(weight_slots(testing::tiny_config(spec)).size(), 2 * 9 + 2);
-  spec.architecture = Architecture::kQwen2;
+  spec.family = &kQwen2;
   EXPECT_EQ(weight_slots(testing::tiny_config(spec)).size(), 2 * 12 + 2);
-  spec.architecture = Architecture::kQwen3;
+  spec.family = &kQwen3;
   EXPECT_EQ(weight_slots(testing::tiny_config(spec)).size(), 2 * 11 + 2);
 }
 

@@ -96,14 +96,14 @@ std::string format_summary(const ModelSummary& summary) {
     for (const StoredFile& file : summary.stored.files)
       line("file", fmt::format("{}, {}", file.path, bytes_text(file.bytes)));
   }
-  line("architecture", std::string(architecture_name(config.architecture)));
+  line("architecture", config.family->name);
   line("parameters", with_unit(static_cast<double>(summary.parameters), 1000, {"", "K", "M", "B", "T"}));
   line("layers", fmt::format("{}", config.layers));
   line("width", fmt::format("{}, FFN {}", config.width, config.ffn_width));
   line("heads", fmt::format("{} query, {} KV, of {} dimensions{}", config.heads, config.kv_heads, config.head_dim,
-                            config.has_qk_norm    ? ", q and k normed"
-                            : config.has_qkv_bias ? ", with bias"
-                                                  : ""));
+                            config.plan().has_qk_norm    ? ", q and k normed"
+                            : config.plan().has_qkv_bias ? ", with bias"
+                                                         : ""));
   line("vocabulary",
        fmt::format("{}{}", config.vocab_size, config.has_tied_embedding ? ", output tied to embedding" : ""));
   line("context", fmt::format("{} tokens", config.context_length));

@@ -14,7 +14,7 @@ using ::testing::HasSubstr;
 TEST(ModelSummary, AFolderAndAFileOfOneModelSayTheSame) {
   const testing::TemporaryFolder folder;
   testing::TinyModelSpec spec;
-  spec.architecture = Architecture::kQwen3;
+  spec.family = &kQwen3;
   spec.has_tied_embedding = true;
   ASSERT_TRUE(write_tiny_hf_folder(spec, folder / "model").is_ok());
   ASSERT_TRUE(write_tiny_gguf(spec, folder / "model.gguf").is_ok());

@@ -13,10 +13,10 @@ enum class WeightRole : uint8_t {
   kQ,
   kK,
   kV,
-  kQBias,  // Qwen2
+  kQBias,
   kKBias,
   kVBias,
-  kQNorm,  // Qwen3
+  kQNorm,
   kKNorm,
   kAttentionOutput,
   kFfnNorm,

@@ -1,5 +1,6 @@
 #include "model/weight_table.h"
 
+#include <algorithm>
 #include <string_view>
 
 #include <fmt/format.h>
@@ -9,44 +10,23 @@
 namespace dynamo::model {
 namespace {
 
-enum class Extent : uint8_t { kOne, kVocab, kWidth, kHeads, kKvHeads, kHeadDim, kFfn };
-
-struct Row {
-  WeightRole role;
-  bool is_per_layer;
-  const char* hf;    // without "model.layers.N." when per layer
-  const char* gguf;  // without "blk.N." when per layer
-  Extent rows;
-  Extent columns;
-};
-
-constexpr Row kTable[] = {
-    {WeightRole::kTokenEmbedding, false, "model.embed_tokens.weight", "token_embd.weight", Extent::kVocab,
-     Extent::kWidth},
-    {WeightRole::kAttentionNorm, true, "input_layernorm.weight", "attn_norm.weight", Extent::kOne, Extent::kWidth},
-    {WeightRole::kQ, true, "self_attn.q_proj.weight", "attn_q.weight", Extent::kHeads, Extent::kWidth},
-    {WeightRole::kQBias, true, "self_attn.q_proj.bias", "attn_q.bias", Extent::kOne, Extent::kHeads},
-    {WeightRole::kK, true, "self_attn.k_proj.weight", "attn_k.weight", Extent::kKvHeads, Extent::kWidth},
-    {WeightRole::kKBias, true, "self_attn.k_proj.bias", "attn_k.bias", Extent::kOne, Extent::kKvHeads},
-    {WeightRole::kV, true, "self_attn.v_proj.weight", "attn_v.weight", Extent::kKvHeads, Extent::kWidth},
-    {WeightRole::kVBias, true, "self_attn.v_proj.bias", "attn_v.bias", Extent::kOne, Extent::kKvHeads},
-    {WeightRole::kQNorm, true, "self_attn.q_norm.weight", "attn_q_norm.weight", Extent::kOne, Extent::kHeadDim},
-    {WeightRole::kKNorm, true, "self_attn.k_norm.weight", "attn_k_norm.weight", Extent::kOne, Extent::kHeadDim},
-    {WeightRole::kAttentionOutput, true, "self_attn.o_proj.weight", "attn_output.weight", Extent::kWidth,
-     Extent::kHeads},
-    {WeightRole::kFfnNorm, true, "post_attention_layernorm.weight", "ffn_norm.weight", Extent::kOne, Extent::kWidth},
-    {WeightRole::kGate, true, "mlp.gate_proj.weight", "ffn_gate.weight", Extent::kFfn, Extent::kWidth},
-    {WeightRole::kUp, true, "mlp.up_proj.weight", "ffn_up.weight", Extent::kFfn, Extent::kWidth},
-    {WeightRole::kDown, true, "mlp.down_proj.weight", "ffn_down.weight", Extent::kWidth, Extent::kFfn},
-    {WeightRole::kFinalNorm, false, "model.norm.weight", "output_norm.weight", Extent::kOne, Extent::kWidth},
-    {WeightRole::kOutput, false, "lm_head.weight", "output.weight", Extent::kVocab, Extent::kWidth},
-};
-
-const Row& row_of(WeightRole role) {
-  for (const Row& row : kTable) {
+const WeightRow& row_of(const ModelConfig& config, WeightRole role) {
+  for (const WeightRow& row : config.family->weights) {
     if (row.role == role) return row;
   }
-  check_failed(__FILE__, __LINE__, "role is in the table", "");
+  check_failed(__FILE__, __LINE__, "the family has a row of this role", "");
+}
+
+constexpr std::string_view kLayer = "{}";
+
+bool is_per_layer(const WeightRow& row) {
+  return std::string_view(row.hf).find(kLayer) != std::string_view::npos;
+}
+
+std::string name_of(std::string_view pattern, uint32_t layer) {
+  const size_t at = pattern.find(kLayer);
+  if (at == std::string_view::npos) return std::string(pattern);
+  return fmt::format("{}{}{}", pattern.substr(0, at), layer, pattern.substr(at + kLayer.size()));
 }
 
 uint64_t size_of(const ModelConfig& config, Extent extent) {
@@ -69,56 +49,38 @@ uint64_t size_of(const ModelConfig& config, Extent extent) {
   return 0;
 }
 
-bool has_weight(const ModelConfig& config, WeightRole role) {
-  switch (role) {
-    case WeightRole::kOutput:
-      return !config.has_tied_embedding;
-    case WeightRole::kQBias:
-    case WeightRole::kKBias:
-    case WeightRole::kVBias:
-      return config.has_qkv_bias;
-    case WeightRole::kQNorm:
-    case WeightRole::kKNorm:
-      return config.has_qk_norm;
-    default:
-      return true;
-  }
-}
-
 }  // namespace
 
-bool is_per_layer(WeightRole role) {
-  return row_of(role).is_per_layer;
+bool is_vector(const ModelConfig& config, WeightRole role) {
+  return row_of(config, role).rows == Extent::kOne;
 }
 
-bool is_vector(WeightRole role) {
-  return row_of(role).rows == Extent::kOne;
+std::string hf_weight_name(const ModelConfig& config, WeightSlot slot) {
+  return name_of(row_of(config, slot.role).hf, slot.layer);
 }
 
-std::string hf_weight_name(WeightSlot slot) {
-  const Row& row = row_of(slot.role);
-  return row.is_per_layer ? fmt::format("model.layers.{}.{}", slot.layer, row.hf) : row.hf;
-}
-
-std::string gguf_weight_name(WeightSlot slot) {
-  const Row& row = row_of(slot.role);
-  return row.is_per_layer ? fmt::format("blk.{}.{}", slot.layer, row.gguf) : row.gguf;
+std::string gguf_weight_name(const ModelConfig& config, WeightSlot slot) {
+  return name_of(row_of(config, slot.role).gguf, slot.layer);
 }
 
 WeightShape weight_shape(const ModelConfig& config, WeightRole role) {
-  const Row& row = row_of(role);
+  const WeightRow& row = row_of(config, role);
   return {size_of(config, row.rows), size_of(config, row.columns)};
 }
 
 std::vector<WeightSlot> weight_slots(const ModelConfig& config) {
-  std::vector<WeightSlot> slots = {{WeightRole::kTokenEmbedding, 0}};
+  const auto rows = config.family->weights;
+  const auto first = std::find_if(rows.begin(), rows.end(), is_per_layer);
+  const auto last = std::find_if_not(first, rows.end(), is_per_layer);
+  std::vector<WeightSlot> slots;
+  for (auto row = rows.begin(); row != first; ++row) slots.push_back({row->role, 0});
   for (uint32_t layer = 0; layer < config.layers; ++layer) {
-    for (const Row& row : kTable) {
-      if (row.is_per_layer && has_weight(config, row.role)) slots.push_back({row.role, layer});
-    }
+    for (auto row = first; row != last; ++row) slots.push_back({row->role, layer});
   }
-  slots.push_back({WeightRole::kFinalNorm, 0});
-  if (has_weight(config, WeightRole::kOutput)) slots.push_back({WeightRole::kOutput, 0});
+  for (auto row = last; row != rows.end(); ++row) {
+    if (row->role == WeightRole::kOutput && config.has_tied_embedding) continue;
+    slots.push_back({row->role, 0});
+  }
   return slots;
 }
 

@@ -1,5 +1,5 @@
-// Which weights a decoder has, what each is called in each kind of file, and its shape.
-// The one table that readers, the summary and the writers of test models share.  Threads: pure functions.
+// Which weights a model has, what each is called in each kind of file, and its shape: its family's rows, made out for its
+// config.  Threads: pure functions.
 #pragma once
 
 #include <compare>
@@ -26,13 +26,14 @@ struct WeightShape {
   bool operator==(const WeightShape&) const = default;
 };
 
-bool is_per_layer(WeightRole role);
+// Requires, of all that take a role: the config's family has it.
+
 // A norm or a bias: stored with one dimension.
-bool is_vector(WeightRole role);
+bool is_vector(const ModelConfig& config, WeightRole role);
 
 // "model.layers.3.self_attn.q_proj.weight", and "blk.3.attn_q.weight".
-std::string hf_weight_name(WeightSlot slot);
-std::string gguf_weight_name(WeightSlot slot);
+std::string hf_weight_name(const ModelConfig& config, WeightSlot slot);
+std::string gguf_weight_name(const ModelConfig& config, WeightSlot slot);
 
 WeightShape weight_shape(const ModelConfig& config, WeightRole role);
 // Every weight that a model of this shape must have, in the order in which a forward pass meets them.

@@ -41,7 +41,7 @@ Result<ModelFiles> open(const std::string& path, std::string served_name, model:
   }
   ModelCard& card = files.card;
   card.name = served_name.empty() ? name_of(path) : std::move(served_name);
-  card.architecture = model::architecture_name(config.architecture);
+  card.architecture = config.family->name;
   if (!files.source->stored().types.empty()) {
     TRY(card.dtype, main_dtype(*files.source));
   }
@@ -69,8 +69,8 @@ Result<std::string> weights_digest(const ModelFiles& files) {
   constexpr size_t kPieces = 8;  // of each weight
   constexpr size_t kPieceBytes = 64;
   const model::ModelConfig& config = files.source->config();
-  std::string text = fmt::format("{} {} {} {} {} {}", model::architecture_name(config.architecture), config.layers,
-                                 config.heads, config.kv_heads, config.head_dim, config.vocab_size);
+  std::string text = fmt::format("{} {} {} {} {} {}", config.family->name, config.layers, config.heads, config.kv_heads,
+                                 config.head_dim, config.vocab_size);
   for (const model::WeightSlot slot : model::weight_slots(config)) {
     TRY(const kernels::MatrixSource weight, files.source->weight(slot.role, slot.layer));
     text += fmt::format(" {} {} {} ", kernels::dtype_name(weight.dtype), weight.rows, weight.columns);

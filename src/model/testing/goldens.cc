@@ -34,16 +34,9 @@ RopeScaling scaling_of(const json::object& from) {
           .original_context = number(from, "original_context")};
 }
 
-Architecture architecture_of(std::string_view name) {
-  for (const Architecture each : {Architecture::kLlama, Architecture::kQwen2, Architecture::kQwen3}) {
-    if (architecture_name(each) == name) return each;
-  }
-  check_failed(__FILE__, __LINE__, "a known architecture", std::string(name));
-}
-
 TinyModelSpec spec_of(const json::object& from) {
   TinyModelSpec spec;
-  spec.architecture = architecture_of(from.at("architecture").as_string());
+  spec.family = find_family(&Family::name, from.at("architecture").as_string(), "architecture").value();
   spec.layers = number(from, "layers");
   spec.width = number(from, "width");
   spec.heads = number(from, "heads");

@@ -45,7 +45,7 @@ std::vector<float> rope_factors(const TinyModelSpec& spec) {
 
 void add_metadata(const TinyModelSpec& spec, GgufWriter* file) {
   const ModelConfig config = tiny_config(spec);
-  const std::string prefix(architecture_name(spec.architecture));
+  const std::string prefix = spec.family->gguf_name;
   const auto key = [&](const char* name) { return prefix + "." + name; };
   file->add_string("general.architecture", prefix);
   file->add_string("general.name", "tiny " + prefix);
@@ -78,13 +78,13 @@ void add_metadata(const TinyModelSpec& spec, GgufWriter* file) {
 void add_weight(const TinyModelSpec& spec, const ModelConfig& config, WeightSlot slot, GgufWriter* file) {
   const WeightShape shape = weight_shape(config, slot.role);
   std::vector<float> values = tiny_tensor(config, slot);
-  if (spec.architecture == Architecture::kLlama && (slot.role == WeightRole::kQ || slot.role == WeightRole::kK)) {
+  if (spec.family->gguf_qk_rows == RowOrder::kPairs && (slot.role == WeightRole::kQ || slot.role == WeightRole::kK)) {
     values = interleave_heads(values, spec.head_dim, shape.columns);
   }
-  const auto dtype = is_vector(slot.role) ? kernels::DType::kF32 : spec.dtype;
+  const auto dtype = is_vector(config, slot.role) ? kernels::DType::kF32 : spec.dtype;
   std::vector<uint64_t> dims = {shape.columns};
-  if (!is_vector(slot.role)) dims.push_back(shape.rows);
-  file->add_tensor(gguf_weight_name(slot), dims, gguf_type(dtype), tensor_bytes(values, dtype));
+  if (!is_vector(config, slot.role)) dims.push_back(shape.rows);
+  file->add_tensor(gguf_weight_name(config, slot), dims, gguf_type(dtype), tensor_bytes(values, dtype));
 }
 
 }  // namespace

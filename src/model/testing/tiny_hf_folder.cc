@@ -1,3 +1,4 @@
+#include <cctype>
 #include <filesystem>
 
 #include <fmt/format.h>
@@ -22,9 +23,10 @@ const char* torch_name(DType dtype) {
 
 std::string config_json(const TinyModelSpec& spec) {
   const ModelConfig config = tiny_config(spec);
-  const char* classes[] = {"LlamaForCausalLM", "Qwen2ForCausalLM", "Qwen3ForCausalLM"};
-  json::object out = {{"architectures", json::array{classes[static_cast<int>(spec.architecture)]}},
-                      {"model_type", architecture_name(spec.architecture)},
+  std::string class_name = fmt::format("{}ForCausalLM", spec.family->name);
+  class_name[0] = static_cast<char>(std::toupper(class_name[0]));
+  json::object out = {{"architectures", json::array{class_name}},
+                      {"model_type", spec.family->name},
                       {"num_hidden_layers", spec.layers},
                       {"hidden_size", spec.width},
                       {"num_attention_heads", spec.heads},
@@ -108,10 +110,10 @@ Status write_weights(const TinyModelSpec& spec, const std::string& dir) {
   size_t count = 0;
   for (const WeightSlot slot : weight_slots(config)) {
     const WeightShape shape = weight_shape(config, slot.role);
-    const auto dims =
-        is_vector(slot.role) ? std::vector<uint64_t>{shape.columns} : std::vector<uint64_t>{shape.rows, shape.columns};
+    const auto dims = is_vector(config, slot.role) ? std::vector<uint64_t>{shape.columns}
+                                                   : std::vector<uint64_t>{shape.rows, shape.columns};
     const uint32_t shard = count++ % spec.shards;
-    const std::string name = hf_weight_name(slot);
+    const std::string name = hf_weight_name(config, slot);
     shards[shard].add(name, kernels::dtype_name(spec.dtype), dims, tensor_bytes(tiny_tensor(config, slot), spec.dtype));
     places[name] = shard_name(shard, spec.shards);
   }

@@ -35,7 +35,7 @@ const std::string_view kTinyChatTemplate =
 
 ModelConfig tiny_config(const TinyModelSpec& spec) {
   ModelConfig config;
-  config.architecture = spec.architecture;
+  config.family = spec.family;
   config.layers = spec.layers;
   config.width = spec.width;
   config.heads = spec.heads;
@@ -47,8 +47,6 @@ ModelConfig tiny_config(const TinyModelSpec& spec) {
   config.norm_epsilon = 1e-5F;
   config.rope_base = spec.rope_base;
   config.rope_scaling = spec.rope_scaling;
-  config.has_qkv_bias = spec.architecture == Architecture::kQwen2;
-  config.has_qk_norm = spec.architecture == Architecture::kQwen3;
   config.has_tied_embedding = spec.has_tied_embedding;
   config.bos_token_id = 256;
   config.named_ends = {{258, ""}};

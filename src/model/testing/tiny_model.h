@@ -25,12 +25,13 @@
 
 #include "base/status.h"
 #include "kernels/dtype.h"
+#include "model/families/families.h"
 #include "model/model_config.h"
 
 namespace dynamo::model::testing {
 
 struct TinyModelSpec {
-  Architecture architecture = Architecture::kLlama;
+  const Family* family = &kLlama;
   uint32_t layers = 2;
   uint32_t width = 64;
   uint32_t heads = 4;

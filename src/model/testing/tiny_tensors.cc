@@ -19,7 +19,7 @@ std::string byte_letter(int byte, int* unprintable) {
 
 std::vector<float> tiny_tensor(const ModelConfig& config, WeightSlot slot) {
   const WeightShape shape = weight_shape(config, slot.role);
-  const std::string name = hf_weight_name(slot);
+  const std::string name = hf_weight_name(config, slot);
   std::vector<float> values(shape.rows * shape.columns);
   for (size_t i = 0; i < values.size(); ++i) values[i] = tiny_weight(name, shape.columns, i);
   return values;
