@@ -79,6 +79,7 @@ void append_value(std::string& line, std::string_view value) {
   line += '"';
 }
 
+// Not json/writer.h, which is built on this module, and whose texts are UTF-8 already: a log's may be anything.
 void append_json(std::string& line, std::string_view text) {
   line += '"';
   while (!text.empty()) {

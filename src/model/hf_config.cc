@@ -3,17 +3,15 @@
 #include <algorithm>
 
 #include <fmt/format.h>
-#include <boost/json/array.hpp>
 
+#include "json/node.h"
+#include "json/parse.h"
 #include "model/config_fields.h"
 #include "model/families/families.h"
-#include "model/json_fields.h"
 #include "model/quote_name.h"
 
 namespace dynamo::model {
 namespace {
-
-namespace json = boost::json;
 
 constexpr std::string_view kCausalSuffix = "ForCausalLM";
 constexpr std::string_view kFullAttention = "full_attention";
@@ -28,12 +26,13 @@ std::string string_text(const json::value& value) {
 // config.json's fields as families name them.
 class HfFields : public ConfigFields {
  public:
-  explicit HfFields(const JsonFields& fields) : fields_(fields) {}
-  Result<std::optional<uint32_t>> find_count(std::string_view key) const override { return fields_.find_count(key); }
-  Result<std::optional<double>> find_number(std::string_view key) const override { return fields_.find_number(key); }
-  Result<std::optional<bool>> find_bool(std::string_view key) const override { return fields_.find_bool(key); }
+  explicit HfFields(const json::Node& fields) : fields_(fields) {}
+  Result<std::optional<uint32_t>> find_count(std::string_view key) const override { return fields_[key].find_count(); }
+  Result<std::optional<double>> find_number(std::string_view key) const override { return fields_[key].find_number(); }
+  Result<std::optional<bool>> find_bool(std::string_view key) const override { return fields_[key].find_bool(); }
   Result<std::optional<std::string>> find_string(std::string_view key) const override {
-    return fields_.find_string(key);
+    TRY(const auto text, fields_[key].find_string());
+    return text ? std::optional(std::string(*text)) : std::nullopt;
   }
   std::string called(std::string_view key) const override { return fmt::format("field {}", quote_name(key)); }
   std::string says(std::string_view key, const FieldValue& value) const override {
@@ -42,14 +41,14 @@ class HfFields : public ConfigFields {
   }
 
  private:
-  const JsonFields& fields_;
+  const json::Node& fields_;
 };
 
-Result<const Family*> read_family(const JsonFields& fields) {
-  TRY(const auto name, fields.find_string("model_type"));
+Result<const Family*> read_family(const json::Node& fields) {
+  TRY(const auto name, fields["model_type"].find_string());
   if (!name) return corrupt("field 'model_type' is missing");
   TRY(const Family* family, find_family(&Family::name, *name, "model_type"));
-  const json::value* classes = fields.find("architectures");
+  const json::value* classes = fields["architectures"].value();
   if (classes != nullptr && classes->is_array() && !classes->get_array().empty()) {
     const json::value& first = classes->get_array().front();
     if (!first.is_string() || !std::string_view(first.get_string()).ends_with(kCausalSuffix)) {
@@ -60,14 +59,12 @@ Result<const Family*> read_family(const JsonFields& fields) {
 }
 
 // What no family computes with.
-Status refuse_features(const JsonFields& fields) {
-  if (const json::value* quantization = fields.find("quantization_config")) {
-    const json::object* object = quantization->if_object();
-    const auto method = object ? JsonFields(*object).find_string("quant_method") : Result<std::optional<std::string>>();
-    const std::string name = method.is_ok() ? method->value_or("?") : "?";
-    return not_computed("weights quantised by " + quote_name(name), kComputedTypes);
+Status refuse_features(const json::Node& fields) {
+  if (const json::Node quantization = fields["quantization_config"]; !quantization.is_absent()) {
+    const auto method = quantization["quant_method"].string();
+    return not_computed("weights quantised by " + quote_name(method.is_ok() ? *method : "?"), kComputedTypes);
   }
-  const json::value* layer_types = fields.find("layer_types");
+  const json::value* layer_types = fields["layer_types"].value();
   if (layer_types == nullptr || !layer_types->is_array()) return {};
   for (const json::value& type : layer_types->get_array()) {
     if (type.is_string() && type.get_string() == kFullAttention) continue;
@@ -76,8 +73,8 @@ Status refuse_features(const JsonFields& fields) {
   return {};
 }
 
-Status read_head_dim(const JsonFields& fields, ModelConfig* config) {
-  TRY(const auto head_dim, fields.find_count("head_dim"));
+Status read_head_dim(const json::Node& fields, ModelConfig* config) {
+  TRY(const auto head_dim, fields["head_dim"].find_count());
   config->head_dim = head_dim.value_or(config->family->hf_defaults.head_dim);
   if (head_dim || config->head_dim > 0) return {};
   if (config->heads == 0 || config->width % config->heads != 0) {
@@ -88,31 +85,30 @@ Status read_head_dim(const JsonFields& fields, ModelConfig* config) {
   return {};
 }
 
-Status read_shape(const JsonFields& fields, ModelConfig* config) {
+Status read_shape(const json::Node& fields, ModelConfig* config) {
   const HfDefaults& defaults = config->family->hf_defaults;
   TRY_STATUS(read_counts(HfFields(fields), &CountField::hf, config));
   TRY_STATUS(read_head_dim(fields, config));
-  TRY(const auto epsilon, fields.find_number("rms_norm_eps"));
+  TRY(const auto epsilon, fields["rms_norm_eps"].find_number());
   config->norm_epsilon = static_cast<float>(epsilon.value_or(defaults.norm_epsilon));
-  TRY(const auto is_tied, fields.find_bool("tie_word_embeddings"));
-  config->has_tied_embedding = is_tied.value_or(defaults.has_tied_embedding);
+  TRY(config->has_tied_embedding, fields["tie_word_embeddings"].flag(defaults.has_tied_embedding));
   return {};
 }
 
-Result<float> scaling_number(const JsonFields& fields, const char* key) {
-  TRY(const auto value, fields.find_number(key));
+Result<float> scaling_number(const json::Node& fields, const char* key) {
+  TRY(const auto value, fields[key].find_number());
   if (!value) return corrupt(fmt::format("field '{}' of the llama3 rope scaling is missing", key));
   return static_cast<float>(*value);
 }
 
 // `rope` is rope_scaling of version 4, or rope_parameters of version 5, which holds rope_theta too.
-Status read_rope_object(const JsonFields& rope, ModelConfig* config) {
-  TRY(const auto base, rope.find_number("rope_theta"));
+Status read_rope_object(const json::Node& rope, ModelConfig* config) {
+  TRY(const auto base, rope["rope_theta"].find_number());
   if (base) config->rope_base = static_cast<float>(*base);
   TRY_STATUS(refuse_others(HfFields(rope), kRopeRules));
-  TRY(auto type, rope.find_string("rope_type"));
+  TRY(auto type, rope["rope_type"].find_string());
   if (!type) {
-    TRY(type, rope.find_string("type"));
+    TRY(type, rope["type"].find_string());
   }
   if (type.value_or("default") == "default") {
     if (!type && !base) return unsupported("a rope scaling without a rope_type");
@@ -123,44 +119,46 @@ Status read_rope_object(const JsonFields& rope, ModelConfig* config) {
   TRY(scaling.factor, scaling_number(rope, "factor"));
   TRY(scaling.low_frequency_factor, scaling_number(rope, "low_freq_factor"));
   TRY(scaling.high_frequency_factor, scaling_number(rope, "high_freq_factor"));
-  TRY(const auto original, rope.find_count("original_max_position_embeddings"));
+  TRY(const auto original, rope["original_max_position_embeddings"].find_count());
   scaling.original_context = original.value_or(config->context_length);
   config->rope_scaling = scaling;
   return {};
 }
 
-Status read_rope(const JsonFields& fields, ModelConfig* config) {
-  TRY(const auto base, fields.find_number("rope_theta"));
+Status read_rope(const json::Node& fields, ModelConfig* config) {
+  TRY(const auto base, fields["rope_theta"].find_number());
   config->rope_base = static_cast<float>(base.value_or(config->family->hf_defaults.rope_base));
   for (const char* key : {"rope_scaling", "rope_parameters"}) {
-    TRY(const json::object* rope, fields.find_object(key));
-    if (rope == nullptr || rope->empty()) continue;
-    const Status status = read_rope_object(JsonFields(*rope), config);
+    if (fields[key].is_absent()) continue;
+    TRY(const json::object* rope, fields[key].object());
+    if (rope->empty()) continue;
+    const Status status = read_rope_object(json::Node(*fields[key].value()), config);
     if (!status.is_ok()) return status.with(key);
   }
   return {};
 }
 
 // One id or a list of them. Returns: nothing if absent.
-Result<std::vector<TokenId>> read_ids(const JsonFields& fields, const char* key) {
+Result<std::vector<TokenId>> read_ids(const json::Node& fields, const char* key) {
   std::vector<TokenId> ids;
-  const json::value* value = fields.find(key);
-  if (value == nullptr) return ids;
-  if (!value->is_array()) {
-    TRY(const uint32_t id, json_count(*value, key));
+  const json::Node node = fields[key];
+  if (node.is_absent()) return ids;
+  if (!node.value()->is_array()) {
+    TRY(const uint32_t id, node.count());
     ids.push_back(id);
     return ids;
   }
+  const json::array& list = node.value()->get_array();
   constexpr size_t kMost = 1000;
-  if (value->get_array().size() > kMost) return corrupt(fmt::format("field '{}' has more than {} entries", key, kMost));
-  for (const json::value& entry : value->get_array()) {
-    TRY(const uint32_t id, json_count(entry, key));
+  if (list.size() > kMost) return corrupt(fmt::format("field '{}' has more than {} entries", key, kMost));
+  for (size_t i = 0; i < list.size(); ++i) {
+    TRY(const uint32_t id, node.at(list, i).count());
     if (std::find(ids.begin(), ids.end(), id) == ids.end()) ids.push_back(id);
   }
   return ids;
 }
 
-Status read_special_tokens(const JsonFields& fields, const char* file, ModelConfig* config) {
+Status read_special_tokens(const json::Node& fields, const char* file, ModelConfig* config) {
   TRY(const auto eos, read_ids(fields, "eos_token_id"));
   if (!eos.empty()) config->named_ends.clear();
   for (const TokenId id : eos) config->named_ends.push_back({id, fmt::format("{}: eos_token_id", file)});
@@ -172,8 +170,8 @@ Status read_special_tokens(const JsonFields& fields, const char* file, ModelConf
 }  // namespace
 
 Result<ModelConfig> hf_config(std::string_view text) {
-  TRY(const json::object object, parse_json_object(text));
-  const JsonFields fields(object);
+  TRY(const json::value document, json::parse_object(text));
+  const json::Node fields(document);
   ModelConfig config;
   TRY(config.family, read_family(fields));
   TRY_STATUS(refuse_others(HfFields(fields), config.family->hf_rules));
@@ -181,21 +179,21 @@ Result<ModelConfig> hf_config(std::string_view text) {
   TRY_STATUS(read_shape(fields, &config));
   TRY_STATUS(read_rope(fields, &config));
   TRY_STATUS(read_special_tokens(fields, "config.json", &config));
-  TRY(const auto name, fields.find_string("_name_or_path"));
+  TRY(const auto name, fields["_name_or_path"].find_string());
   config.name = name.value_or("");
   TRY_STATUS(validate(config));
   return config;
 }
 
 Status apply_generation_config(std::string_view text, ModelConfig* config) {
-  TRY(const json::object object, parse_json_object(text));
-  const JsonFields fields(object);
+  TRY(const json::value document, json::parse_object(text));
+  const json::Node fields(document);
   TRY_STATUS(read_special_tokens(fields, "generation_config.json", config));
-  TRY(const auto is_sampled, fields.find_bool("do_sample"));
-  TRY(const auto temperature, fields.find_number("temperature"));
-  TRY(const auto top_p, fields.find_number("top_p"));
-  TRY(const auto top_k, fields.find_integer("top_k", -1, UINT32_MAX));  // -1 and 0: all tokens
-  if (!is_sampled.value_or(true)) {
+  TRY(const bool is_sampled, fields["do_sample"].flag(true));
+  TRY(const auto temperature, fields["temperature"].find_number());
+  TRY(const auto top_p, fields["top_p"].find_number());
+  TRY(const auto top_k, fields["top_k"].find_integer(-1, UINT32_MAX));  // -1 and 0: all tokens
+  if (!is_sampled) {
     config->default_temperature = 0.0F;  // greedy; the other fields have no meaning then
     return validate(*config);
   }

@@ -1,21 +1,23 @@
 #include <charconv>
 
 #include <fmt/format.h>
-#include <boost/json/array.hpp>
 
+#include "json/node.h"
+#include "json/parse.h"
 #include "model/hf_config.h"
-#include "model/json_fields.h"
 
 namespace dynamo::model {
 namespace {
 
-namespace json = boost::json;
+std::optional<std::string> as_text(std::optional<std::string_view> text) {
+  return text ? std::optional(std::string(*text)) : std::nullopt;
+}
 
 // A token is written as its text or as an object with `content`.
-Result<std::optional<std::string>> read_token(const JsonFields& fields, const char* key) {
-  const json::value* value = fields.find(key);
-  if (value != nullptr && value->is_object()) return JsonFields(value->get_object()).find_string("content");
-  return fields.find_string(key);
+Result<std::optional<std::string>> read_token(const json::Node& token) {
+  const bool is_object = !token.is_absent() && token.value()->is_object();
+  TRY(const auto text, is_object ? token["content"].find_string() : token.find_string());
+  return as_text(text);
 }
 
 // The number of a token by added_tokens_decoder, which older versions write: {"2": {"content": "<|im_end|>"}}.
@@ -33,18 +35,18 @@ std::optional<TokenId> find_id(const json::object* decoder, const std::optional<
 }
 
 // One template, or a list of named ones.
-Result<std::string> read_template(const JsonFields& fields) {
-  const json::value* value = fields.find("chat_template");
-  if (value == nullptr || !value->is_array()) {
-    TRY(auto one, fields.find_string("chat_template"));
-    return std::move(one).value_or("");
+Result<std::string> read_template(const json::Node& node) {
+  if (node.is_absent() || !node.value()->is_array()) {
+    TRY(const auto one, node.find_string());
+    return std::string(one.value_or(""));
   }
-  for (const json::value& entry : value->get_array()) {
-    if (!entry.is_object()) return corrupt("field 'chat_template' holds an entry that is no object");
-    const JsonFields named(entry.get_object());
-    TRY(const auto name, named.find_string("name"));
-    TRY(auto text, named.find_string("template"));
-    if (name == "default" && text) return std::move(*text);
+  const json::array& entries = node.value()->get_array();
+  for (size_t i = 0; i < entries.size(); ++i) {
+    const json::Node named = node.at(entries, i);
+    TRY_STATUS(named.object());
+    TRY(const auto name, named["name"].find_string());
+    TRY(const auto text, named["template"].find_string());
+    if (name == "default" && text) return std::string(*text);
   }
   return std::string();
 }
@@ -52,17 +54,19 @@ Result<std::string> read_template(const JsonFields& fields) {
 }  // namespace
 
 Result<HfTokenizerConfig> hf_tokenizer_config(std::string_view text) {
-  TRY(const json::object object, parse_json_object(text));
-  const JsonFields fields(object);
+  TRY(const json::value document, json::parse_object(text));
+  const json::Node fields(document);
   HfTokenizerConfig config;
-  TRY(config.chat_template, read_template(fields));
-  TRY(config.bos_token, read_token(fields, "bos_token"));
-  TRY(config.eos_token, read_token(fields, "eos_token"));
-  TRY(const json::object* decoder, fields.find_object("added_tokens_decoder"));
+  TRY(config.chat_template, read_template(fields["chat_template"]));
+  TRY(config.bos_token, read_token(fields["bos_token"]));
+  TRY(config.eos_token, read_token(fields["eos_token"]));
+  const json::object* decoder = nullptr;
+  if (const json::Node node = fields["added_tokens_decoder"]; !node.is_absent()) {
+    TRY(decoder, node.object());
+  }
   config.bos_token_id = find_id(decoder, config.bos_token);
   config.eos_token_id = find_id(decoder, config.eos_token);
-  TRY(const auto adds_bos, fields.find_bool("add_bos_token"));
-  config.adds_bos = adds_bos.value_or(false);
+  TRY(config.adds_bos, fields["add_bos_token"].flag(false));
   return config;
 }
 

@@ -4,16 +4,15 @@
 #include <iterator>
 
 #include <fmt/format.h>
-#include <boost/json/array.hpp>
 
+#include "json/node.h"
+#include "json/parse.h"
 #include "model/byte_cursor.h"
-#include "model/json_fields.h"
 #include "model/quote_name.h"
 
 namespace dynamo::model {
 namespace {
 
-namespace json = boost::json;
 using kernels::DType;
 
 constexpr uint64_t kMostHeaderBytes = 100'000'000;  // the format's own limit
@@ -31,21 +30,23 @@ constexpr Type kTypes[] = {{"F32", 4, DType::kF32}, {"F16", 2, DType::kF16}, {"B
                            {"BOOL", 1, {}},         {"F8_E4M3", 1, {}},      {"F8_E5M2", 1, {}},
                            {"F8_E8M0", 1, {}}};
 
+Result<const json::array*> array_of(const json::Node& node) {
+  if (node.is_absent() || !node.value()->is_array()) {
+    return corrupt(fmt::format("field '{}' is missing or no array", node.path()));
+  }
+  return node.array();
+}
+
+// As the format has it: written as an integer, and nothing else.
 Result<uint64_t> size_from(const json::value& value, const char* what) {
   if (value.is_int64() && value.get_int64() >= 0) return static_cast<uint64_t>(value.get_int64());
   if (value.is_uint64()) return value.get_uint64();
   return corrupt(fmt::format("{} is not an integer of 0 or more", what));
 }
 
-Result<const json::array*> array_from(const json::object& entry, const char* key) {
-  const json::value* value = entry.if_contains(key);
-  if (value == nullptr || !value->is_array()) return corrupt(fmt::format("field '{}' is missing or no array", key));
-  return &value->get_array();
-}
-
 // Bytes that the shape needs. Errors: kCorrupt (more than 2^64).
-Result<uint64_t> read_shape(const json::object& entry, uint32_t element_bytes, std::vector<uint64_t>* shape) {
-  TRY(const json::array* dims, array_from(entry, "shape"));
+Result<uint64_t> read_shape(const json::Node& node, uint32_t element_bytes, std::vector<uint64_t>* shape) {
+  TRY(const json::array* dims, array_of(node));
   if (dims->size() > kMostDims)
     return corrupt(fmt::format("{} dimensions; expected at most {}", dims->size(), kMostDims));
   uint64_t size = element_bytes;
@@ -59,15 +60,14 @@ Result<uint64_t> read_shape(const json::object& entry, uint32_t element_bytes, s
 
 Result<SafetensorsTensor> read_entry(const json::value& value, std::span<const std::byte> data) {
   if (!value.is_object()) return corrupt("its entry is not an object");
-  const json::object& entry = value.get_object();
-  TRY(const auto type_name, JsonFields(entry).find_string("dtype"));
-  if (!type_name) return corrupt("field 'dtype' is missing");
+  const json::Node entry(value);
+  TRY(const std::string_view type_name, entry["dtype"].string());
   const auto* type =
-      std::find_if(std::begin(kTypes), std::end(kTypes), [&](const Type& t) { return *type_name == t.name; });
-  if (type == std::end(kTypes)) return unsupported("its type " + quote_name(*type_name) + " is not known");
-  SafetensorsTensor tensor{*type_name, type->dtype, {}, {}};
-  TRY(const uint64_t size, read_shape(entry, type->bytes, &tensor.shape));
-  TRY(const json::array* offsets, array_from(entry, "data_offsets"));
+      std::find_if(std::begin(kTypes), std::end(kTypes), [&](const Type& t) { return type_name == t.name; });
+  if (type == std::end(kTypes)) return unsupported("its type " + quote_name(type_name) + " is not known");
+  SafetensorsTensor tensor{std::string(type_name), type->dtype, {}, {}};
+  TRY(const uint64_t size, read_shape(entry["shape"], type->bytes, &tensor.shape));
+  TRY(const json::array* offsets, array_of(entry["data_offsets"]));
   if (offsets->size() != 2) return corrupt("field 'data_offsets' has not two entries");
   TRY(const uint64_t begin, size_from((*offsets)[0], "data_offsets[0]"));
   TRY(const uint64_t end, size_from((*offsets)[1], "data_offsets[1]"));
@@ -111,10 +111,10 @@ Result<SafetensorsTable> parse_safetensors(std::span<const std::byte> bytes) {
   }
   TRY(const auto header, cursor.take(header_bytes, "the header"));
   const auto data = bytes.subspan(cursor.offset());
-  auto object = parse_json_object({reinterpret_cast<const char*>(header.data()), header.size()});
-  if (!object.is_ok()) return object.status().with("the header");
+  const auto entries = json::parse_object({reinterpret_cast<const char*>(header.data()), header.size()});
+  if (!entries.is_ok()) return entries.status().with("the header");
   SafetensorsTable table;
-  for (const auto& [key, value] : *object) {
+  for (const auto& [key, value] : entries->get_object()) {
     if (key == "__metadata__") continue;
     const std::string name(key.data(), key.size());
     auto tensor = read_entry(value, data);

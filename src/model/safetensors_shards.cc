@@ -4,8 +4,9 @@
 
 #include <fmt/format.h>
 
+#include "json/node.h"
+#include "json/parse.h"
 #include "model/hf_cache.h"
-#include "model/json_fields.h"
 #include "model/quote_name.h"
 
 namespace dynamo::model {
@@ -13,8 +14,6 @@ namespace {
 
 constexpr const char* kSingle = "/model.safetensors";
 constexpr const char* kIndex = "/model.safetensors.index.json";
-
-namespace json = boost::json;
 
 constexpr size_t kMostShards = 1000;
 
@@ -30,9 +29,8 @@ Status none_found(const std::string& folder) {
 }  // namespace
 
 Result<ShardMap> read_shard_index(std::string_view text) {
-  TRY(const json::object index, parse_json_object(text));
-  TRY(const json::object* places, JsonFields(index).find_object("weight_map"));
-  if (places == nullptr) return corrupt("field 'weight_map' is missing");
+  TRY(const json::value index, json::parse_object(text));
+  TRY(const json::object* places, json::Node(index)["weight_map"].object());
   ShardMap shards;
   for (const auto& [tensor, shard] : *places) {
     if (!shard.is_string()) return corrupt(fmt::format("weight_map of tensor {} is no string", quote_name(tensor)));

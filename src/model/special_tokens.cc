@@ -4,16 +4,13 @@
 #include <memory>
 
 #include <fmt/format.h>
-#include <boost/json/array.hpp>
-#include <boost/json/object.hpp>
 
+#include "json/types.h"
 #include "text/byte_alphabet.h"
 #include "text/chat_template.h"
 
 namespace dynamo::model {
 namespace {
-
-namespace json = boost::json;
 
 // The ends of turns and texts of the families of models that are in use, by text. Not among them: tokens that may stand
 // inside an answer ("<|file_sep|>", "</think>") and what only means an end in one model.

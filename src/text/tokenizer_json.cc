@@ -4,52 +4,60 @@
 #include <optional>
 
 #include <fmt/format.h>
-#include <boost/json.hpp>
+#include <boost/json/monotonic_resource.hpp>
 
+#include "json/node.h"
+#include "json/parse.h"
 #include "text/byte_alphabet.h"
-#include "text/json_node.h"
 #include "text/pre_split.h"
 
 namespace dynamo::text {
 namespace {
-
-namespace json = boost::json;
 
 // Ids may leave gaps, but not so many that a small file asks for a large table.
 constexpr uint64_t kMostTokens = 1u << 24;
 constexpr uint64_t kIdsPerToken = 8;
 constexpr uint64_t kFreeIds = 1u << 16;
 
-Result<TokenId> id_of(const JsonNode& node) {
-  const int64_t* id = node.is_absent() ? nullptr : node.value->if_int64();
+// "model.vocab: missing, wanted an object".
+Status in_words(const json::Problem& problem) {
+  std::string_view wanted = problem.expected;
+  if (wanted == "a boolean") wanted = "true or false";
+  if (problem.kind == json::Problem::Kind::kMissing)
+    return invalid(fmt::format("{}: missing, wanted {}", problem.path, wanted));
+  return invalid(fmt::format("{}: wanted {}, found {}", problem.path, wanted, json::type_name(problem.type)));
+}
+
+Result<TokenId> id_of(const json::Node& node) {
+  const int64_t* id = node.is_absent() ? nullptr : node.value()->if_int64();
   if (id == nullptr || *id < 0) return node.wrong("a token id");
   if (static_cast<uint64_t>(*id) >= kMostTokens)
-    return invalid(fmt::format("{}: id {} is not below {}", node.path, *id, kMostTokens));
+    return invalid(fmt::format("{}: id {} is not below {}", node.path(), *id, kMostTokens));
   return static_cast<TokenId>(*id);
 }
 
-Status unsupported_kind(const JsonNode& node, std::string_view type) {
-  return unsupported(fmt::format("{}: {} is not read here", node.path, type.substr(0, 100)));
+Status unsupported_kind(const json::Node& node, std::string_view type) {
+  return unsupported(fmt::format("{}: {} is not read here", node.path(), type.substr(0, 100)));
 }
 
 // What is done with a part that may be a Sequence of such parts: each in turn, in order.
 template <class Visit>
-Status for_each_part(const JsonNode& node, std::string_view list, Visit visit, int depth = 0) {
+Status for_each_part(const json::Node& node, std::string_view list, Visit visit, int depth = 0) {
   if (node.is_absent()) return Status();
-  if (depth > 16) return invalid(node.path + ": sequences are nested too deep");
-  TRY(const std::string_view type, string_of(node["type"]));
+  if (depth > 16) return invalid(node.path() + ": sequences are nested too deep");
+  TRY(const std::string_view type, node["type"].string());
   if (type != "Sequence") return visit(node, type);
-  const JsonNode parts = node[list];
-  TRY(const json::array* array, array_of(parts));
+  const json::Node parts = node[list];
+  TRY(const json::array* array, parts.array());
   for (size_t i = 0; i < array->size(); ++i) TRY_STATUS(for_each_part(parts.at(*array, i), list, visit, depth + 1));
   return Status();
 }
 
-Status read_vocab(const JsonNode& node, size_t added, TokenizerSpec* spec) {
-  TRY(const json::object* vocab, object_of(node));
+Status read_vocab(const json::Node& node, size_t added, TokenizerSpec* spec) {
+  TRY(const json::object* vocab, node.object());
   const uint64_t id_limit = (vocab->size() + added) * kIdsPerToken + kFreeIds;
   const auto complaint = [&](std::string_view token, std::string_view what) {
-    return invalid(fmt::format("{}[\"{}\"]: {}", node.path, token.substr(0, 100), what));
+    return invalid(fmt::format("{}[\"{}\"]: {}", node.path(), token.substr(0, 100), what));
   };
   for (const auto& [key, value] : *vocab) {
     const std::string_view token = key;
@@ -81,8 +89,8 @@ std::optional<std::pair<std::string, std::string>> merge_of(const json::value& v
 }
 
 // What BPE does to characters that the vocabulary does not have makes no difference once it has every byte.
-Status check_unknowns(const JsonNode& model, const TokenizerSpec& spec) {
-  TRY(const bool falls_back, flag_of(model["byte_fallback"]));
+Status check_unknowns(const json::Node& model, const TokenizerSpec& spec) {
+  TRY(const bool falls_back, model["byte_fallback"].flag(false));
   if (model["unk_token"].is_absent() && !falls_back) return Status();
   std::vector<std::string_view> single;
   for (const std::string& token : spec.vocab)
@@ -92,53 +100,53 @@ Status check_unknowns(const JsonNode& model, const TokenizerSpec& spec) {
     if (std::binary_search(single.begin(), single.end(), alphabet_character(static_cast<unsigned char>(byte))))
       continue;
     return unsupported(fmt::format("{}.unk_token: an unknown token, needed since byte {:#04x} is not in the vocabulary",
-                                   model.path, byte));
+                                   model.path(), byte));
   }
   return Status();
 }
 
-Status read_model(const JsonNode& model, size_t added, TokenizerSpec* spec) {
-  TRY_STATUS(object_of(model));
+Status read_model(const json::Node& model, size_t added, TokenizerSpec* spec) {
+  TRY_STATUS(model.object());
   if (!model["type"].is_absent()) {
-    TRY(const std::string_view type, string_of(model["type"]));
+    TRY(const std::string_view type, model["type"].string());
     if (type != "BPE") return unsupported_kind(model, type);
   }
   for (const char* affix : {"continuing_subword_prefix", "end_of_word_suffix"}) {
     if (model[affix].is_absent()) continue;
-    TRY(const std::string_view text, string_of(model[affix]));
+    TRY(const std::string_view text, model[affix].string());
     if (!text.empty()) return unsupported_kind(model, affix);
   }
-  if (const JsonNode dropout = model["dropout"]; !dropout.is_absent()) {
-    if (!dropout.value->is_number()) return dropout.wrong("a number");
-    if (dropout.value->to_number<double>() != 0) return unsupported_kind(model, "dropout");
+  if (const json::Node dropout = model["dropout"]; !dropout.is_absent()) {
+    if (!dropout.value()->is_number()) return dropout.wrong("a number");
+    if (dropout.value()->to_number<double>() != 0) return unsupported_kind(model, "dropout");
   }
-  TRY(spec->ignores_merges, flag_of(model["ignore_merges"]));
+  TRY(spec->ignores_merges, model["ignore_merges"].flag(false));
   TRY_STATUS(read_vocab(model["vocab"], added, spec));
-  const JsonNode merges = model["merges"];
-  TRY(const json::array* list, array_of(merges));
+  const json::Node merges = model["merges"];
+  TRY(const json::array* list, merges.array());
   spec->merges.reserve(list->size());
   for (size_t i = 0; i < list->size(); ++i) {
     auto merge = merge_of((*list)[i]);
-    if (!merge) return invalid(fmt::format("{}[{}]: a merge is \"a b\" or [\"a\", \"b\"]", merges.path, i));
+    if (!merge) return invalid(fmt::format("{}[{}]: a merge is \"a b\" or [\"a\", \"b\"]", merges.path(), i));
     spec->merges.push_back(*std::move(merge));
   }
   return check_unknowns(model, *spec);
 }
 
-Status read_added(const JsonNode& node, const json::array& tokens, TokenizerSpec* spec) {
+Status read_added(const json::Node& node, const json::array& tokens, TokenizerSpec* spec) {
   const uint64_t id_limit = (spec->vocab.size() + tokens.size()) * kIdsPerToken + kFreeIds;
   for (size_t i = 0; i < tokens.size(); ++i) {
-    const JsonNode entry = node.at(tokens, i);
+    const json::Node entry = node.at(tokens, i);
     AddedToken token;
     TRY(token.id, id_of(entry["id"]));
     if (token.id >= id_limit)
-      return invalid(fmt::format("{}.id: {} is far beyond the number of tokens", entry.path, token.id));
-    TRY(token.content, string_of(entry["content"]));
-    TRY(token.is_special, flag_of(entry["special"]));
-    TRY(token.lstrip, flag_of(entry["lstrip"]));
-    TRY(token.rstrip, flag_of(entry["rstrip"]));
-    TRY(token.single_word, flag_of(entry["single_word"]));
-    TRY(token.normalized, flag_of(entry["normalized"]));
+      return invalid(fmt::format("{}.id: {} is far beyond the number of tokens", entry.path(), token.id));
+    TRY(token.content, entry["content"].string());
+    TRY(token.is_special, entry["special"].flag(false));
+    TRY(token.lstrip, entry["lstrip"].flag(false));
+    TRY(token.rstrip, entry["rstrip"].flag(false));
+    TRY(token.single_word, entry["single_word"].flag(false));
+    TRY(token.normalized, entry["normalized"].flag(false));
     spec->added.push_back(std::move(token));
   }
   return Status();
@@ -160,25 +168,25 @@ bool matches_all(std::string_view pattern) {
   return pattern == kGpt2Pattern || pattern == kQwen2Pattern || pattern == kLlama3Pattern;
 }
 
-Status read_split(const JsonNode& node, TokenizerSpec* spec) {
-  const JsonNode pattern = node["pattern"];
+Status read_split(const json::Node& node, TokenizerSpec* spec) {
+  const json::Node pattern = node["pattern"];
   std::string regex;
   if (!pattern["Regex"].is_absent()) {
-    TRY(regex, string_of(pattern["Regex"]));
+    TRY(regex, pattern["Regex"].string());
   } else {
-    TRY(const std::string_view text, string_of(pattern["String"]));
+    TRY(const std::string_view text, pattern["String"].string());
     regex = quoted(text);
   }
-  TRY(const std::string_view behavior, string_of(node["behavior"]));
-  TRY(const bool is_inverted, flag_of(node["invert"]));
+  TRY(const std::string_view behavior, node["behavior"].string());
+  TRY(const bool is_inverted, node["invert"].flag(false));
   const bool drops_nothing = behavior == "Removed" && is_inverted && matches_all(regex);
   if (behavior != "Isolated" && !drops_nothing) return unsupported_kind(node["behavior"], behavior);
   spec->split_patterns.push_back(std::move(regex));
   return Status();
 }
 
-Status read_digits(const JsonNode& node, TokenizerSpec* spec) {
-  TRY(const bool is_individual, flag_of(node["individual_digits"]));
+Status read_digits(const json::Node& node, TokenizerSpec* spec) {
+  TRY(const bool is_individual, node["individual_digits"].flag(false));
   if (is_individual && spec->split_patterns.empty()) {
     spec->splits_digits = true;
   } else {
@@ -187,29 +195,29 @@ Status read_digits(const JsonNode& node, TokenizerSpec* spec) {
   return Status();
 }
 
-Status read_pre_tokenizer(const JsonNode& root, TokenizerSpec* spec) {
+Status read_pre_tokenizer(const json::Node& root, TokenizerSpec* spec) {
   bool has_bytes = false;
-  const auto read = [&](const JsonNode& node, std::string_view type) -> Status {
-    if (has_bytes) return unsupported(node.path + ": a pre-tokenizer after ByteLevel");
+  const auto read = [&](const json::Node& node, std::string_view type) -> Status {
+    if (has_bytes) return unsupported(node.path() + ": a pre-tokenizer after ByteLevel");
     if (type == "Split") return read_split(node, spec);
     if (type == "Digits") return read_digits(node, spec);
     if (type != "ByteLevel") return unsupported_kind(node, type);
     has_bytes = true;
     const bool is_first = spec->split_patterns.empty() && !spec->splits_digits;
-    TRY(spec->adds_prefix_space, flag_of(node["add_prefix_space"], true));
+    TRY(spec->adds_prefix_space, node["add_prefix_space"].flag(true));
     if (spec->adds_prefix_space && !is_first)
-      return unsupported(node.path + ".add_prefix_space: only where no other split comes before");
-    TRY(const bool uses_regex, flag_of(node["use_regex"], true));
+      return unsupported(node.path() + ".add_prefix_space: only where no other split comes before");
+    TRY(const bool uses_regex, node["use_regex"].flag(true));
     if (uses_regex) spec->split_patterns.emplace_back(kGpt2Pattern);
     return Status();
   };
   TRY_STATUS(for_each_part(root, "pretokenizers", read));
-  if (!has_bytes) return unsupported(root.path + ": no ByteLevel, so not a byte-level tokenizer");
+  if (!has_bytes) return unsupported(root.path() + ": no ByteLevel, so not a byte-level tokenizer");
   return Status();
 }
 
-Status read_normalizer(const JsonNode& root, TokenizerSpec* spec) {
-  return for_each_part(root, "normalizers", [spec](const JsonNode& node, std::string_view type) -> Status {
+Status read_normalizer(const json::Node& root, TokenizerSpec* spec) {
+  return for_each_part(root, "normalizers", [spec](const json::Node& node, std::string_view type) -> Status {
     if (type != "NFC") return unsupported_kind(node, type);
     spec->normalizes_nfc = true;
     return Status();
@@ -217,22 +225,22 @@ Status read_normalizer(const JsonNode& root, TokenizerSpec* spec) {
 }
 
 // [{"SpecialToken": {"id": "<s>", ...}}, {"Sequence": {"id": "A", ...}}, ...]
-Status read_template(const JsonNode& node, TokenizerSpec* spec) {
+Status read_template(const json::Node& node, TokenizerSpec* spec) {
   std::vector<TokenId> before, after;
   bool has_text = false;
-  const JsonNode single = node["single"];
-  TRY(const json::array* parts, array_of(single));
+  const json::Node single = node["single"];
+  TRY(const json::array* parts, single.array());
   for (size_t i = 0; i < parts->size(); ++i) {
-    const JsonNode part = single.at(*parts, i);
+    const json::Node part = single.at(*parts, i);
     if (!part["Sequence"].is_absent()) {
-      TRY(const std::string_view which, string_of(part["Sequence"]["id"]));
+      TRY(const std::string_view which, part["Sequence"]["id"].string());
       if (which != "A" || has_text) return unsupported_kind(part, "a template that does not hold the text once");
       has_text = true;
       continue;
     }
-    TRY(const std::string_view name, string_of(part["SpecialToken"]["id"]));
-    const JsonNode ids = node["special_tokens"][name]["ids"];
-    TRY(const json::array* list, array_of(ids));
+    TRY(const std::string_view name, part["SpecialToken"]["id"].string());
+    const json::Node ids = node["special_tokens"][name]["ids"];
+    TRY(const json::array* list, ids.array());
     for (size_t k = 0; k < list->size(); ++k) {
       TRY(const TokenId id, id_of(ids.at(*list, k)));
       (has_text ? after : before).push_back(id);
@@ -244,40 +252,39 @@ Status read_template(const JsonNode& node, TokenizerSpec* spec) {
   return Status();
 }
 
-Status read_post_processor(const JsonNode& root, TokenizerSpec* spec) {
-  return for_each_part(root, "processors", [spec](const JsonNode& node, std::string_view type) -> Status {
+Status read_post_processor(const json::Node& root, TokenizerSpec* spec) {
+  return for_each_part(root, "processors", [spec](const json::Node& node, std::string_view type) -> Status {
     if (type == "ByteLevel") return Status();  // moves offsets only
     if (type == "TemplateProcessing") return read_template(node, spec);
     return unsupported_kind(node, type);
   });
 }
 
-Status read_decoder(const JsonNode& root) {
+Status read_decoder(const json::Node& root) {
   bool has_bytes = false;
-  TRY_STATUS(for_each_part(root, "decoders", [&has_bytes](const JsonNode& node, std::string_view type) -> Status {
+  TRY_STATUS(for_each_part(root, "decoders", [&has_bytes](const json::Node& node, std::string_view type) -> Status {
     if (type != "ByteLevel" || has_bytes) return unsupported_kind(node, type);
     has_bytes = true;
     return Status();
   }));
-  return has_bytes ? Status() : unsupported(root.path + ": no ByteLevel, so not a byte-level tokenizer");
+  return has_bytes ? Status() : unsupported(root.path() + ": no ByteLevel, so not a byte-level tokenizer");
 }
 
 }  // namespace
 
 Result<TokenizerSpec> tokenizer_spec_from_json(std::string_view text) {
-  json::error_code error;
-  json::monotonic_resource memory(text.size());
-  const json::value document = json::parse(text, error, &memory);
-  if (error) return invalid("tokenizer.json is not JSON: " + error.message());
-  const JsonNode root = {&document, ""};
-  if (!document.is_object()) return JsonNode{&document, "the document"}.wrong("an object");
+  boost::json::monotonic_resource memory(text.size());
+  const auto document = json::parse(text, {.memory = &memory});
+  if (!document.is_ok()) return invalid("tokenizer.json is not JSON: " + document.status().text());
+  TRY_STATUS(json::Node(*document, "the document", in_words).object());
+  const json::Node root(*document, "", in_words);
 
   TokenizerSpec spec;
-  const JsonNode added = root["added_tokens"];
+  const json::Node added = root["added_tokens"];
   static const json::array kNone;
   const json::array* added_list = &kNone;
   if (!added.is_absent()) {
-    TRY(added_list, array_of(added));
+    TRY(added_list, added.array());
   }
   TRY_STATUS(read_model(root["model"], added_list->size(), &spec));
   TRY_STATUS(read_added(added, *added_list, &spec));

@@ -262,6 +262,8 @@ bool less(const Value& a, const Value& b, bool* can) {
 
 namespace {
 
+// Not json/writer.h: a template's `tojson` must give what Python's json.dumps gives, byte by byte (its choice of escapes,
+// \u escapes of what is not ASCII, spaces, NaN), since models were trained on that.
 void append_json_text(std::string_view text, bool ensures_ascii, std::string* out) {
   *out += '"';
   for (const std::string_view character : characters(text)) {
