@@ -5,16 +5,14 @@
 #include <utility>
 
 #include <fmt/format.h>
-#include <boost/json/parse.hpp>
-#include <boost/json/serialize.hpp>
 
 #include "base/host_port.h"
 #include "base/status.h"
+#include "json/object_reader.h"
+#include "json/parse.h"
 
 namespace dynamo::discovery {
 namespace {
-
-namespace json = boost::json;
 
 // What an error repeats of a text that may hold anything: a little of it, and nothing that is not visible.
 std::string shown(std::string_view text) {
@@ -23,50 +21,9 @@ std::string shown(std::string_view text) {
   return out;
 }
 
-// Reads members of one object; the first failure stands.
-class Members {
- public:
-  explicit Members(const json::object& object) : object_(object) {}
-
-  std::string text(const char* name) {
-    const json::value* value = find(name);
-    if (value && value->is_string()) return std::string(value->get_string());
-    fail(value, name, "text");
-    return {};
-  }
-  uint64_t number(const char* name, uint64_t least, uint64_t most) {
-    const json::value* value = find(name);
-    boost::system::error_code error;
-    const uint64_t number = value && value->is_number() ? value->to_number<uint64_t>(error) : 0;
-    if (value && value->is_number() && !error && number >= least && number <= most) return number;
-    fail(value, name, fmt::format("a whole number from {} to {}", least, most));
-    return 0;
-  }
-  // 0 if it is missing.
-  uint64_t number_if_there(const char* name, uint64_t least, uint64_t most) {
-    return find(name) ? number(name, least, most) : 0;
-  }
-  // False if it is missing.
-  bool flag(const char* name) {
-    const json::value* value = find(name);
-    if (value && !value->is_bool()) fail(value, name, "true or false");
-    return value && value->is_bool() && value->get_bool();
-  }
-  const Status& status() const { return status_; }
-  void fail(std::string text) {
-    if (status_.is_ok()) status_ = corrupt(std::move(text));
-  }
-
- private:
-  const json::value* find(const char* name) const { return object_.if_contains(name); }
-  void fail(const json::value* value, const char* name, const std::string& expected) {
-    fail(value ? fmt::format("'{}' is {}, not {}", name, shown(json::serialize(*value)), expected)
-               : fmt::format("'{}' is missing", name));
-  }
-
-  const json::object& object_;
-  Status status_;
-};
+std::string quoted(std::string_view text) {
+  return fmt::format("'{}'", shown(text));
+}
 
 bool is_made_of(std::string_view text, std::string_view also) {
   return std::ranges::all_of(text, [&](unsigned char c) {
@@ -148,7 +105,7 @@ std::string to_json(const WorkerInstance& worker) {
 
 Status check(const WorkerInstance& worker) {
   const auto wrong = [](const char* member, std::string_view value, const char* expected) {
-    return invalid(fmt::format("'{}' is '{}', not {}", member, shown(value), expected));
+    return invalid(fmt::format("'{}' is {}, not {}", member, quoted(value), expected));
   };
   if (worker.name.empty() || worker.name.size() > 128 || !is_made_of(worker.name, "._-"))
     return wrong("name", worker.name, "1 to 128 letters, digits, dots, dashes and underscores");
@@ -166,42 +123,37 @@ Status check(const WorkerInstance& worker) {
 }
 
 Result<WorkerInstance> worker_from_json(std::string_view text) {
-  boost::system::error_code error;
-  json::parse_options options;
-  options.max_depth = 8;
-  const json::value parsed = json::parse(text, error, {}, options);
-  if (error || !parsed.is_object()) return corrupt("not a JSON object");
-  Members members(parsed.get_object());
+  TRY(const json::value document, json::parse_object(text, {.max_depth = 8}));
+  json::FirstProblem problem;
+  json::ObjectReader members(document.get_object(), "", &problem);
+  const auto number = [&](const char* name, int64_t most) {
+    return static_cast<uint32_t>(members.required_integer(name, 1, most));
+  };
   WorkerInstance worker;
-  const std::string instance = members.text("instance");
-  const std::string role = members.text("role");
-  worker.name = members.text("name");
-  worker.model = members.text("model");
-  worker.address = members.text("address");
-  worker.block_tokens = static_cast<uint32_t>(members.number("block_size", 1, 1U << 16));
-  worker.total_blocks = static_cast<uint32_t>(members.number("total_blocks", 1, UINT32_MAX));
-  worker.max_batch_tokens = static_cast<uint32_t>(members.number("max_batch_tokens", 1, UINT32_MAX));
-  worker.max_sequences = static_cast<uint32_t>(members.number_if_there("max_sequences", 1, UINT32_MAX));
-  worker.context_length = static_cast<uint32_t>(members.number("context_length", 1, UINT32_MAX));
-  worker.model_digest = members.text("model_digest");
-  worker.transfer = members.text("transfer");
-  worker.started_at = static_cast<int64_t>(members.number("started_at", 0, INT64_MAX));
-  worker.version = members.text("version");
-  worker.is_leaving = members.flag("leaving");
-  if (members.status().is_ok()) {
-    if (const auto number = parse_instance(instance)) {
-      worker.instance = *number;
-    } else {
-      members.fail(fmt::format("'instance' is '{}', not 16 hexadecimal digits", shown(instance)));
-    }
-    if (const auto known = parse_role(role)) {
-      worker.role = *known;
-    } else {
-      members.fail(fmt::format("'role' is '{}', not aggregated, prefill or decode", shown(role)));
-    }
-    if (const Status checked = check(worker); !checked.is_ok()) members.fail(checked.text());
-  }
-  if (!members.status().is_ok()) return members.status();
+  const std::string_view instance = members.required_string("instance");
+  const std::string_view role = members.required_string("role");
+  worker.name = members.required_string("name");
+  worker.model = members.required_string("model");
+  worker.address = members.required_string("address");
+  worker.block_tokens = number("block_size", 1U << 16);
+  worker.total_blocks = number("total_blocks", UINT32_MAX);
+  worker.max_batch_tokens = number("max_batch_tokens", UINT32_MAX);
+  worker.max_sequences = static_cast<uint32_t>(members.integer("max_sequences", 1, UINT32_MAX).value_or(0));
+  worker.context_length = number("context_length", UINT32_MAX);
+  worker.model_digest = members.required_string("model_digest");
+  worker.transfer = members.required_string("transfer");
+  worker.started_at = members.required_integer("started_at", 0, INT64_MAX);
+  worker.version = members.required_string("version");
+  worker.is_leaving = members.boolean("leaving").value_or(false);
+  const auto number_of_instance = parse_instance(instance);
+  if (!number_of_instance) problem.wrong_value("instance", "16 hexadecimal digits", quoted(instance));
+  const auto known_role = parse_role(role);
+  if (!known_role) problem.wrong_value("role", "aggregated, prefill or decode", quoted(role));
+  if (problem.has_value()) return json::to_status(*problem);
+  worker.instance = *number_of_instance;
+  worker.role = *known_role;
+  const Status checked = check(worker);
+  if (!checked.is_ok()) return corrupt(checked.text());
   return worker;
 }
 

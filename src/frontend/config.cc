@@ -2,48 +2,43 @@
 
 #include <fmt/format.h>
 
-#include <boost/json/parse.hpp>
-#include <boost/json/serialize.hpp>
+#include "json/object_reader.h"
+#include "json/parse.h"
 
 namespace dynamo::frontend {
 namespace {
 
-namespace json = boost::json;
+constexpr const char* kUnknown =
+    "it is no setting; there are overlap_score_weight, router_temperature, busy_threshold and max_local_prefill_length";
 
-Result<double> number_in(const json::value& value, std::string_view name, double least, double most) {
-  boost::system::error_code error;
-  const double number = value.is_number() ? value.to_number<double>(error) : -1;
-  if (value.is_number() && !error && number >= least && number <= most) return number;
-  return invalid(fmt::format("'{}' is {}; it must be a number in [{}, {}]", name, json::serialize(value), least, most));
+std::string in_words(const json::Problem& problem) {
+  const bool shows_value = problem.kind == json::Problem::Kind::kWrongType && !problem.got.empty();
+  return json::to_text(problem) + (shows_value ? fmt::format(", but got {}", problem.got) : "");
 }
 
 }  // namespace
 
 Result<router::RouterSettings> settings_from_json(std::string_view text, router::RouterSettings base) {
-  boost::system::error_code error;
-  const json::value parsed = json::parse(text, error);
-  if (error || !parsed.is_object()) return invalid("not a JSON object");
-  for (const auto& [name, value] : parsed.get_object()) {
-    if (name == "overlap_score_weight") {
-      TRY(base.overlap_weight, number_in(value, name, 0, 100));
-    } else if (name == "router_temperature") {
-      TRY(base.temperature, number_in(value, name, 0, 100));
-    } else if (name == "max_local_prefill_length" && value.is_string() && value.get_string() == "auto") {
-      base.max_local_prefill_length.reset();
-    } else if (name == "max_local_prefill_length") {
-      TRY(const double tokens, number_in(value, name, 0, 1e9));
-      base.max_local_prefill_length = static_cast<uint32_t>(tokens);
-    } else if (name == "busy_threshold" && value.is_null()) {
-      base.busy_threshold.reset();
-    } else if (name == "busy_threshold") {
-      TRY(base.busy_threshold, number_in(value, name, 0.01, 1));
-    } else {
-      return invalid(
-          fmt::format("'{}' is no setting; there are overlap_score_weight, router_temperature, busy_threshold and "
-                      "max_local_prefill_length",
-                      std::string_view(name)));
-    }
+  const auto document = json::parse_object(text);
+  if (!document.is_ok()) return invalid("expected a JSON object: " + document.status().text());
+  const json::object& object = document->get_object();
+  json::FirstProblem problem;
+  json::ObjectReader members(object, "", &problem);
+  base.overlap_weight = members.number("overlap_score_weight", 0, 100).value_or(base.overlap_weight);
+  base.temperature = members.number("router_temperature", 0, 100).value_or(base.temperature);
+  const json::value* length = members.value("max_local_prefill_length");
+  if (length && *length == "auto") {
+    base.max_local_prefill_length.reset();
+  } else if (const auto tokens = members.number("max_local_prefill_length", 0, 1e9)) {
+    base.max_local_prefill_length = static_cast<uint32_t>(*tokens);
   }
+  if (const json::value* busy = object.if_contains("busy_threshold"); busy && busy->is_null()) {
+    base.busy_threshold.reset();
+  } else if (const auto share = members.number("busy_threshold", 0.01, 1)) {
+    base.busy_threshold = share;
+  }
+  members.refuse_unknown(kUnknown);
+  if (problem.has_value()) return invalid(in_words(*problem));
   return base;
 }
 
