@@ -16,19 +16,16 @@
 #include <boost/asio/signal_set.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
-#include <boost/json/array.hpp>
-#include <boost/json/object.hpp>
-#include <boost/json/parse.hpp>
-#include <boost/json/serialize.hpp>
 
 #include "http/client.h"
+#include "json/lookup.h"
+#include "json/parse.h"
 #include "load/shared_cache.h"
 
 namespace dynamo::load {
 namespace {
 
 namespace asio = boost::asio;
-namespace json = boost::json;
 
 constexpr Duration kProbeEvery = std::chrono::milliseconds(10);
 constexpr Duration kListTimeout = std::chrono::seconds(10);
@@ -42,23 +39,13 @@ Duration thread_cpu() {
   return of(used.ru_utime) + of(used.ru_stime);
 }
 
-const json::value* member(const json::value& value, std::string_view name) {
-  return value.is_object() ? value.as_object().if_contains(json::string_view(name.data(), name.size())) : nullptr;
-}
-
-uint64_t number(const json::value* value) {
-  return value != nullptr && value->is_number() ? value->to_number<uint64_t>() : 0;
-}
-
 // What a server says of a failure, in one line.
 std::string message_of(const http::Response& response) {
-  boost::system::error_code failure;
-  const json::value body = json::parse(response.body, failure);
+  const auto body = json::parse(response.body);
   std::string text;
-  if (!failure) {
-    const json::value* error = member(body, "error");
-    const json::value* message = error == nullptr ? member(body, "message") : member(*error, "message");
-    if (message != nullptr && message->is_string()) text = std::string(message->as_string());
+  if (body.is_ok()) {
+    const bool has_error = json::find(*body, "/error") != nullptr;
+    text = has_error ? json::find_text(*body, "/error/message") : json::find_text(*body, "/message");
   }
   if (text.empty()) text = response.body.substr(0, 200);
   return fmt::format("HTTP {}: {}", response.status, text);
@@ -140,14 +127,11 @@ class Runner {
     auto answer = co_await client.fetch("GET", "/v1/models", headers(), "", Clock::steady().now() + kListTimeout);
     if (!answer.is_ok()) co_return answer.status();
     if (answer->status != 200) co_return unavailable(message_of(*answer));
-    boost::system::error_code failure;
-    const json::value body = json::parse(answer->body, failure);
-    const json::value* data = failure ? nullptr : member(body, "data");
-    if (data == nullptr || !data->is_array() || data->as_array().empty())
+    const auto body = json::parse(answer->body);
+    if (!body.is_ok() || json::find(*body, "/data/0") == nullptr)
       co_return not_found(fmt::format("{} serves no model now", options_.urls.front()));
-    const json::value* id = member(data->as_array().front(), "id");
-    if (id == nullptr || !id->is_string()) co_return corrupt("the list of models has no ids");
-    result_.model = std::string(id->as_string());
+    result_.model = json::find_text(*body, "/data/0/id");
+    if (result_.model.empty()) co_return corrupt("the list of models has no ids");
     co_return Status();
   }
 
@@ -340,30 +324,29 @@ class Runner {
 
   // Reads one event. Returns: whether it brings text.
   bool take(const std::string& data, Sample* sample, std::string* answer) {
-    boost::system::error_code failure;
-    const json::value event = json::parse(data, failure);
-    if (failure) {
+    const auto parsed = json::parse(data);
+    if (!parsed.is_ok()) {
       sample->error = "an event is not JSON";
       return false;
     }
-    if (const json::value* error = member(event, "error"); error != nullptr) {
-      const json::value* message = member(*error, "message");
-      sample->error = message != nullptr && message->is_string() ? std::string(message->as_string()) : "an error event";
+    const json::value& event = *parsed;
+    if (json::find(event, "/error") != nullptr) {
+      sample->error = json::find_text(event, "/error/message");
+      if (sample->error.empty()) sample->error = "an error event";
       return false;
     }
-    if (const json::value* usage = member(event, "usage"); usage != nullptr && usage->is_object()) {
-      sample->prompt_tokens = number(member(*usage, "prompt_tokens"));
-      sample->completion_tokens = number(member(*usage, "completion_tokens"));
-      const json::value* details = member(*usage, "prompt_tokens_details");
-      if (details != nullptr) sample->cached_tokens = number(member(*details, "cached_tokens"));
+    if (const json::value* usage = json::find(event, "/usage"); usage != nullptr && usage->is_object()) {
+      sample->prompt_tokens = json::find_count(*usage, "/prompt_tokens");
+      sample->completion_tokens = json::find_count(*usage, "/completion_tokens");
+      sample->cached_tokens = json::find_count(*usage, "/prompt_tokens_details/cached_tokens");
     }
-    const json::value* choices = member(event, "choices");
-    if (choices == nullptr || !choices->is_array() || choices->as_array().empty()) return false;
-    const json::value& choice = choices->as_array().front();
-    const json::value* delta = member(choice, "delta");
-    const json::value* text = delta == nullptr ? member(choice, "text") : member(*delta, "content");
-    if (text == nullptr || !text->is_string() || text->as_string().empty()) return false;
-    answer->append(text->as_string().data(), text->as_string().size());
+    const json::value* choice = json::find(event, "/choices/0");
+    if (choice == nullptr) return false;
+    const bool is_chat = json::find(*choice, "/delta") != nullptr;
+    const std::string_view text =
+        is_chat ? json::find_text(*choice, "/delta/content") : json::find_text(*choice, "/text");
+    if (text.empty()) return false;
+    *answer += text;
     return true;
   }
 

@@ -9,13 +9,12 @@
 
 #include <fmt/format.h>
 
-#include <boost/json/object.hpp>
-#include <boost/json/parse.hpp>
+#include "json/object_reader.h"
+#include "json/parse.h"
+#include "json/read.h"
 
 namespace dynamo::load {
 namespace {
-
-namespace json = boost::json;
 
 // Words that tokenizers trained on English keep whole, with the blank before them.
 constexpr std::array<std::string_view, 64> kWords = {
@@ -88,45 +87,37 @@ Result<Trace> read_trace(const std::string& path, const TraceOptions& options) {
                       R"({{"timestamp": 0, "input_length": 1000, "output_length": 50, "hash_ids": [0, 1]}})",
                       path, line_number, why));
     };
-    boost::system::error_code failure;
-    const json::value value = json::parse(line, failure);
-    if (failure || !value.is_object()) return bad("not a JSON object");
-    const auto number = [&](const char* name, double most) -> std::optional<double> {
-      const json::value* member = value.as_object().if_contains(name);
-      if (member == nullptr || !member->is_number()) return std::nullopt;
-      const double read = member->to_number<double>();
-      if (!(read >= 0 && read <= most)) return std::nullopt;
-      return read;
-    };
-    const auto timestamp = number("timestamp", 1e12);
-    const auto input = number("input_length", 1e8);
-    const auto output = number("output_length", 1e8);
-    const json::value* ids = value.as_object().if_contains("hash_ids");
-    if (!timestamp) return bad("'timestamp' is not a time in milliseconds");
-    if (!input || *input < 1) return bad("'input_length' is not a number of tokens");
-    if (!output) return bad("'output_length' is not a number of tokens");
-    if (ids == nullptr || !ids->is_array()) return bad("'hash_ids' is not a list");
-    auto left = static_cast<uint32_t>(*input);
+    const auto document = json::parse_object(line);
+    if (!document.is_ok()) return bad("not a JSON object: " + document.status().text());
+    json::FirstProblem problem;
+    json::ObjectReader members(document->get_object(), "", &problem);
+    const double timestamp = members.required_number("timestamp", 0, 1e12);
+    auto left = static_cast<uint32_t>(members.required_number("input_length", 1, 1e8));
+    const auto output = static_cast<uint32_t>(members.required_number("output_length", 0, 1e8));
+    const json::array* ids = members.array("hash_ids");
+    if (ids == nullptr) problem.missing("hash_ids");
+    if (problem.has_value()) return bad(json::to_text(*problem));
     const uint64_t blocks = (uint64_t{left} + options.block_tokens - 1) / options.block_tokens;
-    if (ids->as_array().size() != blocks) {
-      return bad(fmt::format("{} hash_ids do not make {} tokens in blocks of {} (--trace-block-size)",
-                             ids->as_array().size(), left, options.block_tokens));
+    if (ids->size() != blocks) {
+      return bad(fmt::format("{} hash_ids do not make {} tokens in blocks of {} (--trace-block-size)", ids->size(),
+                             left, options.block_tokens));
     }
     if (options.max_input_tokens > 0 && left > options.max_input_tokens) {
       ++trace.left_out;
       continue;
     }
     Conversation one;
-    one.at = std::chrono::duration_cast<Duration>(
-        std::chrono::duration<double, std::milli>(*timestamp * options.time_scale));
+    one.at =
+        std::chrono::duration_cast<Duration>(std::chrono::duration<double, std::milli>(timestamp * options.time_scale));
     Turn turn;
-    for (const json::value& id : ids->as_array()) {
-      if (!id.is_number()) return bad("'hash_ids' holds something that is no number");
+    for (const json::value& id : *ids) {
+      const auto number = json::whole_number(id);
+      if (!number) return bad("'hash_ids' holds something that is no integer");
       const uint32_t tokens = std::min(left, options.block_tokens);
-      turn.prompt.push_back({static_cast<uint64_t>(id.to_number<int64_t>()), tokens});
+      turn.prompt.push_back({static_cast<uint64_t>(*number), tokens});
       left -= tokens;
     }
-    turn.max_tokens = std::max(1U, static_cast<uint32_t>(*output));
+    turn.max_tokens = std::max(1U, output);
     one.turns.push_back(std::move(turn));
     trace.conversations.push_back(std::move(one));
     if (options.most > 0 && trace.conversations.size() >= options.most) break;

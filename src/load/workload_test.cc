@@ -129,6 +129,8 @@ TEST(Trace, BadLinesAreNamedWithWhatIsWrong) {
            {R"({"timestamp":0,"input_length":10,"output_length":1})", "'hash_ids'"},
            {line(0, 513, "1"), "1 hash_ids do not make 513 tokens in blocks of 512"},
            {line(0, 512, "\"a\""), "'hash_ids' holds something"},
+           {line(0, 512, "1.5"), "'hash_ids' holds something"},
+           {line(0, 512, "1e300"), "'hash_ids' holds something"},
            {"\n", "holds no request"}}) {
     const File file(text);
     const auto trace = read_trace(file.path(), {});

@@ -2,13 +2,11 @@
 
 #include <fmt/format.h>
 
-#include <boost/json/parse.hpp>
-#include <boost/json/serialize.hpp>
+#include "json/object_reader.h"
+#include "json/parse.h"
 
 namespace dynamo::mocker {
 namespace {
-
-namespace json = boost::json;
 
 constexpr std::chrono::nanoseconds kPart = std::chrono::milliseconds(100);  // of a long step
 
@@ -51,27 +49,22 @@ class SimulatedRunner final : public engine::StepRunner {
 }  // namespace
 
 Result<CostProfile> profile_from_json(std::string_view text) {
-  boost::system::error_code error;
-  const json::value parsed = json::parse(text, error);
-  if (error || !parsed.is_object()) return invalid("a cost profile is a JSON object");
+  const auto document = json::parse_object(text);
+  if (!document.is_ok()) return invalid("a cost profile is a JSON object: " + document.status().text());
+  json::FirstProblem problem;
+  json::ObjectReader members(document->get_object(), "", &problem);
+  const auto milliseconds = [&](const char* name, double* cost) {
+    *cost = members.number(name, 0, 1e9).value_or(*cost);
+  };
   CostProfile profile;
-  const std::pair<std::string_view, double*> members[] = {{"base", &profile.base},
-                                                          {"prefill_token", &profile.prefill_token},
-                                                          {"prefill_pair", &profile.prefill_pair},
-                                                          {"decode_sequence", &profile.decode_sequence},
-                                                          {"decode_token", &profile.decode_token}};
-  for (const auto& [name, value] : parsed.get_object()) {
-    const auto member = std::ranges::find(members, std::string_view(name), [](const auto& one) { return one.first; });
-    if (member == std::end(members))
-      return invalid(fmt::format(
-          "a cost profile has no '{}'; it has base, prefill_token, prefill_pair, decode_sequence and decode_token",
-          std::string_view(name)));
-    const double number = value.is_number() ? value.to_number<double>(error) : -1;
-    if (!value.is_number() || error || number < 0 || number > 1e9)
-      return invalid(fmt::format("'{}' is {}; it must be milliseconds, not negative", std::string_view(name),
-                                 json::serialize(value)));
-    *member->second = number;
-  }
+  milliseconds("base", &profile.base);
+  milliseconds("prefill_token", &profile.prefill_token);
+  milliseconds("prefill_pair", &profile.prefill_pair);
+  milliseconds("decode_sequence", &profile.decode_sequence);
+  milliseconds("decode_token", &profile.decode_token);
+  members.refuse_unknown(
+      "a cost profile has no such field; it has base, prefill_token, prefill_pair, decode_sequence and decode_token");
+  if (problem.has_value()) return invalid("milliseconds of a cost profile: " + json::to_text(*problem));
   return profile;
 }
 
