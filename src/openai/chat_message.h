@@ -2,9 +2,7 @@
 // Threads: pure functions.
 #pragma once
 
-#include <boost/json/array.hpp>
-
-#include "openai/json_reader.h"
+#include "json/object_reader.h"
 
 namespace dynamo::openai {
 
@@ -13,10 +11,10 @@ namespace dynamo::openai {
 //   - the parts of a content are joined to one text, a line break between them; parts that are no text are refused
 //   - the role developer, OpenAI's newer name for it, becomes system, which is what templates know
 //   - a tool call's arguments, JSON in a string, become the object that they stand for
-// Errors, kept in the reader's RequestError: the member at fault.
-boost::json::array read_messages(ObjectReader* body);
+// Errors, kept in the reader's json::FirstProblem: the member at fault.
+json::array read_messages(json::ObjectReader* body);
 
 // The tools as they came, each checked to be a function with a name.
-boost::json::array read_tools(ObjectReader* body);
+json::array read_tools(json::ObjectReader* body);
 
 }  // namespace dynamo::openai

@@ -5,18 +5,16 @@
 #include <optional>
 #include <string_view>
 
-#include <boost/json/array.hpp>
-#include <boost/json/object.hpp>
-
+#include "json/types.h"
 #include "openai/request_options.h"
 
 namespace dynamo::openai {
 
 struct ChatRequest {
   RequestOptions options;
-  boost::json::array messages;          // as read_messages leaves them; not empty
-  boost::json::array tools;             // empty: none, or none to be used
-  boost::json::object template_values;  // the client's own variables of the template
+  json::array messages;          // as read_messages leaves them; not empty
+  json::array tools;             // empty: none, or none to be used
+  json::object template_values;  // the client's own variables of the template
   bool adds_generation_prompt = true;
   bool continues_final_message = false;
 };

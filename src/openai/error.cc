@@ -1,7 +1,7 @@
 #include "openai/error.h"
 
 #include "base/check.h"
-#include "openai/json_text.h"
+#include "json/writer.h"
 #include "openai/service.h"
 #include "text/utf8.h"
 
@@ -66,7 +66,7 @@ Row row_of_http(int status) {
 void append_any_string(std::string* out, std::string_view text) {
   std::string whole;
   if (text::append_utf8(text, &whole) > 0) whole += text::kReplacement;
-  append_json_string(out, whole);
+  json::append_string(out, whole);
 }
 
 std::string body_of(std::string_view message, const Row& row, std::string_view param, std::string_view error_code) {
@@ -80,7 +80,7 @@ std::string body_of(std::string_view message, const Row& row, std::string_view p
   std::string out = R"({"error":{"message":)";
   append_any_string(&out, message);
   out += R"(,"type":)";
-  append_json_string(&out, row.type);
+  json::append_string(&out, row.type);
   out += R"(,"param":)";
   string_or_null(&out, param);
   out += R"(,"code":)";

@@ -1,11 +1,15 @@
 #include "openai/logprobs.h"
 
 #include <algorithm>
+#include <cmath>
 
-#include "openai/json_text.h"
+#include "json/writer.h"
 
 namespace dynamo::openai {
 namespace {
+
+// What stands for a logarithm of zero, as OpenAI writes it; JSON has no infinity.
+constexpr float kNoProbability = -9999.0F;
 
 // A token's text by itself: what is no whole character shows as U+FFFD.
 std::string text_of(const text::Tokenizer& tokenizer, TokenId token) {
@@ -28,12 +32,12 @@ void append_array(std::string* out, const Items& items, Write write) {
 // "token": ..., "logprob": ..., "bytes": [...]
 void append_chat_token(std::string* out, const text::Tokenizer& tokenizer, const TokenLogprob& token) {
   *out += R"("token":)";
-  append_json_string(out, text_of(tokenizer, token.token));
+  json::append_string(out, text_of(tokenizer, token.token));
   *out += R"(,"logprob":)";
-  append_json_logprob(out, token.logprob);
+  append_logprob(out, token.logprob);
   *out += R"(,"bytes":)";
   append_array(out, tokenizer.token_bytes(token.token),
-               [&](char byte) { append_json_number(out, static_cast<unsigned char>(byte)); });
+               [&](char byte) { json::append_number(out, static_cast<unsigned char>(byte)); });
 }
 
 void append_top(std::string* out, const text::Tokenizer& tokenizer, const TokenLogprobs& token) {
@@ -43,9 +47,9 @@ void append_top(std::string* out, const text::Tokenizer& tokenizer, const TokenL
     std::string text = text_of(tokenizer, one.token);
     if (std::find(named.begin(), named.end(), text) != named.end()) return;
     if (!named.empty()) out->push_back(',');
-    append_json_string(out, text);
+    json::append_string(out, text);
     out->push_back(':');
-    append_json_logprob(out, one.logprob);
+    append_logprob(out, one.logprob);
     named.push_back(std::move(text));
   };
   std::for_each(token.top.begin(), token.top.end(), append);
@@ -54,6 +58,10 @@ void append_top(std::string* out, const text::Tokenizer& tokenizer, const TokenL
 }
 
 }  // namespace
+
+void append_logprob(std::string* out, float value) {
+  json::append_float(out, std::isfinite(value) ? value : kNoProbability);
+}
 
 void append_chat_logprobs(std::string* out, const text::Tokenizer& tokenizer, std::span<const ShownToken> tokens) {
   *out += R"({"content":)";
@@ -75,14 +83,14 @@ void append_completion_logprobs(std::string* out, const text::Tokenizer& tokeniz
                                 std::span<const ShownToken> tokens) {
   *out += R"({"tokens":)";
   append_array(out, tokens, [&](const ShownToken& token) {
-    append_json_string(out, text_of(tokenizer, token.logprobs.drawn.token));
+    json::append_string(out, text_of(tokenizer, token.logprobs.drawn.token));
   });
   *out += R"(,"token_logprobs":)";
-  append_array(out, tokens, [&](const ShownToken& token) { append_json_logprob(out, token.logprobs.drawn.logprob); });
+  append_array(out, tokens, [&](const ShownToken& token) { append_logprob(out, token.logprobs.drawn.logprob); });
   *out += R"(,"top_logprobs":)";
   append_array(out, tokens, [&](const ShownToken& token) { append_top(out, tokenizer, token.logprobs); });
   *out += R"(,"text_offset":)";
-  append_array(out, tokens, [&](const ShownToken& token) { append_json_number(out, token.text_offset); });
+  append_array(out, tokens, [&](const ShownToken& token) { json::append_number(out, token.text_offset); });
   out->push_back('}');
 }
 

@@ -9,6 +9,9 @@
 
 namespace dynamo::openai {
 
+// One log probability; what is not finite as -9999.
+void append_logprob(std::string* out, float value);
+
 // Chat: {"content": [{"token", "logprob", "bytes", "top_logprobs": [...]}, ...], "refusal": null}.
 void append_chat_logprobs(std::string* out, const text::Tokenizer& tokenizer, std::span<const ShownToken> tokens);
 

@@ -7,11 +7,10 @@
 
 #include "openai/chat_request.h"
 #include "openai/completion_request.h"
+#include "openai/request_body.h"
 
 namespace dynamo::openai {
 namespace {
-
-namespace json = boost::json;
 
 constexpr uint32_t kDefaultCompletionTokens = 16;  // OpenAI's
 
@@ -45,10 +44,10 @@ std::optional<ApiError> fit(const PreparedRequest& request, const std::string& p
   const uint32_t usual = request.endpoint == Endpoint::kChat ? left : std::min(left, kDefaultCompletionTokens);
   prompt->max_tokens = options.max_tokens.value_or(usual);
   if (options.min_tokens <= prompt->max_tokens) return std::nullopt;
-  RequestError error;
-  error.wrong_value("min_tokens", fmt::format("at most 'max_tokens', {}", prompt->max_tokens),
-                    fmt::format("{}", options.min_tokens));
-  return error.take();
+  json::FirstProblem problem;
+  problem.wrong_value("min_tokens", fmt::format("at most 'max_tokens', {}", prompt->max_tokens),
+                      fmt::format("{}", options.min_tokens));
+  return to_api_error(problem);
 }
 
 // A text that cannot fit the context, told by its length alone: tokenizing megabytes only to refuse them would cost a second.
@@ -145,11 +144,11 @@ std::optional<ApiError> take_token_ids(std::vector<TokenId> tokens, const Served
   const auto unknown =
       std::find_if(tokens.begin(), tokens.end(), [&](TokenId id) { return id >= model.card.vocab_size; });
   if (unknown != tokens.end()) {
-    RequestError error;
-    error.wrong_value(fmt::format("{}[{}]", param, unknown - tokens.begin()),
-                      fmt::format("a token id below the vocabulary's size, {}", model.card.vocab_size),
-                      fmt::format("{}", *unknown));
-    return error.take();
+    json::FirstProblem problem;
+    problem.wrong_value(fmt::format("{}[{}]", param, unknown - tokens.begin()),
+                        fmt::format("a token id below the vocabulary's size, {}", model.card.vocab_size),
+                        fmt::format("{}", *unknown));
+    return to_api_error(problem);
   }
   out->tokens = std::move(tokens);
   return std::nullopt;
@@ -189,9 +188,9 @@ ApiError unknown_model(std::string_view name, const ModelDirectory& models) {
   if (!models.is_warm())
     return ApiError{Code::kUnavailable,
                     fmt::format("The model {} is not known yet: this frontend is still finding its workers. Ask again.",
-                                quote(name)),
+                                json::quote(name)),
                     "", ""};
-  return ApiError{Code::kNotFound, fmt::format("The model {} does not exist.", quote(name)), "model",
+  return ApiError{Code::kNotFound, fmt::format("The model {} does not exist.", json::quote(name)), "model",
                   "model_not_found"};
 }
 

@@ -2,7 +2,7 @@
 
 #include <fmt/format.h>
 
-#include "openai/json_text.h"
+#include "json/writer.h"
 #include "openai/logprobs.h"
 
 namespace dynamo::openai {
@@ -43,9 +43,9 @@ ReplyWriter::ReplyWriter(const PreparedRequest* request, const std::string& id, 
 // {"id": ..., "object": ..., "created": ..., "model": ..., with the comma behind.
 std::string ReplyWriter::envelope(std::string_view object) const {
   std::string out = R"({"id":)";
-  append_json_string(&out, id_);
+  json::append_string(&out, id_);
   out += fmt::format(R"(,"object":"{}","created":{},"model":)", object, created_);
-  append_json_string(&out, request_->model->card.name);
+  json::append_string(&out, request_->model->card.name);
   out.push_back(',');
   return out;
 }
@@ -77,12 +77,12 @@ void ReplyWriter::append_start(std::string* out, uint32_t choice, const Usage& s
   const std::string& echo = request_->prompt_of(choice).echo;
   if (!is_chat() && echo.empty()) return;
   *out += event_begin_;
-  append_json_number(out, choice);
+  json::append_number(out, choice);
   if (is_chat()) {
     *out += R"(,"delta":{"role":"assistant","content":"","refusal":null})";
   } else {
     *out += R"(,"text":)";
-    append_json_string(out, echo);
+    json::append_string(out, echo);
   }
   *out += R"(,"logprobs":null)";
   *out += kUnfinished;
@@ -92,9 +92,9 @@ void ReplyWriter::append_start(std::string* out, uint32_t choice, const Usage& s
 void ReplyWriter::append_delta(std::string* out, uint32_t choice, const ChoicePiece& piece, const Usage& so_far) const {
   if (piece.text.empty() && piece.tokens.empty()) return;
   *out += event_begin_;
-  append_json_number(out, choice);
+  json::append_number(out, choice);
   *out += is_chat() ? R"(,"delta":{"content":")" : R"(,"text":")";
-  append_json_escaped(out, piece.text);
+  json::append_escaped(out, piece.text);
   *out += is_chat() ? "\"}" : "\"";
   append_logprobs(out, piece.tokens);
   *out += kUnfinished;
@@ -103,7 +103,7 @@ void ReplyWriter::append_delta(std::string* out, uint32_t choice, const ChoicePi
 
 void ReplyWriter::append_finish(std::string* out, uint32_t choice, FinishReason reason, const Usage& so_far) const {
   *out += event_begin_;
-  append_json_number(out, choice);
+  json::append_number(out, choice);
   *out += is_chat() ? R"(,"delta":{},"logprobs":null)" : R"(,"text":"","logprobs":null)";
   append_finish_reason(out, reason);
   append_event_end(out, so_far);
@@ -132,10 +132,10 @@ std::string ReplyWriter::whole_reply(const std::vector<WholeChoice>& choices, co
   for (uint32_t i = 0; i < choices.size(); ++i) {
     if (i > 0) out.push_back(',');
     out += R"({"index":)";
-    append_json_number(&out, i);
+    json::append_number(&out, i);
     out += is_chat() ? R"(,"message":{"role":"assistant","content":")" : R"(,"text":")";
-    if (!is_chat()) append_json_escaped(&out, request_->prompt_of(i).echo);
-    append_json_escaped(&out, choices[i].text);
+    if (!is_chat()) json::append_escaped(&out, request_->prompt_of(i).echo);
+    json::append_escaped(&out, choices[i].text);
     out += is_chat() ? R"(","refusal":null})" : "\"";
     append_logprobs(&out, choices[i].tokens);
     append_finish_reason(&out, choices[i].finish);

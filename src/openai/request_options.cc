@@ -6,16 +6,12 @@
 #include <charconv>
 #include <limits>
 
-#include <boost/json/array.hpp>
-#include <boost/json/object.hpp>
-#include <boost/json/string.hpp>
-
 #include "generate/sampling_limits.h"
+#include "json/read.h"
+#include "openai/request_body.h"
 
 namespace dynamo::openai {
 namespace {
-
-namespace json = boost::json;
 
 constexpr int64_t kMaxUint32 = std::numeric_limits<uint32_t>::max();
 constexpr size_t kMaxStopStrings = 16;
@@ -38,51 +34,51 @@ std::optional<uint32_t> to_uint32(std::optional<int64_t> value) {
   return static_cast<uint32_t>(*value);
 }
 
-void read_stop_string(const json::value& value, const std::string& path, RequestError* error,
+void read_stop_string(const json::value& value, const std::string& path, json::FirstProblem* problem,
                       std::vector<std::string>* out) {
   const json::string* text = value.if_string();
-  if (!text) return error->wrong_type(path, "a string", value);
+  if (!text) return problem->wrong_type(path, "a string", value);
   if (text->empty() || text->size() > kMaxStopBytes) {
-    return error->wrong_value(path, fmt::format("a string of 1 to {} bytes", kMaxStopBytes),
-                              text->empty() ? "an empty one" : fmt::format("one of {} bytes", text->size()));
+    return problem->wrong_value(path, fmt::format("a string of 1 to {} bytes", kMaxStopBytes),
+                                text->empty() ? "an empty one" : fmt::format("one of {} bytes", text->size()));
   }
   out->emplace_back(text->data(), text->size());
 }
 
-void read_stop(ObjectReader* body, std::vector<std::string>* out) {
+void read_stop(json::ObjectReader* body, std::vector<std::string>* out) {
   const json::value* value = body->value("stop");
   if (!value) return;
   const std::string path = body->path_of("stop");
-  if (value->is_string()) return read_stop_string(*value, path, &body->error(), out);
+  if (value->is_string()) return read_stop_string(*value, path, &body->problem(), out);
   const json::array* list = value->if_array();
-  if (!list) return body->error().wrong_type(path, "a string or an array of strings", *value);
+  if (!list) return body->problem().wrong_type(path, "a string or an array of strings", *value);
   if (list->size() > kMaxStopStrings) {
-    return body->error().wrong_value(path, fmt::format("at most {} strings", kMaxStopStrings),
-                                     fmt::format("{}", list->size()));
+    return body->problem().wrong_value(path, fmt::format("at most {} strings", kMaxStopStrings),
+                                       fmt::format("{}", list->size()));
   }
-  for (size_t i = 0; i < list->size(); ++i) read_stop_string((*list)[i], at(path, i), &body->error(), out);
+  for (size_t i = 0; i < list->size(); ++i) read_stop_string((*list)[i], at(path, i), &body->problem(), out);
 }
 
-void read_stop_token_ids(ObjectReader* body, std::vector<TokenId>* out) {
+void read_stop_token_ids(json::ObjectReader* body, std::vector<TokenId>* out) {
   const json::array* list = body->array("stop_token_ids");
   if (!list) return;
   const std::string path = body->path_of("stop_token_ids");
   if (list->size() > kMaxStopTokenIds) {
-    return body->error().wrong_value(path, fmt::format("at most {} token ids", kMaxStopTokenIds),
-                                     fmt::format("{}", list->size()));
+    return body->problem().wrong_value(path, fmt::format("at most {} token ids", kMaxStopTokenIds),
+                                       fmt::format("{}", list->size()));
   }
   for (size_t i = 0; i < list->size(); ++i) {
-    const auto id = read_integer((*list)[i], at(path, i), 0, kMaxUint32, &body->error());
+    const auto id = json::read_integer((*list)[i], at(path, i), 0, kMaxUint32, &body->problem());
     if (id) out->push_back(static_cast<TokenId>(*id));
   }
 }
 
 // {"50256": -100}: token ids as names, without leading zeros, so that none comes twice.
-void read_logit_bias(ObjectReader* body, std::vector<std::pair<TokenId, float>>* out) {
+void read_logit_bias(json::ObjectReader* body, std::vector<std::pair<TokenId, float>>* out) {
   const json::object* biases = body->object("logit_bias");
   if (!biases) return;
   const std::string path = body->path_of("logit_bias");
-  ObjectReader reader(*biases, path, &body->error());
+  json::ObjectReader reader(*biases, path, &body->problem());
   out->reserve(biases->size());
   for (const auto& member : *biases) {
     const std::string_view name(member.key().data(), member.key().size());
@@ -90,42 +86,42 @@ void read_logit_bias(ObjectReader* body, std::vector<std::pair<TokenId, float>>*
     const auto [end, failure] = std::from_chars(name.data(), name.data() + name.size(), id);
     const bool is_id =
         failure == std::errc() && end == name.data() + name.size() && (name.front() != '0' || name.size() == 1);
-    if (!is_id) return body->error().wrong_value(path, "token ids as names", quote(name));
+    if (!is_id) return body->problem().wrong_value(path, "token ids as names", json::quote(name));
     if (member.value().is_null()) {
-      return body->error().wrong_type(reader.path_of(name), "a number", member.value());
+      return body->problem().wrong_type(reader.path_of(name), "a number", member.value());
     }
     if (const auto bias = reader.number(name, -100, 100)) out->emplace_back(id, static_cast<float>(*bias));
-    if (body->error().has_value()) return;
+    if (body->problem().has_value()) return;
   }
 }
 
-void read_stream(ObjectReader* body, RequestOptions* options) {
+void read_stream(json::ObjectReader* body, RequestOptions* options) {
   options->is_stream = body->boolean("stream").value_or(false);
   const json::object* stream_options = body->object("stream_options");
   if (!stream_options) return;
   if (!options->is_stream) {
-    return body->error().wrong_value("stream_options", "it only with 'stream': true", "it without");
+    return body->problem().wrong_value("stream_options", "it only with 'stream': true", "it without");
   }
-  ObjectReader reader(*stream_options, "stream_options", &body->error());
+  json::ObjectReader reader(*stream_options, "stream_options", &body->problem());
   options->includes_usage = reader.boolean("include_usage").value_or(false);
   options->has_continuous_usage = reader.boolean("continuous_usage_stats").value_or(false) && options->includes_usage;
   reader.boolean("include_obfuscation");  // there is none to leave out
-  reader.refuse_unknown();
+  reader.refuse_unknown(kUnknownMember);
 }
 
-std::optional<uint64_t> read_seed(ObjectReader* body) {
+std::optional<uint64_t> read_seed(json::ObjectReader* body) {
   const json::value* value = body->value("seed");
   if (!value) return std::nullopt;
   if (value->is_uint64()) return value->get_uint64();
-  const auto seed = read_integer(*value, "seed", std::numeric_limits<int64_t>::min(),
-                                 std::numeric_limits<int64_t>::max(), &body->error());
+  const auto seed = json::read_integer(*value, "seed", std::numeric_limits<int64_t>::min(),
+                                       std::numeric_limits<int64_t>::max(), &body->problem());
   if (!seed) return std::nullopt;
   return static_cast<uint64_t>(*seed);
 }
 
 // What OpenAI's API does not have, by the names that vLLM and SGLang give it. In nvext, where Dynamo's clients put it, the
 // same names count where the body itself is silent.
-void read_extensions(ObjectReader* reader, RequestOptions* options) {
+void read_extensions(json::ObjectReader* reader, RequestOptions* options) {
   if (const auto flag = reader->boolean("ignore_eos")) options->ignores_eos = *flag;
   if (const auto count = reader->integer("min_tokens", 0, kMaxUint32))
     options->min_tokens = static_cast<uint32_t>(*count);
@@ -137,62 +133,62 @@ void read_extensions(ObjectReader* reader, RequestOptions* options) {
 }
 
 // "2a" or 42: the instance that /health shows, or its number.
-std::optional<uint64_t> read_instance(ObjectReader* reader, RequestError* error) {
+std::optional<uint64_t> read_instance(json::ObjectReader* reader, json::FirstProblem* problem) {
   const json::value* value = reader->value("backend_instance_id");
   if (!value) return std::nullopt;
   if (value->is_uint64()) return value->get_uint64();
-  if (const auto number = whole_number(*value); number && *number > 0) return static_cast<uint64_t>(*number);
+  if (const auto number = json::whole_number(*value); number && *number > 0) return static_cast<uint64_t>(*number);
   const std::string path = reader->path_of("backend_instance_id");
   if (!value->is_string()) {
-    error->wrong_type(path, "an instance's hexadecimal name or number", *value);
+    problem->wrong_type(path, "an instance's hexadecimal name or number", *value);
     return std::nullopt;
   }
   const std::string_view text = value->get_string();
   uint64_t instance = 0;
   const auto [end, failure] = std::from_chars(text.data(), text.data() + text.size(), instance, 16);
   if (failure == std::errc() && end == text.data() + text.size() && instance != 0) return instance;
-  error->wrong_value(path, "an instance's hexadecimal name", quote(text));
+  problem->wrong_value(path, "an instance's hexadecimal name", json::quote(text));
   return std::nullopt;
 }
 
-void read_routing(ObjectReader* extensions, RequestError* error, RoutingHints* out) {
-  out->instance = read_instance(extensions, error);
+void read_routing(json::ObjectReader* extensions, json::FirstProblem* problem, RoutingHints* out) {
+  out->instance = read_instance(extensions, problem);
   const json::object* config = extensions->object("router_config_override");
   if (!config) return;
-  ObjectReader reader(*config, extensions->path_of("router_config_override"), error);
+  json::ObjectReader reader(*config, extensions->path_of("router_config_override"), problem);
   out->overlap_weight = reader.number("overlap_score_weight", 0, 100);
   out->temperature = reader.number("router_temperature", 0, 100);
-  reader.refuse_unknown();
+  reader.refuse_unknown(kUnknownMember);
 }
 
-void read_nvext(ObjectReader* body, RequestOptions* options) {
+void read_nvext(json::ObjectReader* body, RequestOptions* options) {
   const json::object* extensions = body->object("nvext");
   if (!extensions) return;
-  ObjectReader reader(*extensions, "nvext", &body->error());
+  json::ObjectReader reader(*extensions, "nvext", &body->problem());
   read_extensions(&reader, options);
-  read_routing(&reader, &body->error(), &options->routing);
+  read_routing(&reader, &body->problem(), &options->routing);
   reader.array("annotations");  // ask for more to see, not for another answer
-  reader.refuse_unknown();
+  reader.refuse_unknown(kUnknownMember);
 }
 
 // Those that ask for nothing of an answer, or for nothing in the one value that is taken.
-void read_ignored(ObjectReader* body) {
+void read_ignored(json::ObjectReader* body) {
   for (const char* name : {"user", "safety_identifier", "prompt_cache_key", "prompt_cache_retention"})
     body->string(name);
   body->object("metadata");
   if (body->boolean("store").value_or(false))
-    body->error().unsupported("store", "Answers are not stored; leave it false.");
+    body->problem().unsupported("store", "Answers are not stored; leave it false.");
   const auto tier = body->string("service_tier");
   if (tier && *tier != "auto" && *tier != "default") {
-    body->error().unsupported("service_tier", "There is one tier; 'auto' and 'default' name it.");
+    body->problem().unsupported("service_tier", "There is one tier; 'auto' and 'default' name it.");
   }
 }
 
 }  // namespace
 
-RequestOptions read_options(ObjectReader* body, const RequestLimits& limits) {
+RequestOptions read_options(json::ObjectReader* body, const RequestLimits& limits) {
   RequestOptions options;
-  options.model = body->required_string("model").value_or("");
+  options.model = body->required_string("model");
   options.n = static_cast<uint32_t>(body->integer("n", 1, limits.max_choices).value_or(1));
   read_stream(body, &options);
   options.max_tokens = to_uint32(body->integer("max_tokens", 1, kMaxUint32));
@@ -216,16 +212,16 @@ RequestOptions read_options(ObjectReader* body, const RequestLimits& limits) {
 }
 
 std::optional<ApiError> check_token_ids(const RequestOptions& options, uint32_t vocab_size) {
-  RequestError error;
+  json::FirstProblem problem;
   const std::string expected = fmt::format("a token id below the vocabulary's size, {}", vocab_size);
   for (const auto& [id, bias] : options.logit_bias) {
-    if (id >= vocab_size) error.wrong_value(fmt::format("logit_bias.{}", id), expected, fmt::format("{}", id));
+    if (id >= vocab_size) problem.wrong_value(fmt::format("logit_bias.{}", id), expected, fmt::format("{}", id));
   }
   for (size_t i = 0; i < options.stop_token_ids.size(); ++i) {
     const TokenId id = options.stop_token_ids[i];
-    if (id >= vocab_size) error.wrong_value(at("stop_token_ids", i), expected, fmt::format("{}", id));
+    if (id >= vocab_size) problem.wrong_value(at("stop_token_ids", i), expected, fmt::format("{}", id));
   }
-  return error.take();
+  return to_api_error(problem);
 }
 
 GenerateRequest to_generate_request(const RequestOptions& options, const ModelCard& card, uint32_t choice) {

@@ -11,7 +11,8 @@
 #include "base/ids.h"
 #include "generate/generate_request.h"
 #include "generate/model_card.h"
-#include "openai/json_reader.h"
+#include "json/object_reader.h"
+#include "openai/error.h"
 
 namespace dynamo::openai {
 
@@ -51,8 +52,8 @@ struct RequestOptions {
   RoutingHints routing;
 };
 
-// Reads everything but `logprobs`, whose form differs. Errors are kept in the reader's RequestError.
-RequestOptions read_options(ObjectReader* body, const RequestLimits& limits);
+// Reads everything but `logprobs`, whose form differs. Errors are kept in the reader's json::FirstProblem.
+RequestOptions read_options(json::ObjectReader* body, const RequestLimits& limits);
 
 // Whether each token named is one of the model's. Errors: kInvalid with the path of the member.
 std::optional<ApiError> check_token_ids(const RequestOptions& options, uint32_t vocab_size);

@@ -8,14 +8,11 @@
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/thread_pool.hpp>
 #include <boost/asio/use_awaitable.hpp>
-#include <boost/json/serialize.hpp>
 
 #include "openai/exchange.h"
 
 namespace dynamo::openai {
 namespace {
-
-namespace json = boost::json;
 
 // A request on its way to being prepared. The pool keeps it alive if the connection goes away meanwhile.
 struct Preparation {

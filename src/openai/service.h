@@ -9,11 +9,10 @@
 #include <functional>
 #include <memory>
 
-#include <boost/json/object.hpp>
-
 #include "base/metrics.h"
 #include "base/task.h"
 #include "http/server.h"
+#include "json/types.h"
 #include "openai/preparation.h"
 #include "openai/served_model.h"
 
@@ -29,8 +28,8 @@ struct ServiceOptions {
 
 // The process's own state, for /health, /live and /ready.
 struct ServiceState {
-  std::function<bool()> is_ready;               // serving and not stopping
-  std::function<boost::json::object()> health;  // what /health shows besides its status
+  std::function<bool()> is_ready;        // serving and not stopping
+  std::function<json::object()> health;  // what /health shows besides its status
 };
 
 class Service {

@@ -1,19 +1,20 @@
-#include "openai/json_reader.h"
+#include "openai/request_body.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <boost/json/object.hpp>
+#include "json/object_reader.h"
 
 namespace dynamo::openai {
 namespace {
 
+using json::ObjectReader;
 using ::testing::HasSubstr;
 
 constexpr uint32_t kDepth = 8;
 
 std::string wrong_with(std::string_view body) {
-  std::optional<boost::json::value> value;
+  std::optional<json::value> value;
   const auto wrong = parse_body(body, kDepth, &value);
   if (!wrong) return "";
   EXPECT_EQ(wrong->code, Code::kInvalid);
@@ -74,7 +75,7 @@ TEST(ParseBody, LimitsTheMemory) {
 }
 
 TEST(ParseBody, OfANameGivenTwiceTheLastCounts) {
-  std::optional<boost::json::value> value;
+  std::optional<json::value> value;
   ASSERT_FALSE(parse_body(R"({"a": 1, "b": 2, "a": 3})", kDepth, &value));
   EXPECT_EQ(value->at("a").as_int64(), 3);
   EXPECT_EQ(value->as_object().size(), 2U);
@@ -83,12 +84,12 @@ TEST(ParseBody, OfANameGivenTwiceTheLastCounts) {
 // Reads one member of `text` and returns what was wrong with it.
 template <class Read>
 std::string error_of(const char* text, Read read) {
-  std::optional<boost::json::value> value;
+  std::optional<json::value> value;
   EXPECT_FALSE(parse_body(text, kDepth, &value));
-  RequestError error;
+  json::FirstProblem error;
   ObjectReader reader(value->get_object(), "at", &error);
   read(&reader);
-  const auto wrong = error.take();
+  const auto wrong = to_api_error(error);
   return wrong ? wrong->message : "";
 }
 
@@ -118,9 +119,9 @@ TEST(ObjectReader, NamesThePathWhatWasExpectedAndWhatCame) {
 }
 
 TEST(ObjectReader, TakesAnIntegerHoweverItIsWritten) {
-  std::optional<boost::json::value> value;
+  std::optional<json::value> value;
   ASSERT_FALSE(parse_body(R"({"a":8.0,"b":-1.0,"c":8e1,"d":-0.0,"e":9007199254740993,"f":80E-1})", kDepth, &value));
-  RequestError error;
+  json::FirstProblem error;
   ObjectReader reader(value->get_object(), "", &error);
   EXPECT_EQ(reader.integer("a", 1, 8), 8);
   EXPECT_EQ(reader.integer("b", -1, 8), -1);
@@ -147,7 +148,7 @@ TEST(ObjectReader, KeepsTheFirstErrorOnly) {
                        [](ObjectReader* r) {
                          r->string("y");
                          r->string("x");
-                         r->refuse_unknown();
+                         r->refuse_unknown(kUnknownMember);
                        }),
               HasSubstr("'at.y'"));
 }
@@ -155,18 +156,12 @@ TEST(ObjectReader, KeepsTheFirstErrorOnly) {
 TEST(ObjectReader, RefusesMembersThatNobodyAskedForUnlessNull) {
   const auto read_x = [](ObjectReader* r) {
     r->value("x");
-    r->refuse_unknown();
+    r->refuse_unknown(kUnknownMember);
   };
   EXPECT_EQ(error_of(R"({"x":1,"y":null})", read_x), "");
   EXPECT_EQ(error_of(R"({"x":1,"y":0})", read_x), "Unsupported parameter: 'at.y'. This server does not know it.");
   const std::string longest = "{\"" + std::string(1000, 'y') + "\":1}";
   EXPECT_LT(error_of(longest.c_str(), read_x).size(), 200U);
-}
-
-TEST(Shorten, CutsBetweenCharacters) {
-  const std::string text = std::string(63, 'a') + "é tail";
-  EXPECT_EQ(shorten(text), std::string(63, 'a') + "...");
-  EXPECT_EQ(quote("short"), "'short'");
 }
 
 }  // namespace
