@@ -5,47 +5,25 @@
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/signal_set.hpp>
-#include <boost/json.hpp>
 
 #include "base/task.h"
 #include "http/client.h"
+#include "json/lookup.h"
+#include "json/parse.h"
 
 namespace dynamo::apps {
 namespace {
 
-namespace json = boost::json;
-
-// Member `name` of an object, or null.
-const json::value* find(const json::value* value, std::string_view name) {
-  const json::object* object = value ? value->if_object() : nullptr;
-  return object ? object->if_contains(name) : nullptr;
-}
-
-std::string text_of(const json::value* value) {
-  const json::string* text = value ? value->if_string() : nullptr;
-  return text ? std::string(text->data(), text->size()) : std::string();
-}
-
-uint64_t number_of(const json::value* value) {
-  return value && value->is_int64() ? static_cast<uint64_t>(value->get_int64()) : 0;
-}
-
-const json::value* first_of(const json::value* value) {
-  const json::array* array = value ? value->if_array() : nullptr;
-  return array && !array->empty() ? &array->front() : nullptr;
-}
-
-Result<json::value> parse(std::string_view text) {
-  boost::system::error_code error;
-  json::value value = json::parse(text, error);
-  if (error) return corrupt("the server's reply is not JSON: " + error.message());
+Result<json::value> parse_reply(std::string_view text) {
+  auto value = json::parse(text);
+  if (!value.is_ok()) return value.status().with("the server's reply");
   return value;
 }
 
 // What an error body says, or its status when it is not OpenAI's error object.
 Status status_of(int http_status, const std::string& body) {
   std::string message;
-  if (const auto value = parse(body); value.is_ok()) message = text_of(find(find(&*value, "error"), "message"));
+  if (const auto value = json::parse(body); value.is_ok()) message = json::find_text(*value, "/error/message");
   if (message.empty()) message = fmt::format("the server answered with HTTP status {}", http_status);
   return http_status >= 500 ? unavailable(message) : invalid(message);
 }
@@ -85,8 +63,8 @@ Task<Result<std::string>> ChatSession::State::find_model() {
   std::string empty;
   CO_TRY(const http::Response response, co_await client->fetch("GET", "/v1/models", headers, empty, until()));
   if (response.status != 200) co_return status_of(response.status, response.body);
-  CO_TRY(const json::value value, parse(response.body));
-  std::string name = text_of(find(first_of(find(&value, "data")), "id"));
+  CO_TRY(const json::value value, parse_reply(response.body));
+  std::string name(json::find_text(value, "/data/0/id"));
   if (name.empty()) co_return not_found("the server at " + options.url + " has no model");
   co_return name;
 }
@@ -104,21 +82,20 @@ std::string ChatSession::State::body_of_request() const {
 
 Status ChatSession::State::read_event(const std::string& data, const std::function<void(std::string_view)>& show,
                                       std::string* answer, Time started, AnswerStats* stats) const {
-  TRY(const json::value event, parse(data));
-  if (const json::value* error = find(&event, "error")) return unavailable(text_of(find(error, "message")));
-  const json::value* choice = first_of(find(&event, "choices"));
-  const std::string piece = text_of(find(find(choice, "delta"), "content"));
+  TRY(const json::value event, parse_reply(data));
+  if (json::find(event, "/error")) return unavailable(std::string(json::find_text(event, "/error/message")));
+  const std::string_view piece = json::find_text(event, "/choices/0/delta/content");
   if (!piece.empty()) {
     if (answer->empty()) stats->first_token = Clock::steady().now() - started;
     *answer += piece;
     show(piece);
   }
-  if (std::string reason = text_of(find(choice, "finish_reason")); !reason.empty())
-    stats->finish_reason = std::move(reason);
-  if (const json::value* usage = find(&event, "usage"); usage && usage->is_object()) {
-    stats->prompt_tokens = number_of(find(usage, "prompt_tokens"));
-    stats->completion_tokens = number_of(find(usage, "completion_tokens"));
-    stats->cached_tokens = number_of(find(find(usage, "prompt_tokens_details"), "cached_tokens"));
+  if (const auto reason = json::find_text(event, "/choices/0/finish_reason"); !reason.empty())
+    stats->finish_reason = reason;
+  if (const json::value* usage = json::find(event, "/usage"); usage && usage->is_object()) {
+    stats->prompt_tokens = json::find_count(*usage, "/prompt_tokens");
+    stats->completion_tokens = json::find_count(*usage, "/completion_tokens");
+    stats->cached_tokens = json::find_count(*usage, "/prompt_tokens_details/cached_tokens");
   }
   return {};
 }

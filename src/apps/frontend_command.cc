@@ -14,6 +14,7 @@
 #include "frontend/frontend.h"
 #include "frontend/routes.h"
 #include "http/server.h"
+#include "json/types.h"
 #include "openai/service.h"
 
 namespace dynamo::apps {
@@ -67,7 +68,7 @@ Status run_frontend(Flags flags) {
   openai::ServiceState state;
   const auto is_ready = [&] { return !is_stopping && models->is_ready(); };
   state.is_ready = is_ready;
-  state.health = [&] { return boost::json::object{{"instances", models->instances()}}; };
+  state.health = [&] { return json::object{{"instances", models->instances()}}; };
   openai::Service service(flags.frontend.service, models.get(), std::move(state), &metrics);
   service.add_routes(server.get());
   frontend::add_routes(server.get(), models.get());
@@ -75,8 +76,8 @@ Status run_frontend(Flags flags) {
   const std::string url = url_of(http, server->port());
   const auto lease = planes->registry->lease(std::chrono::seconds(10));
   const std::string key = fmt::format("/dynamo/frontends/{}-{}", flags.planes.name_space, getpid());
-  lease->put(key, fmt::format(R"({{"url":"{}","namespace":"{}","version":"{}"}})", url, flags.planes.name_space,
-                              DYNAMO_VERSION));
+  lease->put(key, json::serialize(
+                      json::object{{"url", url}, {"namespace", flags.planes.name_space}, {"version", DYNAMO_VERSION}}));
   LOG(info, "serving", {"url", url}, {"router_mode", std::string(router::mode_name(flags.frontend.router))});
 
   starting.reset();
