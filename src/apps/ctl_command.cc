@@ -8,7 +8,8 @@
 #include "apps/command.h"
 #include "apps/planes.h"
 #include "apps/print.h"
-#include "discovery/instance.h"
+#include "base/instance_id.h"
+#include "discovery/keys.h"
 #include "rpc/channel.h"
 #include "wire/messages.pb.h"
 #include "wire/status.h"
@@ -28,7 +29,7 @@ Result<discovery::WorkerInstance> find_worker(const std::vector<discovery::Worke
                                               const std::string& wanted) {
   std::string names;
   for (const discovery::WorkerInstance& worker : workers) {
-    if (worker.name == wanted || discovery::instance_text(worker.instance) == wanted) return worker;
+    if (worker.name == wanted || instance_text(worker.instance) == wanted) return worker;
     names += (names.empty() ? "" : ", ") + worker.name;
   }
   return not_found(fmt::format("there is no worker '{}'; there are: {}", wanted, names.empty() ? "none" : names));

@@ -1,12 +1,16 @@
-// dynamo docs flags|metrics: prints pages of docs/reference, so that they cannot differ from the program.
+// dynamo docs flags|metrics|keys: prints pages of docs/reference, so that they cannot differ from the program.
 #include <fmt/format.h>
+
+#include <span>
 
 #include "apps/command.h"
 #include "apps/planes.h"
 #include "apps/print.h"
 #include "base/log_output.h"
 #include "base/metrics.h"
+#include "discovery/keys.h"
 #include "engine/metrics.h"
+#include "events/subjects.h"
 #include "handoff/metrics.h"
 #include "http/metrics.h"
 #include "openai/metrics.h"
@@ -32,6 +36,27 @@ Printed by `dynamo docs metrics` from where each module declares what it counts.
 What a worker shows of its engine and its hand-offs has the label `worker`, its name. When `dynamo ctl role` gives it
 another name, all of it is shown with that one from then on, and its counters go on from where they were.
 
+)";
+
+constexpr const char* kKeysHead = R"(# Keys and subjects
+
+Printed by `dynamo docs keys` from `src/discovery/keys.h` and `src/events/subjects.h`.
+
+An instance's id is random, never 0, and the same for the life of its process; it is written as 16 hexadecimal
+digits. A model's slug is its name fit for a key: that of `Qwen/Qwen3-0.6B` is `qwen--qwen3-0-6b`.
+
+)";
+
+constexpr const char* kKeysText = R"(
+Keys are the same in etcd and in the hub; values that say more than an id are JSON. All are under a lease of their
+process (10 s, renewed every third of that), but those that people write. What the values mean and what is made of
+them: [discovery.md](discovery.md).
+)";
+
+constexpr const char* kSubjectsText = R"(
+Parts are joined by dots; a part holds no dot, blank, `*` or `>` and is not empty. A subscription may write `*` for
+one part and `>` as its last part for one or more: a router listens to `dynamo.<namespace>.kv.*`. How messages travel:
+[events.md](events.md); what they hold: [wire.md](wire.md).
 )";
 
 std::string flags_page(const CLI::App& app) {
@@ -61,15 +86,31 @@ std::string metrics_page() {
   return page;
 }
 
+std::string keys_page() {
+  std::string page = kKeysHead;
+  const auto add = [&](const char* title, const char* name, std::span<const NameForm* const> forms, const char* text) {
+    page += fmt::format("## {}\n\n| {} | written by | holds |\n|---|---|---|\n", title, name);
+    for (const NameForm* form : forms)
+      page += fmt::format("| `{}` | {} | {} |\n", form->text, form->writer, form->meaning);
+    page += text;
+  };
+  add("Keys of the registry", "key", discovery::kAllKeys, kKeysText);
+  page += '\n';
+  add("Subjects of the event bus", "subject", events::kAllSubjects, kSubjectsText);
+  return page;
+}
+
 }  // namespace
 
 void add_docs_command(CLI::App* app, Run* run) {
-  CLI::App* command = app->add_subcommand("docs", "Print a page of docs/reference: flags or metrics");
+  CLI::App* command = app->add_subcommand("docs", "Print a page of docs/reference: flags, metrics or keys");
   auto page = std::make_shared<std::string>();
-  command->add_option("page", *page, "flags or metrics")->required()->check(CLI::IsMember({"flags", "metrics"}));
+  command->add_option("page", *page, "flags, metrics or keys")
+      ->required()
+      ->check(CLI::IsMember({"flags", "metrics", "keys"}));
   command->callback([=] {
     *run = [=] {
-      print(*page == "flags" ? flags_page(*app) : metrics_page());
+      print(*page == "flags" ? flags_page(*app) : *page == "metrics" ? metrics_page() : keys_page());
       return 0;
     };
   });

@@ -12,6 +12,7 @@
 #include "apps/status_server.h"
 #include "apps/stop_signals.h"
 #include "apps/whereabouts_flags.h"
+#include "base/instance_id.h"
 #include "base/log.h"
 #include "base/log_output.h"
 #include "worker/worker_node.h"
@@ -159,7 +160,7 @@ Status run_worker(WorkerFlags flags) {
     return status.status();
   }
   const discovery::WorkerInstance& instance = (*node)->instance();
-  LOG(info, "worker ready", {"worker", instance.name}, {"instance", discovery::instance_text(instance.instance)},
+  LOG(info, "worker ready", {"worker", instance.name}, {"instance", instance_text(instance.instance)},
       {"role", discovery::role_name(instance.role)}, {"model", instance.model}, {"address", instance.address},
       {"transfer", instance.transfer.empty() ? "none" : instance.transfer},
       {"system_port", *status ? std::to_string((*status)->port()) : "none"});

@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include "base/host_port.h"
+#include "base/instance_id.h"
 #include "base/status.h"
 #include "json/object_reader.h"
 #include "json/parse.h"
@@ -63,25 +64,6 @@ std::string_view role_name(Role role) {
       return "decode";
   }
   return "?";
-}
-
-std::string instance_text(uint64_t instance) {
-  return fmt::format("{:016x}", instance);
-}
-
-std::optional<uint64_t> parse_instance(std::string_view text) {
-  if (text.empty() || text.size() > 16 || text.find_first_not_of("0123456789abcdef") != std::string_view::npos)
-    return std::nullopt;
-  const uint64_t instance = std::stoull(std::string(text), nullptr, 16);
-  return instance == 0 ? std::nullopt : std::optional(instance);
-}
-
-std::string workers_prefix(std::string_view name_space) {
-  return fmt::format("/dynamo/workers/{}/", name_space);
-}
-
-std::string key_of(std::string_view name_space, const WorkerInstance& worker) {
-  return fmt::format("{}{}/{}", workers_prefix(name_space), role_name(worker.role), instance_text(worker.instance));
 }
 
 std::string to_json(const WorkerInstance& worker) {
@@ -155,19 +137,6 @@ Result<WorkerInstance> worker_from_json(std::string_view text) {
   const Status checked = check(worker);
   if (!checked.is_ok()) return corrupt(checked.text());
   return worker;
-}
-
-std::string slug_of(std::string_view name) {
-  std::string slug;
-  for (const char c : name) {
-    const auto byte = static_cast<unsigned char>(c);
-    if (c == '/') {
-      slug += "--";
-    } else {
-      slug += std::isalnum(byte) || c == '_' ? static_cast<char>(std::tolower(byte)) : '-';
-    }
-  }
-  return slug;
 }
 
 }  // namespace dynamo::discovery

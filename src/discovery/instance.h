@@ -1,8 +1,7 @@
 // What a worker announces of itself, and how it is written down.
 //
-// etcd and the hub keep these as readable JSON, one key a worker, under the worker's lease:
-//   /dynamo/workers/<namespace>/<role>/<instance, 16 hex digits>
-// Other keys, and the members' meaning: docs/reference/discovery.md.  Threads: values and pure functions.
+// etcd and the hub keep these as readable JSON, one key a worker, under the worker's lease (discovery/keys.h). The
+// members' meaning: docs/reference/discovery.md.  Threads: values and pure functions.
 #pragma once
 
 #include <cstdint>
@@ -37,20 +36,14 @@ struct WorkerInstance {
   bool operator==(const WorkerInstance&) const = default;
 };
 
-std::string instance_text(uint64_t instance);  // as keys and subjects have it
-std::optional<uint64_t> parse_instance(std::string_view text);
-std::string workers_prefix(std::string_view name_space);
-std::string key_of(std::string_view name_space, const WorkerInstance& worker);
 std::string to_json(const WorkerInstance& worker);
-// What a worker says of itself goes into logs, headers, labels of metrics and addresses. Errors: kInvalid (names the member and what it
-// may be): `name` is up to 128 of A-Z a-z 0-9 . _ -; `model` up to 256 bytes of UTF-8 without control characters; `address` is
-// host:port; `model_digest`, `transfer` and `version` are up to 128 visible ASCII characters, or none.
+// What a worker says of itself goes into logs, headers, labels of metrics and addresses. Errors: kInvalid (names the
+// member and what it may be): `name` is up to 128 of A-Z a-z 0-9 . _ -; `model` up to 256 bytes of UTF-8 without
+// control characters; `address` is host:port; `model_digest`, `transfer` and `version` are up to 128 visible ASCII
+// characters, or none.
 Status check(const WorkerInstance& worker);
-// Errors: kCorrupt (not a JSON object, or a member missing, of the wrong type, out of range or not as check() wants it, by name). Unknown
-// members are ignored: a newer worker may say more.
+// Errors: kCorrupt (not a JSON object, or a member missing, of the wrong type, out of range or not as check() wants it,
+// by name). Unknown members are ignored: a newer worker may say more.
 Result<WorkerInstance> worker_from_json(std::string_view json);
-
-// A name as part of a key: "Qwen/Qwen3-0.6B" is "qwen--qwen3-0-6b". Different names may share a slug; values hold the name.
-std::string slug_of(std::string_view name);
 
 }  // namespace dynamo::discovery

@@ -5,7 +5,7 @@
 #include <string_view>
 
 #include "base/check.h"
-#include "discovery/instance.h"
+#include "discovery/keys.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace dynamo;
@@ -22,7 +22,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   for (const std::string* one :
        {&read->name, &read->model, &read->address, &read->model_digest, &read->transfer, &read->version})
     CHECK(std::ranges::none_of(*one, is_control));
-  CHECK(std::ranges::none_of(key_of("ns", *read), is_control));
+  CHECK(std::ranges::none_of(worker_key("ns", *read), is_control));
   const Result<WorkerInstance> again = worker_from_json(to_json(*read));
   CHECK(again.is_ok() && *again == *read);
   return 0;

@@ -12,9 +12,11 @@
 #include <boost/asio/thread_pool.hpp>
 #include <boost/json/object.hpp>
 
+#include "base/instance_id.h"
 #include "base/log.h"
 #include "base/mutex.h"
-#include "discovery/instance.h"
+#include "discovery/keys.h"
+#include "events/subjects.h"
 #include "frontend/config.h"
 #include "model_bundle/model_bundle.h"
 #include "router/router.h"
@@ -71,11 +73,6 @@ std::string shown(std::string_view key) {
   return text;
 }
 
-// That a subject such as "dynamo.NAMESPACE.kv.INSTANCE" ends with; 0: none.
-uint64_t instance_of(std::string_view subject) {
-  return discovery::parse_instance(subject.substr(subject.rfind('.') + 1)).value_or(0);
-}
-
 // Logs once when all of a worker's `channels` are connected, and when one is lost or cannot be had once for each kind of reason: one
 // that refuses connections at first may later turn out to be of another version. Each channel calls a copy of its own.
 std::function<void(bool, const Status&)> tell_changes(std::string worker, std::string address, int channels) {
@@ -114,27 +111,29 @@ class WatchingFrontend final : public Frontend {
   ~WatchingFrontend() override { CHECK(is_stopped_); }
 
   Status start(Time until) {
-    const std::string prefix = fmt::format("dynamo.{}.", options_.name_space);
-    subscriptions_.push_back(bus_->subscribe(prefix + "kv.*", [this](std::string_view subject, std::string_view data) {
-      const uint64_t from = instance_of(subject);
-      if (const auto router = router_of(from)) router->on_events(from, data);
-    }));
+    const std::string& name_space = options_.name_space;
     subscriptions_.push_back(
-        bus_->subscribe(prefix + "load.*", [this](std::string_view subject, std::string_view data) {
-          const uint64_t from = instance_of(subject);
+        bus_->subscribe(events::kv_subjects(name_space), [this](std::string_view subject, std::string_view data) {
+          const uint64_t from = events::publisher_of(subject).value_or(0);
+          if (const auto router = router_of(from)) router->on_events(from, data);
+        }));
+    subscriptions_.push_back(
+        bus_->subscribe(events::load_subjects(name_space), [this](std::string_view subject, std::string_view data) {
+          const uint64_t from = events::publisher_of(subject).value_or(0);
           if (const auto router = router_of(from)) router->on_heartbeat(from, data);
         }));
     if (options_.syncs_replicas) {
-      subscriptions_.push_back(bus_->subscribe(prefix + "router", [this](std::string_view, std::string_view data) {
-        for (const auto& router : routers()) router->on_router_notice(data);
-      }));
+      subscriptions_.push_back(
+          bus_->subscribe(events::routers_subject(name_space), [this](std::string_view, std::string_view data) {
+            for (const auto& router : routers()) router->on_router_notice(data);
+          }));
     }
     // Events are missed by nobody whose snapshot is taken after this.
     TRY_STATUS(bus_->flush(until).with("subscribing to the workers' events"));
     watches_.push_back(
         registry_->watch(discovery::workers_prefix(options_.name_space),
                          [this](std::span<const discovery::KeyChange> changes) { on_workers(changes); }));
-    watches_.push_back(registry_->watch("/dynamo/config/",
+    watches_.push_back(registry_->watch(discovery::config_prefix(),
                                         [this](std::span<const discovery::KeyChange> changes) { on_config(changes); }));
     return {};
   }
@@ -298,7 +297,7 @@ void WatchingFrontend::add(const std::string& key, const std::string& value) {
     member.refusal = read.status().text();
   } else {
     member.instance = std::move(read).value();
-    if (discovery::key_of(options_.name_space, member.instance) != key) {
+    if (discovery::worker_key(options_.name_space, member.instance) != key) {
       member.refusal = "the key is not that of its value";
     } else if (member.instance.is_leaving) {
       return;
@@ -376,7 +375,7 @@ std::shared_ptr<Model> WatchingFrontend::model_for(const WorkerInstance& instanc
     fetch_blocks(anchor, io, name, worker);
   };
   if (options_.syncs_replicas) {
-    hooks.tell_routers = [bus = bus_, subject = fmt::format("dynamo.{}.router", options_.name_space)](
+    hooks.tell_routers = [bus = bus_, subject = events::routers_subject(options_.name_space)](
                              const std::string& notice) { bus->publish(subject, notice); };
   }
   model->router = std::make_shared<router::Router>(std::move(options), std::move(hooks), metrics_, instance.model);
@@ -390,7 +389,7 @@ std::string WatchingFrontend::why_refused(const WorkerInstance& instance) const 
       same != holders_.end() && !members_.at(same->second).is_unlisted) {
     return fmt::format(
         "instance {} is announced already, by {}: an instance is one worker with one key; remove this key",
-        discovery::instance_text(instance.instance), same->second);
+        instance_text(instance.instance), same->second);
   }
   const auto found = models_.find(instance.model);
   if (found == models_.end()) {
@@ -618,10 +617,9 @@ router::RouterSettings WatchingFrontend::settings_for(const std::string& model) 
 }
 
 void WatchingFrontend::on_config(std::span<const discovery::KeyChange> changes) {
-  constexpr std::string_view kPrefix = "/dynamo/config/";
   MutexLock lock(mutex_);
   for (const discovery::KeyChange& change : changes) {
-    const std::string slug = change.key.substr(kPrefix.size());
+    const std::string slug = discovery::slug_of_config_key(change.key).value_or("");
     if (change.value) {
       config_[slug] = *change.value;
     } else {
@@ -670,7 +668,7 @@ json::array WatchingFrontend::instances() const {
   json::array all;
   for (const auto& [key, member] : members_) {
     json::object one{{"worker", member.instance.name},
-                     {"instance", discovery::instance_text(member.instance.instance)},
+                     {"instance", instance_text(member.instance.instance)},
                      {"role", discovery::role_name(member.instance.role)},
                      {"model", member.instance.model},
                      {"address", member.instance.address}};

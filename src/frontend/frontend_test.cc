@@ -13,8 +13,9 @@
 #include <random>
 #include <set>
 
+#include "base/instance_id.h"
 #include "base/testing/patience.h"
-#include "discovery/instance.h"
+#include "discovery/keys.h"
 #include "discovery/testing/fake_registry.h"
 #include "events/testing/fake_bus.h"
 #include "model_bundle/model_bundle.h"
@@ -99,7 +100,7 @@ class FrontendTest : public testing::Test {
     one.model_digest = model_bundle::digest_of(bundle_);
     return one;
   }
-  static std::string key_of(const WorkerInstance& one) { return discovery::key_of("ns", one); }
+  static std::string key_of(const WorkerInstance& one) { return discovery::worker_key("ns", one); }
   void write(const std::string& key, std::optional<std::string> value) {
     ASSERT_TRUE(writer_.write(key, std::move(value), soon()).is_ok());
   }
@@ -263,7 +264,7 @@ TEST_F(FrontendTest, AnyRegistryLeavesItServingWhoIsRight) {
     }
     for (const std::string& key : keys) {
       if (key != bad_key) {
-        auto leaving = worker(*discovery::parse_instance(key.substr(key.rfind('/') + 1)));
+        auto leaving = worker(*parse_instance(key.substr(key.rfind('/') + 1)));
         for (const Role role : roles)
           if (key.find(discovery::role_name(role)) != std::string::npos) leaving.role = role;
         say_goodbye(leaving);

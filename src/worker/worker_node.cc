@@ -1,7 +1,7 @@
 #include "worker/worker_node.h"
 
 #include <atomic>
-#include <random>
+#include <charconv>
 #include <thread>
 
 #include <fmt/format.h>
@@ -12,7 +12,10 @@
 #include <boost/asio/use_awaitable.hpp>
 
 #include "base/host_port.h"
+#include "base/instance_id.h"
 #include "base/log.h"
+#include "discovery/keys.h"
+#include "events/subjects.h"
 #include "model_bundle/model_bundle.h"
 #include "rpc/server.h"
 #include "wire/messages.pb.h"
@@ -29,14 +32,6 @@ constexpr uint32_t kMostNames = 1U << 20;
 constexpr Duration kAwayLimit = std::chrono::seconds(60);  // of a registry, while a name is claimed
 constexpr Duration kAwayPause = std::chrono::milliseconds(200);
 
-uint64_t random_instance() {
-  std::random_device random;
-  for (;;) {
-    const uint64_t instance = (uint64_t{random()} << 32) | random();
-    if (instance != 0) return instance;
-  }
-}
-
 std::string name_of(Role role, uint32_t number) {
   switch (role) {
     case Role::kAggregated:
@@ -49,9 +44,11 @@ std::string name_of(Role role, uint32_t number) {
   return {};
 }
 
-std::string name_key(const std::string& name_space, Role role, std::string_view name) {
-  return fmt::format("/dynamo/names/{}/{}/{}", name_space, discovery::role_name(role),
-                     name.substr(name.rfind('-') + 1));
+// Requires: a name_of().
+uint32_t number_of(std::string_view name) {
+  uint32_t number = 0;
+  std::from_chars(name.data() + name.rfind('-') + 1, name.data() + name.size(), number);
+  return number;
 }
 
 class AnnouncedNode final : public WorkerNode {
@@ -73,7 +70,9 @@ class AnnouncedNode final : public WorkerNode {
     registry_ = registry;
     TRY(instance_.name,
         claim_name(registry, lease_.get(), options_.name_space, options_.role, instance_.instance, until));
-    publisher_ = std::make_unique<KvPublisher>(io_->at(0).get_executor(), bus_, subject("kv"), instance_.instance);
+    publisher_ =
+        std::make_unique<KvPublisher>(io_->at(0).get_executor(), bus_,
+                                      events::kv_subject(options_.name_space, instance_.instance), instance_.instance);
     TRY(engine_, make_engine(instance_.name, publisher_.get()));
     const Status status = serve_and_announce(until);
     if (!status.is_ok()) stop(Clock::steady().now());
@@ -129,10 +128,6 @@ class AnnouncedNode final : public WorkerNode {
     std::function<void()> beat_ GUARDED_BY(mutex_);
   };
 
-  std::string subject(const char* kind) const {
-    return fmt::format("dynamo.{}.{}.{}", options_.name_space, kind, discovery::instance_text(instance_.instance));
-  }
-
   Status serve_and_announce(Time until) {
     rpc::ServerOptions server;
     server.host = options_.listen_host;
@@ -163,7 +158,7 @@ class AnnouncedNode final : public WorkerNode {
     });
     heartbeat_ = std::make_shared<Heartbeat>(&io_->at(0), options_.heartbeat, [this] { beat(); });
     heartbeat_->start();
-    lease_->put(discovery::key_of(options_.name_space, instance_), discovery::to_json(instance_));
+    lease_->put(discovery::worker_key(options_.name_space, instance_), discovery::to_json(instance_));
     return lease_->sync(until).with("announcing the worker");
   }
 
@@ -201,8 +196,8 @@ class AnnouncedNode final : public WorkerNode {
       status = drain(Clock::steady().now() + limit);
     }
     if (status.is_ok()) status = take_role(*role);
-    if (status.is_ok()) lease_->remove(discovery::key_of(options_.name_space, before));
-    lease_->put(discovery::key_of(options_.name_space, instance_), discovery::to_json(instance_));
+    if (status.is_ok()) lease_->remove(discovery::worker_key(options_.name_space, before));
+    lease_->put(discovery::worker_key(options_.name_space, instance_), discovery::to_json(instance_));
     TRY_STATUS(status);
     TRY_STATUS(lease_->sync(Clock::steady().now() + kAnnounceLimit).with("announcing the worker in its new role"));
     LOG(info, "worker ready", {"worker", instance_.name}, {"before", before.name},
@@ -216,8 +211,7 @@ class AnnouncedNode final : public WorkerNode {
   Status leave_role(Role to) {
     const Time until = Clock::steady().now() + kAnnounceLimit;
     const bool answers_no_more = to == Role::kPrefill;
-    const std::string turn =
-        fmt::format("/dynamo/roles/{}/{}", options_.name_space, discovery::slug_of(instance_.model));
+    const std::string turn = discovery::role_turn_key(options_.name_space, instance_.model);
     Status status;
     if (answers_no_more) status = claim_turn(turn, until);
     if (status.is_ok() && answers_no_more) status = check_others_answer(until);
@@ -231,7 +225,7 @@ class AnnouncedNode final : public WorkerNode {
 
   Status claim_turn(const std::string& key, Time until) {
     for (;;) {
-      TRY(const bool is_ours, lease_->claim(key, discovery::instance_text(instance_.instance), until));
+      TRY(const bool is_ours, lease_->claim(key, instance_text(instance_.instance), until));
       if (is_ours) return {};
       if (Clock::steady().now() >= until || is_stopping_)
         return unavailable(fmt::format("another worker of '{}' is leaving its role (it holds the key {}); try again",
@@ -246,8 +240,8 @@ class AnnouncedNode final : public WorkerNode {
     std::string others;
     for (const auto& [key, value] : keys) {
       const auto other = discovery::worker_from_json(value);
-      if (!other.is_ok() || discovery::key_of(options_.name_space, *other) != key || other->model != instance_.model ||
-          other->instance == instance_.instance)
+      if (!other.is_ok() || discovery::worker_key(options_.name_space, *other) != key ||
+          other->model != instance_.model || other->instance == instance_.instance)
         continue;
       const bool is_alike =
           other->model_digest == instance_.model_digest && other->block_tokens == instance_.block_tokens;
@@ -267,7 +261,7 @@ class AnnouncedNode final : public WorkerNode {
   void say_goodbye() {
     discovery::WorkerInstance leaving = instance_;
     leaving.is_leaving = true;
-    lease_->put(discovery::key_of(options_.name_space, leaving), discovery::to_json(leaving));
+    lease_->put(discovery::worker_key(options_.name_space, leaving), discovery::to_json(leaving));
   }
 
   Status drain(Time until) {
@@ -287,7 +281,7 @@ class AnnouncedNode final : public WorkerNode {
                            Clock::steady().now() + kAnnounceLimit);
     if (!name.is_ok()) return name.status();
     if (engine_.renamed) engine_.renamed(*name);
-    lease_->remove(name_key(options_.name_space, instance_.role, instance_.name));
+    lease_->remove(discovery::name_key(options_.name_space, instance_.role, number_of(instance_.name)));
     MutexLock lock(mutex_);
     instance_.role = role;
     instance_.name = std::move(name).value();
@@ -312,7 +306,7 @@ class AnnouncedNode final : public WorkerNode {
     message.set_prefill_tokens_per_second(load.prefill_tokens_per_second);
     if (engine_.transfer_tokens_per_second)
       message.set_transfer_tokens_per_second(engine_.transfer_tokens_per_second());
-    bus_->publish(subject("load"), message.SerializeAsString());
+    bus_->publish(events::load_subject(options_.name_space, instance_.instance), message.SerializeAsString());
   }
 
   static constexpr Duration kAnnounceLimit = std::chrono::seconds(10);
@@ -339,12 +333,12 @@ class AnnouncedNode final : public WorkerNode {
 
 Result<std::string> try_to_claim_name(discovery::Registry* registry, discovery::Lease* lease,
                                       const std::string& name_space, Role role, uint64_t instance, Time until) {
-  const std::string prefix = fmt::format("/dynamo/names/{}/{}/", name_space, discovery::role_name(role));
+  const std::string prefix = discovery::names_prefix(name_space, role);
   TRY(const auto taken, registry->list(prefix, until));
   for (uint32_t number = 1; number < kMostNames; ++number) {
-    const std::string key = prefix + std::to_string(number);
+    const std::string key = discovery::name_key(name_space, role, number);
     if (taken.contains(key)) continue;
-    TRY(const bool is_ours, lease->claim(key, discovery::instance_text(instance), until));
+    TRY(const bool is_ours, lease->claim(key, instance_text(instance), until));
     if (is_ours) return name_of(role, number);
   }
   return exhausted("no name is free under " + prefix);

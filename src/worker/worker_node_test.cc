@@ -11,6 +11,7 @@
 #include <future>
 
 #include "base/testing/patience.h"
+#include "discovery/keys.h"
 #include "discovery/testing/fake_registry.h"
 #include "discovery/testing/seen_changes.h"
 #include "events/testing/fake_bus.h"
@@ -171,10 +172,10 @@ TEST_F(RolesTest, TheLastThatAnswersStaysAndSaysWhoElseThereIs) {
   leaving.instance = 7;
   leaving.name = "decode-worker-7";
   leaving.is_leaving = true;
-  ASSERT_TRUE(registry_.write(discovery::key_of("ns", leaving), discovery::to_json(leaving), soon()).is_ok());
+  ASSERT_TRUE(registry_.write(discovery::worker_key("ns", leaving), discovery::to_json(leaving), soon()).is_ok());
   ASSERT_TRUE(registry_.write(discovery::workers_prefix("ns") + "decode/1", "no worker", soon()).is_ok());
   discovery::SeenChanges seen;
-  const auto watch = registry_.watch(discovery::key_of("ns", workers_[last].node->instance()), seen.callback());
+  const auto watch = registry_.watch(discovery::worker_key("ns", workers_[last].node->instance()), seen.callback());
   const auto refused = set_role(last, "prefill").get();
   EXPECT_EQ(refused.status().code(), Code::kInvalid);
   const std::string& why = refused.status().text();

@@ -73,7 +73,7 @@ def test_model_command_describes_the_default_model():
         assert fact in done.stdout.replace(",", ""), fact
 
 
-@pytest.mark.parametrize("page", ["flags", "metrics"])
+@pytest.mark.parametrize("page", ["flags", "metrics", "keys"])
 def test_reference_pages_are_what_the_program_prints(page):
     done = run("docs", page, env={"PATH": os.environ["PATH"]})
     assert done.returncode == 0

@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/mutex.h"
 #include "discovery/etcd/etcd_leases.h"
+#include "discovery/keys.h"
 
 namespace dynamo::discovery {
 namespace {
@@ -148,7 +149,7 @@ Result<std::unique_ptr<EtcdRegistry>> EtcdRegistry::connect(EtcdOptions options,
   TRY(auto client, EtcdClient::create(std::move(options)));
   auto etcd = std::make_shared<EtcdConnection>(std::move(client));
   for (bool has_told = false;;) {
-    const auto listed = etcd->list("/dynamo/", std::min(until, Clock::steady().now() + kEtcdCallTimeout));
+    const auto listed = etcd->list(std::string(kKeysPrefix), std::min(until, Clock::steady().now() + kEtcdCallTimeout));
     if (listed.is_ok()) return std::unique_ptr<EtcdRegistry>(std::make_unique<ConnectedRegistry>(std::move(etcd)));
     if (listed.status().code() == Code::kInvalid) return listed.status();
     if (etcd->is_distrusted()) return invalid(listed.status().text() + " (ETCD_AUTH_CA says whom to trust)");

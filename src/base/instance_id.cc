@@ -1,0 +1,29 @@
+#include "base/instance_id.h"
+
+#include <charconv>
+#include <random>
+
+#include <fmt/format.h>
+
+namespace dynamo {
+
+uint64_t random_instance() {
+  std::random_device random;
+  for (;;) {
+    const uint64_t instance = (uint64_t{random()} << 32) | random();
+    if (instance != 0) return instance;
+  }
+}
+
+std::string instance_text(uint64_t instance) {
+  return fmt::format("{:016x}", instance);
+}
+
+std::optional<uint64_t> parse_instance(std::string_view text) {
+  if (text.size() > 16 || text.find_first_not_of("0123456789abcdef") != std::string_view::npos) return std::nullopt;
+  uint64_t instance = 0;
+  std::from_chars(text.data(), text.data() + text.size(), instance, 16);
+  return instance == 0 ? std::nullopt : std::optional(instance);
+}
+
+}  // namespace dynamo
