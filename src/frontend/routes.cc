@@ -9,6 +9,7 @@
 #include <boost/asio/use_awaitable.hpp>
 #include <boost/json/serialize.hpp>
 
+#include "http/query.h"
 #include "openai/service.h"
 
 namespace dynamo::frontend {
@@ -20,38 +21,40 @@ namespace json = boost::json;
 constexpr size_t kDefaultLast = 20;
 constexpr size_t kMostLast = 1000;
 
-// The value of a parameter of a query such as "last=5&request_id=x"; none if it is not there. Values here need no escapes.
-std::optional<std::string> parameter(std::string_view query, std::string_view name) {
-  while (!query.empty()) {
-    const std::string_view one = query.substr(0, query.find('&'));
-    query.remove_prefix(std::min(query.size(), one.size() + 1));
-    if (one.size() > name.size() && one.starts_with(name) && one[name.size()] == '=')
-      return std::string(one.substr(name.size() + 1));
-  }
-  return std::nullopt;
-}
-
 Task<std::string> explanation(const Frontend* frontend, size_t last, std::string request_id) {
   co_return json::serialize(json::object{{"decisions", frontend->explain(last, request_id)}});
+}
+
+struct Asked {
+  size_t last = kDefaultLast;
+  std::string request_id;  // empty: all
+};
+
+// Errors: kInvalid (names the parameter).
+Result<Asked> read_query(std::string_view query) {
+  Asked asked;
+  TRY(const auto last, http::query_parameter(query, "last"));
+  if (last) {
+    const auto [end, failure] = std::from_chars(last->data(), last->data() + last->size(), asked.last);
+    if (failure != std::errc() || end != last->data() + last->size() || asked.last == 0 || asked.last > kMostLast) {
+      return invalid(fmt::format("'last' is '{}'; it must be a number in [1, {}]", last->substr(0, 64), kMostLast));
+    }
+  }
+  TRY(auto request_id, http::query_parameter(query, "request_id"));
+  asked.request_id = std::move(request_id).value_or("");
+  return asked;
 }
 
 // Megabytes of text at times: made on `pool`, while the I/O thread serves others.
 Task<void> explain(const Frontend* frontend, asio::thread_pool* pool, const http::Request* request,
                    http::ResponseWriter* out) {
-  size_t last = kDefaultLast;
-  if (const auto given = parameter(request->query, "last")) {
-    const auto [end, failure] = std::from_chars(given->data(), given->data() + given->size(), last);
-    if (failure != std::errc() || end != given->data() + given->size() || last == 0 || last > kMostLast) {
-      http::Response wrong = openai::error_response(
-          400, fmt::format("'last' is '{}'; it must be a number in [1, {}]", given->substr(0, 64), kMostLast));
-      static_cast<void>(co_await out->send(std::move(wrong)));
-      co_return;
-    }
-  }
   http::Response response;
-  std::string id = parameter(request->query, "request_id").value_or("");
-  auto text = explanation(frontend, last, std::move(id));
-  response.body = co_await asio::co_spawn(*pool, std::move(text), asio::use_awaitable);
+  if (auto asked = read_query(request->query); asked.is_ok()) {
+    auto text = explanation(frontend, asked->last, std::move(asked->request_id));
+    response.body = co_await asio::co_spawn(*pool, std::move(text), asio::use_awaitable);
+  } else {
+    response = openai::error_response(400, asked.status().text());
+  }
   static_cast<void>(co_await out->send(std::move(response)));
 }
 

@@ -1,10 +1,11 @@
 // Any bytes on a connection: the parser that the server uses gives requests or a refusal, the same ones whatever the cuts, and
-// never a request that a stricter reader would have framed otherwise.
+// never a request that a stricter reader would have framed otherwise; and any query's parameters are read or refused.
 #include <algorithm>
 #include <string>
 #include <vector>
 
 #include "base/check.h"
+#include "http/query.h"
 #include "http/request_parser.h"
 
 namespace {
@@ -21,6 +22,8 @@ std::vector<std::string> read_all(std::string_view bytes, size_t piece) {
       const bool has_length = request.header("content-length").has_value();
       CHECK(!has_length || !request.header("transfer-encoding"));
       CHECK(request.body.size() <= 4096);
+      const auto parameter = dynamo::http::query_parameter(request.query, request.query.substr(0, 1));
+      CHECK(!parameter.is_ok() || parameter->value_or("").size() <= request.query.size());
       seen.push_back(request.method + ' ' + request.path + ' ' + request.body);
     }
     if (parser.state() == RequestParser::State::kFailed) {

@@ -9,6 +9,7 @@
 #include <optional>
 
 #include "base/check.h"
+#include "http/query.h"
 
 namespace dynamo::http {
 namespace {
@@ -17,30 +18,6 @@ namespace beast = boost::beast;
 using Parser = beast::http::request_parser<beast::http::string_body>;
 
 constexpr std::string_view kHeadEnd = "\r\n\r\n";
-
-int hex_digit(char c) {
-  if (c >= '0' && c <= '9') return c - '0';
-  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
-  return -1;
-}
-
-bool percent_decode(std::string_view text, std::string* out) {
-  out->clear();
-  for (size_t i = 0; i < text.size(); ++i) {
-    if (text[i] != '%') {
-      *out += text[i];
-      continue;
-    }
-    if (i + 2 >= text.size()) return false;
-    const int high = hex_digit(text[i + 1]);
-    const int low = hex_digit(text[i + 2]);
-    if (high < 0 || low < 0 || (high == 0 && low == 0)) return false;
-    *out += static_cast<char>(high * 16 + low);
-    i += 2;
-  }
-  return true;
-}
 
 std::string_view view(beast::string_view text) {
   return {text.data(), text.size()};

@@ -31,4 +31,13 @@ Routes::Match Routes::find(std::string_view method, std::string_view path) const
   return match;
 }
 
+std::vector<std::string> Routes::all() const {
+  std::vector<std::string> all;
+  for (const Route& route : routes_) {
+    const std::string parameter = route.parameter.empty() ? "" : "{" + route.parameter + "}";
+    all.push_back(route.method + " " + route.prefix + parameter);
+  }
+  return all;
+}
+
 }  // namespace dynamo::http

@@ -21,6 +21,7 @@ class Routes {
   };
   // HEAD is answered by GET's handler.
   Match find(std::string_view method, std::string_view path) const;
+  std::vector<std::string> all() const;  // as added: "GET /v1/models/{id}"
 
  private:
   struct Route {

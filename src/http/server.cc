@@ -319,6 +319,10 @@ void Server::start() {
   state_->start();
 }
 
+std::vector<std::string> Server::routes() const {
+  return state_->routes.all();
+}
+
 uint16_t Server::port() const {
   return state_->port;
 }

@@ -10,6 +10,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "base/clock.h"
 #include "base/io_threads.h"
@@ -49,6 +50,7 @@ class Server {
   void route(std::string method, std::string path, Handler handler);
   void start();
 
+  std::vector<std::string> routes() const;  // "GET /v1/models/{id}"
   uint16_t port() const;
   uint32_t connections() const;
 
