@@ -18,8 +18,7 @@
 #include "discovery/keys.h"
 #include "discovery/testing/fake_registry.h"
 #include "events/testing/fake_bus.h"
-#include "model_bundle/model_bundle.h"
-#include "openai/testing/test_model.h"
+#include "frontend/testing/test_worker.h"
 #include "rpc/server.h"
 
 namespace dynamo::frontend {
@@ -31,16 +30,6 @@ using discovery::WorkerInstance;
 using ::testing::HasSubstr;
 
 constexpr size_t kWorkers = 3;  // instances 1 to 3
-
-std::string make_bundle() {
-  model_bundle::Parts parts;
-  parts.card.architecture = "llama";
-  parts.card.context_length = 100;
-  parts.card.vocab_size = 256;
-  for (int byte = 0; byte < 256; ++byte)
-    parts.tokenizer.vocab.emplace_back(text::alphabet_character(static_cast<unsigned char>(byte)));
-  return model_bundle::to_bytes(parts);
-}
 
 class FrontendTest : public testing::Test {
  protected:
@@ -57,7 +46,8 @@ class FrontendTest : public testing::Test {
   }
   ~FrontendTest() override {
     stop();
-    for (const auto& server : servers_) server->stop(Clock::steady().now());
+    for (const auto& server : servers_)
+      if (server) server->stop(Clock::steady().now());
   }
   void start() {
     FrontendOptions options;
@@ -87,17 +77,8 @@ class FrontendTest : public testing::Test {
   }
 
   WorkerInstance worker(uint64_t instance, Role role = Role::kAggregated) const {
-    WorkerInstance one;
-    one.instance = instance;
-    one.name = fmt::format("worker-{}", instance);
-    one.role = role;
-    one.model = "m";
+    WorkerInstance one = test_worker(instance, role);
     one.address = fmt::format("127.0.0.1:{}", servers_.at(instance - 1)->port());
-    one.block_tokens = 16;
-    one.total_blocks = 100;
-    one.max_batch_tokens = 512;
-    one.context_length = 100;
-    one.model_digest = model_bundle::digest_of(bundle_);
     return one;
   }
   static std::string key_of(const WorkerInstance& one) { return discovery::worker_key("ns", one); }
@@ -127,7 +108,7 @@ class FrontendTest : public testing::Test {
   }
 
   Duration warm_limit_ = std::chrono::hours(1);
-  const std::string bundle_ = make_bundle();
+  const std::string bundle_ = test_bundle();
   IoThreads server_io_{1};
   std::vector<std::unique_ptr<rpc::Server>> servers_;
   const std::shared_ptr<discovery::FakeStore> store_ = std::make_shared<discovery::FakeStore>();
@@ -187,6 +168,21 @@ TEST_F(FrontendTest, AWorkerInAnotherRoleReplacesItselfInWhicheverOrderItsKeysCh
   }
 }
 
+TEST_F(FrontendTest, AWorkerWithoutAKeyStaysUntilItsConnectionBreaks) {
+  announce(worker(1));
+  announce(worker(2));
+  expect({{"aggregated/0000000000000001", "ready"}, {"aggregated/0000000000000002", "ready"}});
+  write(key_of(worker(1)), std::nullopt);
+  EXPECT_TRUE(
+      wait_until([&] { return json::serialize(frontend_->instances()).find("key is gone") != std::string::npos; }));
+  expect({{"aggregated/0000000000000001", "ready"}, {"aggregated/0000000000000002", "ready"}});
+  for (const size_t lost : {0, 1}) {
+    servers_[lost]->stop(Clock::steady().now());
+    servers_[lost].reset();
+  }
+  expect({{"aggregated/0000000000000002", "connecting"}});
+}
+
 TEST_F(FrontendTest, ANameOrAddressThatCouldBecomeAnythingElseIsRefused) {
   WorkerInstance odd = worker(1);
   odd.name = "worker-1\r\nset-cookie: session=evil";
@@ -217,8 +213,8 @@ TEST_F(FrontendTest, AWorkerThatIsAnnouncedAndNeverLoadsDoesNotKeepItFromBeingRe
   EXPECT_FALSE(frontend_->is_ready());
 }
 
-// Keys and values of every kind in any order: the frontend stays, never takes an instance for two workers, and serves those who are right
-// when they are alone again.
+// Keys and values of every kind in any order: the frontend stays, never takes an instance for two workers, and serves
+// those who are right when they are alone again.
 TEST_F(FrontendTest, AnyRegistryLeavesItServingWhoIsRight) {
   const std::array roles = {Role::kAggregated, Role::kPrefill, Role::kDecode};
   const std::string bad_key = discovery::workers_prefix("ns") + "decode/\xFF\n";

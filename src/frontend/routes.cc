@@ -21,7 +21,7 @@ namespace json = boost::json;
 constexpr size_t kDefaultLast = 20;
 constexpr size_t kMostLast = 1000;
 
-Task<std::string> explanation(const Frontend* frontend, size_t last, std::string request_id) {
+Task<std::string> explanation(const Operations* frontend, size_t last, std::string request_id) {
   co_return json::serialize(json::object{{"decisions", frontend->explain(last, request_id)}});
 }
 
@@ -46,7 +46,7 @@ Result<Asked> read_query(std::string_view query) {
 }
 
 // Megabytes of text at times: made on `pool`, while the I/O thread serves others.
-Task<void> explain(const Frontend* frontend, asio::thread_pool* pool, const http::Request* request,
+Task<void> explain(const Operations* frontend, asio::thread_pool* pool, const http::Request* request,
                    http::ResponseWriter* out) {
   http::Response response;
   if (auto asked = read_query(request->query); asked.is_ok()) {
@@ -58,7 +58,7 @@ Task<void> explain(const Frontend* frontend, asio::thread_pool* pool, const http
   static_cast<void>(co_await out->send(std::move(response)));
 }
 
-Task<void> clear(Frontend* frontend, http::ResponseWriter* out) {
+Task<void> clear(Operations* frontend, http::ResponseWriter* out) {
   http::Response response;
   json::array workers = co_await frontend->clear_blocks(Clock::steady().now() + std::chrono::seconds(5));
   response.body = json::serialize(json::object{{"workers", std::move(workers)}});
@@ -67,7 +67,7 @@ Task<void> clear(Frontend* frontend, http::ResponseWriter* out) {
 
 }  // namespace
 
-void add_routes(http::Server* server, Frontend* frontend) {
+void add_routes(http::Server* server, Operations* frontend) {
   // One thread: what is asked for at once is made one after the other.
   server->route("GET", "/router/explain",
                 [frontend, pool = std::make_shared<asio::thread_pool>(1)](const http::Request* request,

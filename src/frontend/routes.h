@@ -2,12 +2,12 @@
 // Threads: handlers run on I/O threads.
 #pragma once
 
-#include "frontend/frontend.h"
+#include "frontend/operations.h"
 #include "http/server.h"
 
 namespace dynamo::frontend {
 
 // `frontend` outlives the server.
-void add_routes(http::Server* server, Frontend* frontend);
+void add_routes(http::Server* server, Operations* frontend);
 
 }  // namespace dynamo::frontend

@@ -5,7 +5,7 @@ import re
 WALL_CLOCK = re.compile(r"system_clock|std::time\(|\btime\((nullptr|NULL|0)\)|gettimeofday|CLOCK_REALTIME|high_resolution_clock|utc_clock|GPR_CLOCK_REALTIME")
 SHOWN = {
     "base/log_line.cc": "when a line was written",
-    "frontend/frontend.cc": "when a model came, in /v1/models",
+    "frontend/model_catalog.cc": "when a model came, in /v1/models",
     "openai/exchange.cc": "`created` of answers",
     "openai/preparation.cc": "the date in a chat template, passed on",
     "openai/preparation.h": "the same",

@@ -1,6 +1,8 @@
-#include "frontend/config.h"
+#include "frontend/live_settings.h"
 
 #include <gtest/gtest.h>
+
+#include "discovery/keys.h"
 
 namespace dynamo::frontend {
 namespace {
@@ -34,6 +36,34 @@ TEST(Settings, WhatIsWrongIsNamed) {
     EXPECT_EQ(read.status().code(), Code::kInvalid) << text;
     EXPECT_NE(read.status().text().find(named), std::string::npos) << read.status().text();
   }
+}
+
+TEST(LiveSettings, AKeyHoldsForTheModelsOfItsSlugUntilItIsGone) {
+  router::RouterSettings base;
+  base.temperature = 0.5;
+  LiveSettings settings(base);
+  const std::string key = discovery::config_key("Org/Model");
+  EXPECT_EQ(settings.apply({key, R"({"router_temperature": 2})"}), "org--model");
+  EXPECT_EQ(settings.of("Org/Model").temperature, 2);
+  EXPECT_EQ(settings.of("org/model").temperature, 2) << "of the same slug";
+  EXPECT_EQ(settings.of("other").temperature, 0.5);
+  EXPECT_EQ(settings.apply({key, std::nullopt}), "org--model");
+  EXPECT_EQ(settings.of("Org/Model").temperature, 0.5);
+}
+
+TEST(LiveSettings, OnesThatCannotBeReadAreAsNone) {
+  LiveSettings settings({});
+  const std::string key = discovery::config_key("m");
+  settings.apply({key, R"({"router_temperature": 2})"});
+  EXPECT_EQ(settings.apply({key, R"({"router_temperature": 2, "more": 1})"}), "m");
+  EXPECT_EQ(settings.of("m").temperature, 0);
+}
+
+TEST(LiveSettings, OtherKeysAreNoSettings) {
+  LiveSettings settings({});
+  for (const char* key : {"/dynamo/config/", "/dynamo/config/m/deeper", "/dynamo/workers/m", ""})
+    EXPECT_EQ(settings.apply({key, R"({"router_temperature": 2})"}), std::nullopt) << key;
+  EXPECT_EQ(settings.of("m").temperature, 0);
 }
 
 }  // namespace

@@ -1,9 +1,12 @@
-#include "frontend/config.h"
+#include "frontend/live_settings.h"
 
 #include <fmt/format.h>
 
 #include "json/object_reader.h"
 #include "json/parse.h"
+
+#include "base/log.h"
+#include "discovery/keys.h"
 
 namespace dynamo::frontend {
 namespace {
@@ -40,6 +43,32 @@ Result<router::RouterSettings> settings_from_json(std::string_view text, router:
   members.refuse_unknown(kUnknown);
   if (problem.has_value()) return invalid(in_words(*problem));
   return base;
+}
+
+std::optional<std::string> LiveSettings::apply(const discovery::KeyChange& change) {
+  std::optional<std::string> slug = discovery::slug_of_config_key(change.key);
+  if (!slug) return std::nullopt;
+  std::optional<router::RouterSettings> settings;
+  if (change.value) {
+    if (const auto read = settings_from_json(*change.value, base_); read.is_ok()) {
+      settings = *read;
+    } else {
+      LOG(warn, "settings are ignored", {"key", change.key}, {"why", read.status().to_string()});
+    }
+  }
+  MutexLock lock(mutex_);
+  if (settings) {
+    by_slug_.insert_or_assign(*slug, *settings);
+  } else {
+    by_slug_.erase(*slug);
+  }
+  return slug;
+}
+
+router::RouterSettings LiveSettings::of(std::string_view model) const {
+  MutexLock lock(mutex_);
+  const auto found = by_slug_.find(discovery::slug_of(model));
+  return found == by_slug_.end() ? base_ : found->second;
 }
 
 }  // namespace dynamo::frontend

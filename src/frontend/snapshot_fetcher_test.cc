@@ -1,0 +1,76 @@
+#include "frontend/snapshot_fetcher.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "base/testing/patience.h"
+#include "frontend/bundle_loader.h"
+#include "frontend/testing/test_catalog.h"
+#include "frontend/testing/test_worker.h"
+#include "rpc/testing/fake_remote_worker.h"
+
+namespace dynamo::frontend {
+namespace {
+
+using rpc::FakeRemoteWorker;
+
+class SnapshotFetcherTest : public testing::Test {
+ protected:
+  SnapshotFetcherTest() {
+    const auto model = catalog_.add(test_worker(1), remote_);
+    model_ = *model;
+  }
+  ~SnapshotFetcherTest() override { scope_->stop(); }
+
+  // Lets the model's router ask for the first snapshot.
+  void load() {
+    catalog_.set_loaded(model_, std::move(open_bundle(test_bundle(), test_worker(1).model_digest)).value());
+  }
+  router::WorkerView view() const { return catalog_.views().at(1); }
+
+  Metrics metrics_;
+  LiveSettings settings_{{}};
+  IoThreads io_{1};
+  const std::shared_ptr<TaskScope> scope_ = std::make_shared<TaskScope>(&io_);
+  ModelCatalog catalog_{test_catalog(&settings_, &metrics_, fetch_snapshots(&catalog_, scope_))};
+  const std::shared_ptr<FakeRemoteWorker> remote_ = std::make_shared<FakeRemoteWorker>();
+  ModelId model_;
+};
+
+TEST_F(SnapshotFetcherTest, TheRouterGetsTheBlocksThatTheWorkerHolds) {
+  remote_->give_blocks(rpc::BlockSnapshot{.last_event = 7, .blocks = {1, 2, 3}});
+  load();
+  EXPECT_TRUE(wait_until([&] { return view().state == "ready"; }));
+  EXPECT_EQ(view().cached_blocks, 3U);
+}
+
+TEST_F(SnapshotFetcherTest, AFailureIsToldToTheRouterWhichMayAskAgain) {
+  remote_->give_blocks(unavailable("cut off"));
+  load();
+  // A heartbeat of a worker whose blocks are not known asks, once a fetch has failed.
+  remote_->give_blocks(rpc::BlockSnapshot{});
+  const std::string heartbeat("\x09\x01\0\0\0\0\0\0\0", 9);  // wire::Heartbeat of instance 1
+  EXPECT_TRUE(wait_until([&] {
+    catalog_.router_of(1)->on_heartbeat(1, heartbeat);
+    return view().state == "ready";
+  }));
+}
+
+TEST_F(SnapshotFetcherTest, AWorkerThatLeftIsNotAsked) {
+  const auto fetch = fetch_snapshots(&catalog_, scope_);
+  catalog_.remove(1);
+  fetch(1);
+  fetch(99);
+  scope_->stop();
+  EXPECT_TRUE(remote_->is_retired);
+}
+
+TEST_F(SnapshotFetcherTest, StoppingEndsAFetchThatHangsAndLaterOnesDoNothing) {
+  load();
+  scope_->stop();
+  fetch_snapshots(&catalog_, scope_)(1);
+  EXPECT_EQ(view().state, "loading index");
+}
+
+}  // namespace
+}  // namespace dynamo::frontend
