@@ -6,7 +6,9 @@
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/use_future.hpp>
 
+#include <fstream>
 #include <future>
+#include <regex>
 
 #include "base/testing/patience.h"
 #include "http/client.h"
@@ -104,6 +106,27 @@ TEST_F(RoutesTest, AQueryThatCannotBeReadIsRefusedByName) {
     EXPECT_THAT(get(std::string("/router/explain?last=") + last), HasSubstr("'last'")) << last;
   EXPECT_THAT(get("/router/explain?request_id=%zz"), HasSubstr("'request_id' is not percent-encoded"));
   EXPECT_THAT(get("/router/explain?last=%FF"), HasSubstr("\xEF\xBF\xBD")) << "a reply is UTF-8 whatever was asked";
+}
+
+class NoModels final : public openai::ModelDirectory {
+ public:
+  std::shared_ptr<const openai::ServedModel> find(std::string_view) const override { return nullptr; }
+  std::vector<std::shared_ptr<const openai::ServedModel>> list() const override { return {}; }
+  bool is_warm() const override { return true; }
+};
+
+TEST_F(RoutesTest, TheReferenceNamesEachOfTheFrontendAndNoOther) {
+  const NoModels models;
+  Metrics metrics;
+  openai::Service service({}, &models, {}, &metrics);
+  service.add_routes(server_.get());
+  std::ifstream page(DYNAMO_SOURCE_DIR "/docs/reference/http_api.md");
+  const std::regex row(R"(^\| `((?:GET|POST) [^`]+)` \|.*)");
+  std::vector<std::string> described;
+  std::smatch match;
+  for (std::string line; std::getline(page, line);)
+    if (std::regex_match(line, match, row)) described.push_back(match[1]);
+  EXPECT_THAT(described, testing::UnorderedElementsAreArray(server_->routes()));
 }
 
 }  // namespace
