@@ -1,7 +1,8 @@
 // dynamo frontend: HTTP for clients, routing to the workers that are announced. Needs no model files.
 #include <fmt/format.h>
 
-#include <cstdio>
+#include <atomic>
+#include <functional>
 
 #include "apps/command.h"
 #include "apps/frontend_flags.h"
@@ -9,13 +10,16 @@
 #include "apps/readiness.h"
 #include "apps/stop_signals.h"
 #include "base/host_port.h"
+#include "base/instance_id.h"
 #include "base/log.h"
 #include "base/log_output.h"
+#include "discovery/keys.h"
 #include "frontend/frontend.h"
 #include "frontend/routes.h"
 #include "http/server.h"
 #include "json/types.h"
 #include "openai/service.h"
+#include "worker/whereabouts.h"
 
 namespace dynamo::apps {
 namespace {
@@ -26,11 +30,42 @@ struct Flags {
   int ready_fd = kNobodyAsked;
 };
 
-std::string url_of(const http::ServerOptions& options, uint16_t port) {
-  const bool is_any = options.host == "0.0.0.0" || options.host == "::";
-  std::string host = is_any ? "127.0.0.1" : options.host;
+bool is_any(const std::string& host) {
+  return host == "0.0.0.0" || host == "::";
+}
+
+std::string url_of(std::string host, uint16_t port) {
   if (const size_t zone = host.find('%'); zone != std::string::npos) host.insert(zone + 1, "25");  // RFC 6874
   return "http://" + host_port_text(host, port);
+}
+
+// Where others reach it, by the rule for workers; empty: they do not, or it is not known.
+std::string announced_url(const std::string& host, uint16_t port, const Planes& planes) {
+  worker::WhereaboutsOptions options;
+  options.host = host;
+  options.planes = planes.servers;
+  const auto whereabouts = worker::choose_whereabouts(options, worker::this_machine());
+  if (!whereabouts.is_ok() || !whereabouts->warning.empty()) return "";
+  const bool is_ipv6 = whereabouts->announced_host.find(':') != std::string::npos;
+  return host == "0.0.0.0" && is_ipv6 ? "" : url_of(whereabouts->announced_host, port);
+}
+
+// Its key, for as long as the lease.
+std::unique_ptr<discovery::Lease> announce(const PlaneFlags& flags, const Planes& planes, std::string url) {
+  auto lease = planes.registry->lease(std::chrono::seconds(10));
+  lease->put(discovery::frontend_key(flags.name_space, random_instance()),
+             discovery::to_json(discovery::FrontendInstance{std::move(url), flags.name_space, DYNAMO_VERSION}));
+  return lease;
+}
+
+// Tells whoever asked for it when the frontend is ready. Returns: the signal that ends it.
+int wait_for_end(const StopSignals& signals, int ready_fd, const std::string& url,
+                 const std::function<bool()>& is_ready) {
+  if (ready_fd == kNobodyAsked) return signals.wait();
+  while (!is_ready())
+    if (const int signal = signals.wait_for(std::chrono::milliseconds(20)); signal != 0) return signal;
+  tell_ready(ready_fd, url);
+  return signals.wait();
 }
 
 Status run_frontend(Flags flags) {
@@ -73,20 +108,12 @@ Status run_frontend(Flags flags) {
   service.add_routes(server.get());
   frontend::add_routes(server.get(), models.get());
   server->start();
-  const std::string url = url_of(http, server->port());
-  const auto lease = planes->registry->lease(std::chrono::seconds(10));
-  const std::string key = fmt::format("/dynamo/frontends/{}-{}", flags.planes.name_space, getpid());
-  lease->put(key, json::serialize(
-                      json::object{{"url", url}, {"namespace", flags.planes.name_space}, {"version", DYNAMO_VERSION}}));
+  const std::string url = url_of(is_any(http.host) ? "127.0.0.1" : http.host, server->port());
+  const auto lease = announce(flags.planes, *planes, announced_url(http.host, server->port(), *planes));
   LOG(info, "serving", {"url", url}, {"router_mode", std::string(router::mode_name(flags.frontend.router))});
 
   starting.reset();
-  int signal = flags.ready_fd == kNobodyAsked ? signals.wait() : 0;
-  while (signal == 0 && !is_ready()) signal = signals.wait_for(std::chrono::milliseconds(20));
-  if (signal == 0) {
-    tell_ready(flags.ready_fd, url);
-    signal = signals.wait();
-  }
+  const int signal = wait_for_end(signals, flags.ready_fd, url, is_ready);
   signals.release();
   is_stopping = true;
   LOG(info, "stopping: running requests may finish", {"signal", signal},

@@ -85,6 +85,12 @@ std::string to_json(const WorkerInstance& worker) {
   return json::serialize(object);
 }
 
+std::string to_json(const FrontendInstance& frontend) {
+  json::object object{{"namespace", frontend.name_space}, {"version", frontend.version}};
+  if (!frontend.url.empty()) object["url"] = frontend.url;
+  return json::serialize(object);
+}
+
 Status check(const WorkerInstance& worker) {
   const auto wrong = [](const char* member, std::string_view value, const char* expected) {
     return invalid(fmt::format("'{}' is {}, not {}", member, quoted(value), expected));

@@ -46,4 +46,12 @@ Status check(const WorkerInstance& worker);
 // by name). Unknown members are ignored: a newer worker may say more.
 Result<WorkerInstance> worker_from_json(std::string_view json);
 
+// What a frontend announces of itself.
+struct FrontendInstance {
+  std::string url;         // where others reach it; empty: they do not, or it is not known
+  std::string name_space;  // JSON: namespace
+  std::string version;     // of the program
+};
+std::string to_json(const FrontendInstance& frontend);
+
 }  // namespace dynamo::discovery

@@ -115,5 +115,14 @@ TEST(WorkerInstance, NamesAndAddressesAsPeopleHaveThemAreTaken) {
   EXPECT_EQ(worker_from_json(to_json(worker)).value(), worker);
 }
 
+TEST(FrontendInstance, IsJsonWhateverItsMembersHold) {
+  EXPECT_EQ(to_json(FrontendInstance{R"(http://[fe80::1%25"eth\0]:80)", "ns", "1"}),
+            R"({"namespace":"ns","version":"1","url":"http://[fe80::1%25\"eth\\0]:80"})");
+}
+
+TEST(FrontendInstance, OneThatOthersDoNotReachHasNoUrl) {
+  EXPECT_EQ(to_json(FrontendInstance{"", "ns", "1"}), R"({"namespace":"ns","version":"1"})");
+}
+
 }  // namespace
 }  // namespace dynamo::discovery

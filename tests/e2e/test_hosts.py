@@ -1,4 +1,5 @@
 """Where members listen, and hosts and ports as people write them: IPv6 with and without brackets on every plane."""
+import json
 import os
 import re
 import subprocess
@@ -70,6 +71,21 @@ def test_a_frontend_listens_for_http_and_nothing_else(cluster):
     frontend, says = cluster("frontend", "frontend", "--hub", hub_of(cluster), "--http-port", 0, "--router-replica-sync")
     port = int(says(r"serving url=http://127.0.0.1:(\d+)"))
     assert listens_on(frontend.pid) == {("0.0.0.0", port)}
+
+
+def test_frontends_announce_themselves_each_under_its_own_id_and_where_others_reach_them(cluster, etcd_and_nats):
+    urls = [cluster(name, "frontend", *etcd_and_nats.flags, "--http-host", host, "--http-port", 0)[1](r"serving url=(\S+)")
+            for name, host in (("everywhere", "0.0.0.0"), ("named", "127.0.0.2"))]
+
+    def announced():
+        lines = etcd_and_nats.ctl("get", "--prefix", "/dynamo/frontends/").splitlines()
+        return dict(zip(lines[::2], map(json.loads, lines[1::2])))
+
+    wait_until(lambda: len(announced()) == 2)
+    found = announced()
+    assert all(re.fullmatch(r"/dynamo/frontends/dynamo/[0-9a-f]{16}", key) for key in found)
+    assert sorted(one["url"] for one in found.values()) == sorted(urls)
+    assert [set(one) for one in found.values()] == [{"url", "namespace", "version"}] * 2
 
 
 def test_a_host_that_is_named_is_listened_on_and_announced(cluster):
