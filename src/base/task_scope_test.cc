@@ -2,7 +2,6 @@
 
 #include <gtest/gtest.h>
 
-#include <boost/asio/co_spawn.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/this_coro.hpp>
 #include <boost/asio/thread_pool.hpp>
@@ -13,6 +12,7 @@
 #include <future>
 #include <thread>
 
+#include "base/on_pool.h"
 #include "base/testing/patience.h"
 
 namespace dynamo {
@@ -50,7 +50,7 @@ Task<void> wait_for_pool(asio::thread_pool* pool, std::promise<void>* begun, std
                          std::atomic<int>* ended) {
   const Counted counted(ended);
   auto computing = compute(begun, std::move(may_end));
-  co_await asio::co_spawn(*pool, std::move(computing), asio::use_awaitable);
+  co_await on_pool(pool, std::move(computing));
 }
 
 TEST(TaskScope, RunsWhatIsSpawned) {

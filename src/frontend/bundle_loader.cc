@@ -2,11 +2,10 @@
 
 #include <algorithm>
 
-#include <boost/asio/co_spawn.hpp>
 #include <boost/asio/this_coro.hpp>
-#include <boost/asio/use_awaitable.hpp>
 
 #include "base/log.h"
+#include "base/on_pool.h"
 #include "base/timer.h"
 #include "model_bundle/model_bundle.h"
 
@@ -48,7 +47,7 @@ Task<void> BundleLoader::run(BundleLoader* self, ModelId model) {
   while (source) {
     auto bytes = co_await source->remote->fetch_model(source->digest, self->clock_->now() + timeout);
     auto opening = open(std::move(bytes), source->digest);
-    auto loaded = co_await asio::co_spawn(self->opener_, std::move(opening), asio::use_awaitable);
+    auto loaded = co_await on_pool(&self->opener_, std::move(opening));
     if (loaded.is_ok()) {
       self->catalog_->set_loaded(model, std::move(loaded).value());
       co_return;

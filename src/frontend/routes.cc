@@ -4,11 +4,10 @@
 
 #include <fmt/format.h>
 
-#include <boost/asio/co_spawn.hpp>
 #include <boost/asio/thread_pool.hpp>
-#include <boost/asio/use_awaitable.hpp>
 #include <boost/json/serialize.hpp>
 
+#include "base/on_pool.h"
 #include "http/query.h"
 #include "openai/service.h"
 
@@ -51,7 +50,7 @@ Task<void> explain(const Operations* frontend, asio::thread_pool* pool, const ht
   http::Response response;
   if (auto asked = read_query(request->query); asked.is_ok()) {
     auto text = explanation(frontend, asked->last, std::move(asked->request_id));
-    response.body = co_await asio::co_spawn(*pool, std::move(text), asio::use_awaitable);
+    response.body = co_await on_pool(pool, std::move(text));
   } else {
     response = openai::error_response(400, asked.status().text());
   }

@@ -5,10 +5,9 @@
 #include <algorithm>
 #include <random>
 
-#include <boost/asio/co_spawn.hpp>
 #include <boost/asio/thread_pool.hpp>
-#include <boost/asio/use_awaitable.hpp>
 
+#include "base/on_pool.h"
 #include "openai/exchange.h"
 
 namespace dynamo::openai {
@@ -108,7 +107,7 @@ Task<void> Service::complete(Endpoint endpoint, const http::Request* request, ht
   } else {
     job->body = request->body;
     auto running = run_on_pool(job);
-    co_await boost::asio::co_spawn(state_->pool, std::move(running), boost::asio::use_awaitable);
+    co_await on_pool(&state_->pool, std::move(running));
   }
   record.set_stream(job->prepared.options.is_stream);
   if (job->wrong) {

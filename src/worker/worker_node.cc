@@ -6,14 +6,13 @@
 
 #include <fmt/format.h>
 
-#include <boost/asio/co_spawn.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/thread_pool.hpp>
-#include <boost/asio/use_awaitable.hpp>
 
 #include "base/host_port.h"
 #include "base/instance_id.h"
 #include "base/log.h"
+#include "base/on_pool.h"
 #include "discovery/keys.h"
 #include "events/subjects.h"
 #include "model_bundle/model_bundle.h"
@@ -166,8 +165,8 @@ class AnnouncedNode final : public WorkerNode {
     wire::RoleReply reply;
     // Waits for the registry and for requests to end, which an I/O thread must not.
     auto change = [](AnnouncedNode* self, wire::SetRole to) -> Task<Status> { co_return self->set_role(to); };
-    const Status status =
-        co_await boost::asio::co_spawn(role_changes_, change(this, std::move(wanted)), boost::asio::use_awaitable);
+    auto changing = change(this, std::move(wanted));
+    const Status status = co_await on_pool(&role_changes_, std::move(changing));
     if (status.is_ok()) {
       MutexLock lock(mutex_);
       reply.set_name(instance_.name);
