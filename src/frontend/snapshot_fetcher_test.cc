@@ -62,13 +62,15 @@ TEST_F(SnapshotFetcherTest, AWorkerThatLeftIsNotAsked) {
   fetch(1);
   fetch(99);
   scope_->stop();
-  EXPECT_TRUE(remote_->is_retired);
+  EXPECT_EQ(remote_->blocks_asked, 0U);
 }
 
 TEST_F(SnapshotFetcherTest, StoppingEndsAFetchThatHangsAndLaterOnesDoNothing) {
   load();
+  EXPECT_TRUE(wait_until([&] { return remote_->blocks_asked == 1; }));
   scope_->stop();
   fetch_snapshots(&catalog_, scope_)(1);
+  EXPECT_EQ(remote_->blocks_asked, 1U);
   EXPECT_EQ(view().state, "loading index");
 }
 

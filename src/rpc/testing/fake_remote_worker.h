@@ -40,6 +40,7 @@ class FakeRemoteWorker final : public RemoteWorker {
     return asked_until_.size();
   }
 
+  std::atomic<size_t> blocks_asked{0};
   std::atomic<bool> connected{true};
   std::atomic<bool> is_retired{false};
   std::atomic<bool> is_stopped{false};
@@ -58,7 +59,10 @@ class FakeRemoteWorker final : public RemoteWorker {
     }
     co_return co_await next(&models_);
   }
-  Task<Result<BlockSnapshot>> fetch_blocks(Time) override { co_return co_await next(&snapshots_); }
+  Task<Result<BlockSnapshot>> fetch_blocks(Time) override {
+    ++blocks_asked;
+    co_return co_await next(&snapshots_);
+  }
   Task<Status> clear_blocks(Time) override { co_return Status(); }
 
  private:
