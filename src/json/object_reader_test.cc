@@ -28,6 +28,10 @@ TEST(ObjectReader, KeepsTheFirstProblemOnly) {
             "field 'at.y' is of type int64; expected a string");
 }
 
+TEST(ObjectReader, AProblemIsDescribedWithoutTheWordField) {
+  EXPECT_EQ(describe({.kind = Problem::Kind::kMissing, .path = "x"}), "'x' is missing");
+}
+
 TEST(ObjectReader, RangesAreClosedUnlessSaid) {
   const auto number = [](bool excludes_least) {
     return wrong_with(R"({"x":0})", [&](ObjectReader* r) { r->number("x", 0, 1, excludes_least); });

@@ -36,22 +36,26 @@ Problem wrong_type(std::string_view expected, const value& got) {
   return problem;
 }
 
-std::string to_text(const Problem& problem) {
+std::string describe(const Problem& problem) {
   const std::string path = quote(problem.path);
   const bool is_fraction = problem.type == kind::double_;  // where an integer was expected
   switch (problem.kind) {
     case Problem::Kind::kMissing:
-      return fmt::format("field {} is missing", path);
+      return fmt::format("{} is missing", path);
     case Problem::Kind::kWrongType:
-      if (is_fraction) return fmt::format("field {} is {}; expected {}", path, problem.got, problem.expected);
-      return fmt::format("field {} is of type {}; expected {}", path, type_name(problem.type), problem.expected);
+      if (is_fraction) return fmt::format("{} is {}; expected {}", path, problem.got, problem.expected);
+      return fmt::format("{} is of type {}; expected {}", path, type_name(problem.type), problem.expected);
     case Problem::Kind::kWrongValue:
-      return fmt::format("field {} is {}; expected {}{}", path, problem.got, problem.excludes_least ? "above " : "",
+      return fmt::format("{} is {}; expected {}{}", path, problem.got, problem.excludes_least ? "above " : "",
                          problem.range.empty() ? problem.expected : problem.range);
     case Problem::Kind::kUnsupported:
-      return fmt::format("field {}: {}", path, problem.expected);
+      return fmt::format("{}: {}", path, problem.expected);
   }
   check_failed(__FILE__, __LINE__, "a problem has a kind", "");
+}
+
+std::string to_text(const Problem& problem) {
+  return "field " + describe(problem);
 }
 
 Status to_status(const Problem& problem) {

@@ -36,9 +36,11 @@ std::string number_text(const value& value);
 // Without a path.
 Problem wrong_type(std::string_view expected, const value& got);
 
-// A problem in this project's words: "field 'top_k' is -2; expected -1 to 4294967295", "field 'x' is missing".
+// A problem in this project's words: "'top_k' is -2; expected -1 to 4294967295", "'x' is missing".
+std::string describe(const Problem& problem);
+// The same with "field " before it.
 std::string to_text(const Problem& problem);
-// The same as kCorrupt: what was stored or sent is not what it claims to be.
+// That as kCorrupt: what was stored or sent is not what it claims to be.
 Status to_status(const Problem& problem);
 
 // The first problem of a document; those that follow from it do not count.

@@ -96,7 +96,7 @@ Result<Trace> read_trace(const std::string& path, const TraceOptions& options) {
     const auto output = static_cast<uint32_t>(members.required_number("output_length", 0, 1e8));
     const json::array* ids = members.array("hash_ids");
     if (ids == nullptr) problem.missing("hash_ids");
-    if (problem.has_value()) return bad(json::to_text(*problem));
+    if (problem.has_value()) return bad(json::describe(*problem));
     const uint64_t blocks = (uint64_t{left} + options.block_tokens - 1) / options.block_tokens;
     if (ids->size() != blocks) {
       return bad(fmt::format("{} hash_ids do not make {} tokens in blocks of {} (--trace-block-size)", ids->size(),
