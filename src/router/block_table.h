@@ -1,11 +1,11 @@
 // The hash table under the prefix index: block hash -> the workers that hold it.
 //
-// Buckets of one cache line hold four blocks each, the filled ones first; a block that finds its bucket full goes to the
-// next one (Knuth, TAOCP 3, 6.4, "buckets"). The table is cut into segments by the leading bits of a block's position
-// (Fagin et al. 1979, extendible hashing), each one mapping of its own that grows by half up to 6 MiB and then splits:
-// only one segment is ever held twice. Positions are keyed with a secret, so nobody can choose hashes that collide.
-// Every segment may take its share of `max_bytes` by the part of the positions it covers, so that at the cap all blocks
-// have the same chance; then insertion fails until evict() is called.  Threads: one.
+// Buckets of one cache line hold four blocks each, the filled ones first; a block that finds its bucket full goes to
+// the next one (Knuth, TAOCP 3, 6.4, "buckets"). The table is cut into segments by the leading bits of a block's
+// position (Fagin et al. 1979, extendible hashing), each one mapping of its own that grows by half up to 6 MiB and then
+// splits: only one segment is ever held twice. Positions are keyed with a secret, so nobody can choose hashes that
+// collide. Every segment may take its share of `max_bytes` by the part of the positions it covers, so that at the cap
+// all blocks have the same chance; then insertion fails until evict() is called.  Threads: one.
 #pragma once
 
 #include <algorithm>
@@ -27,7 +27,8 @@ class BlockTable {
     uint64_t keys[kBucketSlots];
     WorkerSet workers[kBucketSlots];
     bool is_full() const { return !workers[kBucketSlots - 1].is_empty(); }
-    // Returns: one bit per slot. Keys of empty slots are stale; they lie behind the filled ones, so the lowest bit counts.
+    // Returns: one bit per slot. Keys of empty slots are stale; they lie behind the filled ones, so the lowest bit
+    // counts.
     uint32_t equal_to(uint64_t key) const {
       const auto differs = [&](uint32_t slot) {  // no comparisons: they would become branches that nobody can predict
         const uint64_t difference = keys[slot] ^ key;
@@ -91,10 +92,12 @@ class BlockTable {
   // Cost: one step of a clock hand per bucket; a pass over the segment at worst.
   void evict(kv::BlockHash hash, std::vector<Evicted>* out);
 
-  // Calls keep(BlockHash, WorkerSet*) for every block, for a few twice; erases those for which it returns false.
-  // Shrinks the table afterwards.  Cost: a pass over the table's memory.
+  // Calls keep(BlockHash, WorkerSet*) for every block of one segment, the one that covers `position`, for a few twice;
+  // erases those for which it returns false, and shrinks the segment if that pays. Returns: the position to go on from;
+  // 0: that was the last segment. From 0 to 0 it passes by every block that is there all the while, whatever else
+  // happens to the table in between.  Cost: a pass over the segment, at most 6 MiB.
   template <class Keep>
-  void sweep(Keep keep);
+  uint64_t sweep(uint64_t position, Keep keep);
 
   size_t size() const { return size_; }
   size_t bytes() const { return bytes_; }
@@ -142,7 +145,6 @@ class BlockTable {
   bool merge(uint64_t position, uint64_t buddy_position, size_t bytes);
   bool is_sparse(const Segment& segment) const;
   void shrink(uint64_t position);
-  void shrink_all();
   template <class Choose>
   void move_blocks(const Segment& from, Choose choose);
   void replace_segment(uint32_t index, Segment segment, uint64_t position);
@@ -166,20 +168,21 @@ class BlockTable {
 };
 
 template <class Keep>
-void BlockTable::sweep(Keep keep) {
-  for (Segment& segment : segments_) {
-    for (uint32_t at = 0; at < segment.buckets; ++at) {
-      Bucket& bucket = segment.begin()[at];
-      for (uint32_t slot = 0; slot < kBucketSlots && !bucket.workers[slot].is_empty();) {
-        if (keep(kv::BlockHash{bucket.keys[slot]}, &bucket.workers[slot])) {
-          ++slot;
-        } else {
-          erase_slot(&segment, at, slot);  // another block may have moved here
-        }
+uint64_t BlockTable::sweep(uint64_t position, Keep keep) {
+  const uint64_t next = end_of_segment(position);  // before the segment may be merged with one not swept yet
+  Segment& segment = segment_at(position);
+  for (uint32_t at = 0; at < segment.buckets; ++at) {
+    Bucket& bucket = segment.begin()[at];
+    for (uint32_t slot = 0; slot < kBucketSlots && !bucket.workers[slot].is_empty();) {
+      if (keep(kv::BlockHash{bucket.keys[slot]}, &bucket.workers[slot])) {
+        ++slot;
+      } else {
+        erase_slot(&segment, at, slot);  // another block may have moved here
       }
     }
   }
-  shrink_all();
+  if (is_sparse(segment) || segment.used == 0) shrink(position);
+  return next;
 }
 
 }  // namespace dynamo::router

@@ -129,14 +129,6 @@ void BlockTable::shrink(uint64_t position) {
   }
 }
 
-void BlockTable::shrink_all() {
-  uint64_t position = 0;
-  do {
-    if (const Segment& segment = segment_at(position); is_sparse(segment) || segment.used == 0) shrink(position);
-    position = end_of_segment(position);
-  } while (position != 0);
-}
-
 void BlockTable::replace_segment(uint32_t index, Segment segment, uint64_t position) {
   ++generation_;
   drop_memory(&segments_[index]);

@@ -4,7 +4,12 @@
 #include <bit>
 #include <random>
 
+#include <boost/unordered/unordered_flat_set.hpp>
+
 #include "base/check.h"
+
+// A lambda that a table calls, which knows of no lock.
+#define CALLED_UNDER_LOCK DYNAMO_THREAD_ATTRIBUTE(no_thread_safety_analysis)
 
 namespace dynamo::router {
 namespace {
@@ -13,6 +18,7 @@ constexpr size_t kFetchedAhead = 32;     // blocks whose buckets are on their wa
 constexpr size_t kPeekedAhead = 8;       // blocks whose buckets are there, and what they point to on its way
 constexpr size_t kMaxEvictedOnce = 128;  // what one BlockTable::evict() may give, with room
 constexpr size_t kWorkerBytes = 32;
+constexpr size_t kPiece = 512;  // blocks that are stored or removed before a waiting match gets its turn
 
 size_t page_floor(size_t bytes) {
   return bytes / kPageBytes * kPageBytes;
@@ -48,8 +54,29 @@ PrefixIndex::PrefixIndex(Options options)
   evicted_.reserve(kMaxEvictedOnce);
 }
 
+size_t PrefixIndex::workers() const {
+  const FairMutexLock lock(mutex_);
+  return workers_.size() - free_workers_.size();
+}
+
+size_t PrefixIndex::distinct_blocks() const {
+  const FairMutexLock lock(mutex_);
+  return table_.size();
+}
+
 size_t PrefixIndex::bytes() const {
+  const FairMutexLock lock(mutex_);
   return table_.bytes() + sets_.bytes() + fixed_bytes(options_);
+}
+
+PrefixIndex::Counts PrefixIndex::counts() const {
+  const FairMutexLock lock(mutex_);
+  return counts_;
+}
+
+PrefixIndex::Worker PrefixIndex::known_of(WorkerSlot worker) const {
+  const FairMutexLock lock(mutex_);
+  return worker_at(worker);
 }
 
 const PrefixIndex::Worker& PrefixIndex::worker_at(WorkerSlot worker) const {
@@ -58,10 +85,12 @@ const PrefixIndex::Worker& PrefixIndex::worker_at(WorkerSlot worker) const {
 }
 
 PrefixIndex::Worker& PrefixIndex::worker_at(WorkerSlot worker) {
-  return const_cast<Worker&>(std::as_const(*this).worker_at(worker));
+  CHECK(worker.index < workers_.size() && workers_[worker.index].is_live);
+  return workers_[worker.index];
 }
 
 Result<WorkerSlot> PrefixIndex::add_worker() {
+  const FairMutexLock lock(mutex_);
   uint32_t index = static_cast<uint32_t>(workers_.size());
   if (!free_workers_.empty()) {
     index = free_workers_.back();
@@ -77,6 +106,7 @@ Result<WorkerSlot> PrefixIndex::add_worker() {
 
 void PrefixIndex::remove_worker(WorkerSlot worker) {
   clear(worker);
+  const FairMutexLock lock(mutex_);
   workers_[worker.index] = Worker();
   free_workers_.push_back(worker.index);
 }
@@ -106,11 +136,24 @@ void PrefixIndex::for_each_ahead(std::span<const kv::BlockHash> blocks, bool is_
   }
 }
 
+// Calls piece(blocks) under the lock for one piece of the blocks after the other.
+template <class Piece>
+void PrefixIndex::in_pieces(WorkerSlot worker, std::span<const kv::BlockHash> blocks, Piece piece) {
+  while (!blocks.empty()) {
+    const auto some = blocks.first(std::min(kPiece, blocks.size()));
+    const FairMutexLock lock(mutex_);
+    CHECK(worker_at(worker).is_live);
+    piece(some);
+    blocks = blocks.subspan(some.size());
+  }
+}
+
 void PrefixIndex::store(WorkerSlot worker, std::span<const kv::BlockHash> blocks) {
-  CHECK(worker_at(worker).is_live);
-  for_each_ahead(blocks, /*is_erasing=*/false, [&](kv::BlockHash block, BlockTable::Bucket* home) {
-    store_block(worker, block, home);
-    return true;
+  in_pieces(worker, blocks, [&](std::span<const kv::BlockHash> some) REQUIRES(mutex_) {
+    for_each_ahead(some, /*is_erasing=*/false, [&](kv::BlockHash block, BlockTable::Bucket* home) REQUIRES(mutex_) {
+      store_block(worker, block, home);
+      return true;
+    });
   });
 }
 
@@ -143,7 +186,7 @@ void PrefixIndex::evict_near(kv::BlockHash block) {
   table_.evict(block, &evicted_);
   counts_.evicted += evicted_.size();
   for (const auto& [hash, workers] : evicted_) {
-    sets_.for_each(workers, [&](uint32_t worker) { lose({worker}, hash, /*was_told=*/false); });
+    sets_.for_each(workers, [&](uint32_t worker) CALLED_UNDER_LOCK { lose({worker}, hash, /*was_told=*/false); });
     sets_.release(workers);
   }
 }
@@ -156,10 +199,11 @@ void PrefixIndex::lose(WorkerSlot slot, kv::BlockHash block, bool was_told) {
 }
 
 void PrefixIndex::remove(WorkerSlot worker, std::span<const kv::BlockHash> blocks) {
-  CHECK(worker_at(worker).is_live);
-  for_each_ahead(blocks, /*is_erasing=*/true, [&](kv::BlockHash block, BlockTable::Bucket* home) {
-    remove_block(worker, block, home);
-    return true;
+  in_pieces(worker, blocks, [&](std::span<const kv::BlockHash> some) REQUIRES(mutex_) {
+    for_each_ahead(some, /*is_erasing=*/true, [&](kv::BlockHash block, BlockTable::Bucket* home) REQUIRES(mutex_) {
+      remove_block(worker, block, home);
+      return true;
+    });
   });
 }
 
@@ -186,41 +230,57 @@ void PrefixIndex::remove_block(WorkerSlot slot, kv::BlockHash block, BlockTable:
   lose(slot, block, /*was_told=*/true);
 }
 
-void PrefixIndex::clear(WorkerSlot worker) {
-  if (worker_at(worker).blocks > 0) drop_all(worker);
-  CHECK(worker_at(worker).blocks == 0 && worker_at(worker).digest == 0);
+// The worker holds no other blocks than those that is_kept(block) names, and is complete in what it holds of them.
+template <class IsKept>
+void PrefixIndex::keep_only(WorkerSlot worker, IsKept is_kept) {
+  uint64_t position = 0;
+  do {
+    const FairMutexLock lock(mutex_);
+    if (worker_at(worker).blocks == 0) break;
+    position = table_.sweep(position, [&](kv::BlockHash block, WorkerSet* workers) CALLED_UNDER_LOCK {
+      return !sets_.has(*workers, worker.index) || is_kept(block) || !drop(worker, block, workers);
+    });
+  } while (position != 0);
+  const FairMutexLock lock(mutex_);
   worker_at(worker).is_complete = true;
+}
+
+void PrefixIndex::clear(WorkerSlot worker) {
+  keep_only(worker, [](kv::BlockHash) { return false; });
+  const FairMutexLock lock(mutex_);
+  CHECK(worker_at(worker).blocks == 0 && worker_at(worker).digest == 0);
 }
 
 // Rather no claim than a wrong one: without memory for the set that is left, all its workers lose the block.
 void PrefixIndex::forget_block(WorkerSlot leaving, kv::BlockHash block, WorkerSet workers) {
   ++counts_.evicted;
-  sets_.for_each(workers, [&](uint32_t worker) { lose({worker}, block, /*was_told=*/worker == leaving.index); });
+  sets_.for_each(
+      workers, [&](uint32_t worker) CALLED_UNDER_LOCK { lose({worker}, block, /*was_told=*/worker == leaving.index); });
   sets_.release(workers);
 }
 
-void PrefixIndex::drop_all(WorkerSlot slot) {
-  table_.sweep([&](kv::BlockHash block, WorkerSet* workers) {
-    if (!sets_.has(*workers, slot.index)) return true;
-    switch (sets_.remove(workers, slot.index)) {
-      case WorkerSets::Change::kNothing:
-        return true;
-      case WorkerSets::Change::kDone:
-        lose(slot, block, /*was_told=*/true);
-        return true;
-      case WorkerSets::Change::kNoMemory:
-        forget_block(slot, block, *workers);
-        return false;
-      case WorkerSets::Change::kLast:
-        break;
-    }
-    lose(slot, block, /*was_told=*/true);
-    return false;
-  });
+// The worker no longer holds the block. Returns: whether nobody does, so that it goes out of the table.
+bool PrefixIndex::drop(WorkerSlot slot, kv::BlockHash block, WorkerSet* workers) {
+  switch (sets_.remove(workers, slot.index)) {
+    case WorkerSets::Change::kNothing:
+      return false;
+    case WorkerSets::Change::kDone:
+      lose(slot, block, /*was_told=*/true);
+      return false;
+    case WorkerSets::Change::kNoMemory:
+      forget_block(slot, block, *workers);
+      return true;
+    case WorkerSets::Change::kLast:
+      break;
+  }
+  lose(slot, block, /*was_told=*/true);
+  return true;
 }
 
 void PrefixIndex::replace(WorkerSlot worker, std::span<const kv::BlockHash> all) {
-  clear(worker);
+  boost::unordered_flat_set<kv::BlockHash, std::hash<kv::BlockHash>> kept;
+  if (blocks(worker) > 0) kept.insert(all.begin(), all.end());
+  keep_only(worker, [&](kv::BlockHash block) { return kept.contains(block); });
   store(worker, all);
 }
 
@@ -229,7 +289,8 @@ void PrefixIndex::match(std::span<const kv::BlockHash> chain, std::vector<Matche
   Candidates candidates;
   WorkerSet previous;
   uint32_t depth = 0;
-  for_each_ahead(chain, /*is_erasing=*/false, [&](kv::BlockHash block, BlockTable::Bucket* home) {
+  const FairMutexLock lock(mutex_);
+  for_each_ahead(chain, /*is_erasing=*/false, [&](kv::BlockHash block, BlockTable::Bucket* home) REQUIRES(mutex_) {
     WorkerSet* const workers = table_.find(home, block);
     if (workers == nullptr) return false;
     if (!workers->is_recent()) workers->bits |= WorkerSet::kRecent;

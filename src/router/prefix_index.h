@@ -6,9 +6,12 @@
 // set is kept once for all blocks that have it: 28 + 8 bytes per 64-worker word in use, so 64 workers who share whole
 // prompts cost nothing more per block; were every block's set of the 64 different, it would be 36 bytes more, and with
 // workers above 64, 8 more per word. Idea: Zheng et al. 2023 (SGLang), 3 (a radix tree; here the hash of a block stands
-// for its whole prefix, so that a flat table does). Hashes are all it knows: of blocks whose hashes are equal it takes one
-// for the other, so a match can be a wrong guess where clients make such blocks; sets and sums are right for any hashes.
-// Threads: one; no locks inside.  Errors: only add_worker() has one.
+// for its whole prefix, so that a flat table does). Hashes are all it knows: of blocks whose hashes are equal it takes
+// one for the other, so a match can be a wrong guess where clients make such blocks; sets and sums are right for any
+// hashes.
+// Threads: any, but for one worker one at a time stores, removes, clears or replaces; a lock inside is held for a match
+// or for a piece of what a writer brings, so that a prompt waits for one piece at most.  Errors: only add_worker() has
+// one.
 #pragma once
 
 #include <array>
@@ -19,6 +22,7 @@
 #include "base/status.h"
 #include "kv/block_hash.h"
 #include "router/block_table.h"
+#include "router/fair_mutex.h"
 #include "router/worker_sets.h"
 
 namespace dynamo::router {
@@ -63,28 +67,30 @@ class PrefixIndex {
   void store(WorkerSlot worker, std::span<const kv::BlockHash> blocks);
   // The worker no longer holds these blocks.  Cost: as store().
   void remove(WorkerSlot worker, std::span<const kv::BlockHash> blocks);
-  // The worker holds nothing.  Cost: a pass over the table, unless it held nothing.
+  // The worker holds nothing.  Cost: a pass over the table, until the last of its blocks is found.
   void clear(WorkerSlot worker);
-  // The worker holds exactly `all`.  Cost: clear() and store().
+  // The worker holds exactly `all`. What it held of that before is known all the while.  Cost: a set of `all`, clear()
+  // and store().
   void replace(WorkerSlot worker, std::span<const kv::BlockHash> all);
 
-  // Sets `out` to every worker that holds chain[0], with how many blocks it holds of chain[0], chain[1], ... without a gap;
-  // fewest first. Keeps the blocks looked at from eviction for a while.  Cost: as store(), up to the last block that counts.
+  // Sets `out` to every worker that holds chain[0], with how many blocks it holds of chain[0], chain[1], ... without a
+  // gap; fewest first. Keeps the blocks looked at from eviction for a while.  Cost: as store(), up to the last block
+  // that counts.
   void match(std::span<const kv::BlockHash> chain, std::vector<MatchedWorker>* out);
 
   // Returns: the wrapping sum of the hashes that the worker is known to hold; order does not matter.  Cost: constant.
-  uint64_t digest(WorkerSlot worker) const { return worker_at(worker).digest; }
+  uint64_t digest(WorkerSlot worker) const { return known_of(worker).digest; }
   // Returns: how many distinct blocks the worker is known to hold.  Cost: constant.
-  uint64_t blocks(WorkerSlot worker) const { return worker_at(worker).blocks; }
+  uint64_t blocks(WorkerSlot worker) const { return known_of(worker).blocks; }
   // Returns: false once a block of this worker was evicted or refused: its digest then differs from the worker's own.
   // clear() and replace() make it true again.
-  bool is_complete(WorkerSlot worker) const { return worker_at(worker).is_complete; }
+  bool is_complete(WorkerSlot worker) const { return known_of(worker).is_complete; }
 
-  size_t workers() const { return workers_.size() - free_workers_.size(); }
-  size_t distinct_blocks() const { return table_.size(); }
+  size_t workers() const;
+  size_t distinct_blocks() const;
   // Returns: memory held, never above max_bytes. A few hundred KiB with nothing in it.
   size_t bytes() const;
-  const Counts& counts() const { return counts_; }
+  Counts counts() const;
 
  private:
   struct Worker {
@@ -99,26 +105,33 @@ class PrefixIndex {
     std::array<uint64_t, kMaxWorkers / 64> words;
   };
 
-  const Worker& worker_at(WorkerSlot worker) const;
-  Worker& worker_at(WorkerSlot worker);
+  Worker known_of(WorkerSlot worker) const;
+  const Worker& worker_at(WorkerSlot worker) const REQUIRES(mutex_);
+  Worker& worker_at(WorkerSlot worker) REQUIRES(mutex_);
+  template <class IsKept>
+  void keep_only(WorkerSlot worker, IsKept is_kept);
+  template <class Piece>
+  void in_pieces(WorkerSlot worker, std::span<const kv::BlockHash> blocks, Piece piece);
   template <class Visit>
-  void for_each_ahead(std::span<const kv::BlockHash> blocks, bool is_erasing, Visit visit) const;
-  void store_block(WorkerSlot slot, kv::BlockHash block, BlockTable::Bucket* home);
-  void remove_block(WorkerSlot slot, kv::BlockHash block, BlockTable::Bucket* home);
-  void evict_near(kv::BlockHash block);
-  void lose(WorkerSlot slot, kv::BlockHash block, bool was_told);
-  void forget_block(WorkerSlot leaving, kv::BlockHash block, WorkerSet workers);
-  void drop_all(WorkerSlot slot);
-  void start(WorkerSet first, Candidates* candidates) const;
-  void narrow(WorkerSet set, uint32_t depth, Candidates* candidates, std::vector<MatchedWorker>* out) const;
+  void for_each_ahead(std::span<const kv::BlockHash> blocks, bool is_erasing, Visit visit) const REQUIRES(mutex_);
+  void store_block(WorkerSlot slot, kv::BlockHash block, BlockTable::Bucket* home) REQUIRES(mutex_);
+  void remove_block(WorkerSlot slot, kv::BlockHash block, BlockTable::Bucket* home) REQUIRES(mutex_);
+  void evict_near(kv::BlockHash block) REQUIRES(mutex_);
+  void lose(WorkerSlot slot, kv::BlockHash block, bool was_told) REQUIRES(mutex_);
+  void forget_block(WorkerSlot leaving, kv::BlockHash block, WorkerSet workers) REQUIRES(mutex_);
+  bool drop(WorkerSlot slot, kv::BlockHash block, WorkerSet* workers) REQUIRES(mutex_);
+  void start(WorkerSet first, Candidates* candidates) const REQUIRES(mutex_);
+  void narrow(WorkerSet set, uint32_t depth, Candidates* candidates, std::vector<MatchedWorker>* out) const
+      REQUIRES(mutex_);
 
   const Options options_;
-  BlockTable table_;
-  WorkerSets sets_;
-  std::vector<Worker> workers_;
-  std::vector<uint32_t> free_workers_;
-  std::vector<BlockTable::Evicted> evicted_;  // scratch
-  Counts counts_;
+  mutable FairMutex mutex_;
+  BlockTable table_ GUARDED_BY(mutex_);
+  WorkerSets sets_ GUARDED_BY(mutex_);
+  std::vector<Worker> workers_ GUARDED_BY(mutex_);
+  std::vector<uint32_t> free_workers_ GUARDED_BY(mutex_);
+  std::vector<BlockTable::Evicted> evicted_ GUARDED_BY(mutex_);  // scratch
+  Counts counts_ GUARDED_BY(mutex_);
 };
 
 }  // namespace dynamo::router

@@ -3,9 +3,11 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <map>
 #include <random>
 #include <set>
+#include <thread>
 
 namespace dynamo::router {
 namespace {
@@ -332,6 +334,64 @@ TEST(PrefixIndex, KeepsWhatIsAskedForWhenItMustForget) {
   index.replace(worker, hot);
   EXPECT_TRUE(index.is_complete(worker));
   EXPECT_EQ(index.blocks(worker), 1000u);
+}
+
+TEST(PrefixIndex, WhatASnapshotRepeatsIsKnownAllTheWhile) {
+  PrefixIndex index(options_of(kRoomy));
+  const WorkerSlot worker = added(index);
+  std::mt19937_64 random(3);
+  const std::vector<BlockHash> before = random_blocks(random, 20'000);
+  const auto chain = std::span(before).first(1'000);
+  std::vector<BlockHash> after = random_blocks(random, 20'000);
+  after.insert(after.end(), chain.begin(), chain.end());
+  index.replace(worker, before);
+  std::atomic<bool> is_over = false;
+  std::thread writer([&] {
+    for (int turn = 0; turn < 3; ++turn) {
+      index.replace(worker, after);
+      index.replace(worker, before);
+    }
+    is_over = true;
+  });
+  size_t matches = 0;
+  size_t wrong = 0;
+  while (!is_over) {
+    ++matches;
+    wrong += matched(index, chain) != std::map<uint32_t, uint32_t>{{worker.index, 1'000}};
+  }
+  writer.join();
+  EXPECT_GT(matches, 0U);
+  EXPECT_EQ(wrong, 0U);
+  EXPECT_EQ(index.blocks(worker), before.size());
+  EXPECT_TRUE(index.is_complete(worker));
+}
+
+TEST(PrefixIndex, WorkersAreFedClearedAndMatchedByManyThreads) {
+  PrefixIndex index(options_of(size_t{1} << 20));
+  constexpr size_t kWriters = 4;
+  std::atomic<size_t> writing = kWriters;
+  std::vector<std::thread> writers;
+  for (size_t number = 0; number < kWriters; ++number) {
+    writers.emplace_back([&, number] {
+      std::mt19937_64 random(number);
+      for (int turn = 0; turn < 6; ++turn) {
+        const WorkerSlot worker = added(index);
+        const auto blocks = random_blocks(random, 5'000);
+        index.store(worker, blocks);
+        index.remove(worker, std::span(blocks).first(1'000));
+        index.replace(worker, std::span(blocks).last(2'000));
+        if (turn % 2 == 0) index.clear(worker);
+        index.remove_worker(worker);
+      }
+      --writing;
+    });
+  }
+  std::mt19937_64 random(0);
+  const auto chain = random_blocks(random, 600);
+  while (writing > 0) EXPECT_LE(matched(index, chain).size(), kWriters);
+  for (std::thread& one : writers) one.join();
+  EXPECT_EQ(index.workers(), 0U);
+  EXPECT_EQ(index.distinct_blocks(), 0U);
 }
 
 }  // namespace
