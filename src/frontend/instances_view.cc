@@ -18,13 +18,13 @@ std::string shown(std::string_view key) {
 }
 
 void add_view(const router::WorkerView& view, json::object* out) {
-  (*out)["state"] = view.state;
+  (*out)["state"] = router::state_name(view.state);
   (*out)["active_requests"] = view.active_requests;
   (*out)["queued_tokens"] = view.queued_tokens;
   (*out)["active_blocks"] = view.active_blocks;
   (*out)["cached_blocks"] = view.cached_blocks;
   (*out)["total_blocks"] = view.total_blocks;
-  (*out)["index"] = view.index_state;
+  (*out)["index"] = router::index_name(view.index_state);
 }
 
 }  // namespace

@@ -19,9 +19,9 @@ TEST(InstancesView, SaysOfEachMemberWhatBecameOfIt) {
   std::map<uint64_t, router::WorkerView> views;
   for (const uint64_t instance : {1, 2}) {
     router::WorkerView& view = views[instance];
-    view.state = "ready";
+    view.state = router::WorkerState::kReady;
     view.cached_blocks = 10 + instance;
-    view.index_state = "proven";
+    view.index_state = router::KvFeed::State::kProven;
   }
   const boost::json::array shown = instances_view(members, views);
   ASSERT_EQ(shown.size(), 4U);

@@ -48,7 +48,7 @@ std::shared_ptr<ModelCatalog::Model> ModelCatalog::make_model(const discovery::W
   router::RouterOptions options = options_.router;
   options.block_tokens = worker.block_tokens;
   options.settings = options_.settings->of(worker.model);
-  model->router = std::make_shared<router::Router>(std::move(options), options_.hooks, options_.metrics, worker.model);
+  model->router = router::Router::create(std::move(options), options_.hooks, options_.metrics, worker.model);
   return model;
 }
 
@@ -166,7 +166,7 @@ bool ModelCatalog::is_warm() const {
     MutexLock lock(mutex_);
     if (std::ranges::any_of(models_, [](const auto& one) { return !one.second->loaded; })) return false;
   }
-  return std::ranges::none_of(views(), [](const auto& one) { return one.second.state == "loading index"; });
+  return std::ranges::none_of(views(), [](const auto& one) { return one.second.state == router::WorkerState::kLoadingIndex; });
 }
 
 std::shared_ptr<rpc::RemoteWorker> ModelCatalog::remote_of(uint64_t instance) const {

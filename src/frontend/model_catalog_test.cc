@@ -112,8 +112,8 @@ TEST_F(ModelCatalogTest, ItIsWarmWhenTheBlocksOfWorkersThatCanBeReachedAreKnown)
   EXPECT_FALSE(catalog_.is_warm());
   catalog_.router_of(1)->on_snapshot(1, 0, {});
   EXPECT_TRUE(catalog_.is_warm());
-  EXPECT_EQ(catalog_.views().at(1).state, "ready");
-  EXPECT_EQ(catalog_.views().at(2).state, "connecting");
+  EXPECT_EQ(catalog_.views().at(1).state, router::WorkerState::kReady);
+  EXPECT_EQ(catalog_.views().at(2).state, router::WorkerState::kConnecting);
   away->connected = true;
   EXPECT_FALSE(catalog_.is_warm());
 }

@@ -40,7 +40,7 @@ class SnapshotFetcherTest : public testing::Test {
 TEST_F(SnapshotFetcherTest, TheRouterGetsTheBlocksThatTheWorkerHolds) {
   remote_->give_blocks(rpc::BlockSnapshot{.last_event = 7, .blocks = {1, 2, 3}});
   load();
-  EXPECT_TRUE(wait_until([&] { return view().state == "ready"; }));
+  EXPECT_TRUE(wait_until([&] { return view().state == router::WorkerState::kReady; }));
   EXPECT_EQ(view().cached_blocks, 3U);
 }
 
@@ -52,7 +52,7 @@ TEST_F(SnapshotFetcherTest, AFailureIsToldToTheRouterWhichMayAskAgain) {
   const std::string heartbeat("\x09\x01\0\0\0\0\0\0\0", 9);  // wire::Heartbeat of instance 1
   EXPECT_TRUE(wait_until([&] {
     catalog_.router_of(1)->on_heartbeat(1, heartbeat);
-    return view().state == "ready";
+    return view().state == router::WorkerState::kReady;
   }));
 }
 
@@ -71,7 +71,7 @@ TEST_F(SnapshotFetcherTest, StoppingEndsAFetchThatHangsAndLaterOnesDoNothing) {
   scope_->stop();
   fetch_snapshots(&catalog_, scope_)(1);
   EXPECT_EQ(remote_->blocks_asked, 1U);
-  EXPECT_EQ(view().state, "loading index");
+  EXPECT_EQ(view().state, router::WorkerState::kLoadingIndex);
 }
 
 }  // namespace

@@ -14,13 +14,14 @@ void ActiveLoad::add_worker(WorkerSlot worker) {
 }
 
 void ActiveLoad::remove_worker(WorkerSlot worker) {
-  std::vector<Ticket> tickets;
-  for (const auto& [ticket, request] : requests_)
-    if (request.worker == worker) tickets.push_back(ticket);
-  for (const Ticket ticket : tickets) free(ticket);
+  std::vector<Id> ids;
+  for (const auto& [id, request] : requests_)
+    if (request.worker == worker) ids.push_back(id);
+  for (const Id id : ids) free(id);
 }
 
-// Returns: how many blocks both begin with. Not by bisection: equal hashes at a place do not make what is before it equal.
+// Returns: how many blocks both begin with. Not by bisection: equal hashes at a place do not make what is before it
+// equal.
 size_t ActiveLoad::common(const Edge& edge, std::span<const kv::BlockHash> rest) {
   constexpr size_t kStride = 32;  // compared at once, as bytes
   static_assert(std::has_unique_object_representations_v<kv::BlockHash>);
@@ -89,7 +90,7 @@ void ActiveLoad::merge_into_child(Edge* edge) {
   CHECK(edges_.insert(std::move(lower)).inserted);
 }
 
-ActiveLoad::Ticket ActiveLoad::add(WorkerSlot worker, uint64_t prefill_tokens, std::span<const kv::BlockHash> chain) {
+ActiveLoad::Id ActiveLoad::add(WorkerSlot worker, uint64_t prefill_tokens, std::span<const kv::BlockHash> chain) {
   WorkerLoad& load = workers_[worker.index];
   Edge* last = nullptr;
   while (!chain.empty()) {
@@ -111,8 +112,8 @@ ActiveLoad::Ticket ActiveLoad::add(WorkerSlot worker, uint64_t prefill_tokens, s
   }
   load.requests += 1;
   load.prefill_tokens += prefill_tokens;
-  requests_[++last_ticket_] = {worker, prefill_tokens, 0, last};
-  return last_ticket_;
+  requests_[++last_id_] = {worker, prefill_tokens, 0, last};
+  return last_id_;
 }
 
 void ActiveLoad::match(std::span<const kv::BlockHash> chain, std::vector<uint32_t>* by_slot) const {
@@ -129,15 +130,15 @@ void ActiveLoad::match(std::span<const kv::BlockHash> chain, std::vector<uint32_
   }
 }
 
-void ActiveLoad::prefill_done(Ticket ticket) {
-  const auto found = requests_.find(ticket);
+void ActiveLoad::prefill_done(Id id) {
+  const auto found = requests_.find(id);
   if (found == requests_.end()) return;
   workers_[found->second.worker.index].prefill_tokens -= found->second.prefill_tokens;
   found->second.prefill_tokens = 0;
 }
 
-void ActiveLoad::grow(Ticket ticket, uint64_t blocks) {
-  const auto found = requests_.find(ticket);
+void ActiveLoad::grow(Id id, uint64_t blocks) {
+  const auto found = requests_.find(id);
   if (found == requests_.end()) return;
   workers_[found->second.worker.index].blocks += blocks;
   found->second.grown += blocks;
@@ -158,8 +159,8 @@ void ActiveLoad::leave(Edge* edge, WorkerSlot worker) {
   }
 }
 
-void ActiveLoad::free(Ticket ticket) {
-  const auto found = requests_.find(ticket);
+void ActiveLoad::free(Id id) {
+  const auto found = requests_.find(id);
   if (found == requests_.end()) return;
   const Request& request = found->second;
   for (Edge* edge = request.last; edge != nullptr;) {

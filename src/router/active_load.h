@@ -1,12 +1,13 @@
 // What each worker is working on, as far as routers know: exact for what is in flight.
 //
-// A request counts its uncached prompt tokens until its first token, and the distinct blocks of its prompt plus what its answer has
-// grown until it ends. Blocks that two requests of a worker share count once.
-// The prompts in flight are kept as a radix tree (Zheng et al. 2023 (SGLang), 3) whose edges hold as many blocks as nobody parts
-// within. An edge is found by the edge before it and its first block, and is compared block by block: a hash stands for
-// nothing but itself here. Clients can make blocks whose hashes collide, so a chain may hold a hash twice, or one that
-// others hold after other blocks. Chains count as different where any hash of them differs; blocks of other tokens whose
-// whole chains are equal count as shared, which makes a worker look less busy, and no more.  Threads: one at a time.
+// A request counts its uncached prompt tokens until its first token, and the distinct blocks of its prompt plus what
+// its answer has grown until it ends. Blocks that two requests of a worker share count once.
+// The prompts in flight are kept as a radix tree (Zheng et al. 2023 (SGLang), 3) whose edges hold as many blocks as
+// nobody parts within. An edge is found by the edge before it and its first block, and is compared block by block: a
+// hash stands for nothing but itself here. Clients can make blocks whose hashes collide, so a chain may hold a hash
+// twice, or one that others hold after other blocks. Chains count as different where any hash of them differs; blocks
+// of other tokens whose whole chains are equal count as shared, which makes a worker look less busy, and no more. 
+// Threads: one at a time.
 #pragma once
 
 #include <cstdint>
@@ -29,19 +30,19 @@ struct WorkerLoad {
 
 class ActiveLoad {
  public:
-  using Ticket = uint64_t;  // one request in flight; never 0
+  using Id = uint64_t;  // of one request in flight; never 0
 
   void add_worker(WorkerSlot worker);
-  // Forgets the worker's requests too; their tickets mean nothing from then on.
+  // Forgets the worker's requests too; their ids mean nothing from then on.
   void remove_worker(WorkerSlot worker);
 
   // Requires: the worker was added.  Cost: a look-up per edge on the way; its blocks are compared, and those that no
   // request in flight has are copied.
-  Ticket add(WorkerSlot worker, uint64_t prefill_tokens, std::span<const kv::BlockHash> chain);
-  // Unknown tickets are ignored by all three.
-  void prefill_done(Ticket ticket);
-  void grow(Ticket ticket, uint64_t blocks);
-  void free(Ticket ticket);
+  Id add(WorkerSlot worker, uint64_t prefill_tokens, std::span<const kv::BlockHash> chain);
+  // Unknown ids are ignored by all three.
+  void prefill_done(Id id);
+  void grow(Id id, uint64_t blocks);
+  void free(Id id);
 
   const WorkerLoad& of(WorkerSlot worker) const { return workers_[worker.index]; }
   // Sets `by_slot` to how many of the chain's leading blocks each worker works on; as long as the highest slot needs.
@@ -92,8 +93,8 @@ class ActiveLoad {
 
   std::vector<WorkerLoad> workers_;  // by slot
   std::unordered_map<Key, std::unique_ptr<Edge>, KeyHash> edges_;
-  std::unordered_map<Ticket, Request> requests_;
-  Ticket last_ticket_ = 0;
+  std::unordered_map<Id, Request> requests_;
+  Id last_id_ = 0;
 };
 
 }  // namespace dynamo::router

@@ -40,10 +40,10 @@ TEST(ActiveLoad, AWorkerThatLeavesTakesItsRequestsAlong) {
   ActiveLoad load;
   const WorkerSlot worker{0};
   load.add_worker(worker);
-  const auto ticket = load.add(worker, 5, chain(1, 3));
+  const auto id = load.add(worker, 5, chain(1, 3));
   load.remove_worker(worker);
-  load.grow(ticket, 4);
-  load.free(ticket);
+  load.grow(id, 4);
+  load.free(id);
   EXPECT_EQ(load.in_flight(), 0U);
   load.add_worker(worker);
   EXPECT_EQ(load.of(worker).blocks + load.of(worker).requests, 0U);
@@ -66,15 +66,15 @@ TEST(ActiveLoad, AChainThatHoldsAHashAgainAndAgainIsCountedBlockByBlock) {
     ActiveLoad load;
     const WorkerSlot worker{0};
     load.add_worker(worker);
-    const std::vector<ActiveLoad::Ticket> tickets{load.add(worker, 1, loop), load.add(worker, 1, parts),
-                                                  load.add(worker, 1, later)};
+    const std::vector<ActiveLoad::Id> ids{load.add(worker, 1, loop), load.add(worker, 1, parts),
+                                          load.add(worker, 1, later)};
     EXPECT_EQ(load.of(worker).blocks, 4U + 2U + 1U);
     std::vector<uint32_t> matched;
     load.match(std::vector<kv::BlockHash>(9, h), &matched);
     EXPECT_EQ(matched[0], 4U);
     load.match(std::vector<kv::BlockHash>{h, h, {2}, {2}}, &matched);
     EXPECT_EQ(matched[0], 3U);
-    for (const int one : order) load.free(tickets[static_cast<size_t>(one)]);
+    for (const int one : order) load.free(ids[static_cast<size_t>(one)]);
     EXPECT_EQ(all_of(load.of(worker)) + load.edges(), 0U);
   } while (std::ranges::next_permutation(order).found);
 }
@@ -83,9 +83,9 @@ TEST(ActiveLoad, AHashThatOthersHoldAfterOtherBlocksIsABlockOfItsOwn) {
   ActiveLoad load;
   const WorkerSlot worker{0};
   load.add_worker(worker);
-  std::vector<ActiveLoad::Ticket> tickets;
+  std::vector<ActiveLoad::Id> ids;
   const std::vector<std::vector<kv::BlockHash>> chains{{{1}, {2}, {3}}, {{2}, {3}}, {{3}}, {{1}, {3}, {2}}, {{2}, {1}}};
-  for (const auto& one : chains) tickets.push_back(load.add(worker, 0, one));
+  for (const auto& one : chains) ids.push_back(load.add(worker, 0, one));
   EXPECT_EQ(load.of(worker).blocks, 3U + 2U + 1U + 2U + 1U);
   std::vector<uint32_t> matched;
   for (const auto& one : chains) {
@@ -94,7 +94,7 @@ TEST(ActiveLoad, AHashThatOthersHoldAfterOtherBlocksIsABlockOfItsOwn) {
   }
   load.match(std::vector<kv::BlockHash>{{1}, {2}, {2}}, &matched);
   EXPECT_EQ(matched[0], 2U);
-  for (const ActiveLoad::Ticket ticket : tickets) load.free(ticket);
+  for (const ActiveLoad::Id id : ids) load.free(id);
   EXPECT_EQ(all_of(load.of(worker)) + load.edges(), 0U);
 }
 
@@ -122,12 +122,12 @@ struct Model {
     uint64_t grown = 0;
     std::vector<kv::BlockHash> chain;
   };
-  std::map<ActiveLoad::Ticket, Request> requests;
+  std::map<ActiveLoad::Id, Request> requests;
 
   WorkerLoad of(WorkerSlot worker) const {
     WorkerLoad load;
     std::set<std::vector<kv::BlockHash>> distinct;  // prefixes
-    for (const auto& [ticket, one] : requests) {
+    for (const auto& [id, one] : requests) {
       if (one.worker != worker) continue;
       ++load.requests;
       load.prefill_tokens += one.prefill;
@@ -140,7 +140,7 @@ struct Model {
   }
   uint32_t matched(WorkerSlot worker, const std::vector<kv::BlockHash>& prompt) const {
     size_t most = 0;
-    for (const auto& [ticket, one] : requests) {
+    for (const auto& [id, one] : requests) {
       if (one.worker != worker) continue;
       size_t same = 0;
       while (same < std::min(prompt.size(), one.chain.size()) && prompt[same] == one.chain[same]) ++same;
@@ -218,7 +218,7 @@ TEST_P(ActiveLoadModel, EqualsACountFromScratchUnderAnyOrder) {
       ASSERT_EQ(matched[worker.index], model.matched(worker, prompt));
     }
   }
-  for (const auto& [ticket, one] : model.requests) load.free(ticket);
+  for (const auto& [id, one] : model.requests) load.free(id);
   for (const WorkerSlot worker : workers) EXPECT_EQ(all_of(load.of(worker)), 0U);
   EXPECT_EQ(load.edges(), 0U);
 }

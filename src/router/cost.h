@@ -1,12 +1,14 @@
 // What it costs to give a request to a worker: mode kv's measure. Lower is better; the unit is a block that decodes.
-// Why each term is there and weighs what it does: docs/decisions/0010-sequences-in-the-cost.md.  Threads: pure functions.
+// Why each term is there and weighs what it does: docs/decisions/0010-sequences-in-the-cost.md.  Threads: pure
+// functions.
 #pragma once
 
 #include <cstdint>
 
 namespace dynamo::router {
 
-// What there is of a worker, as far as this router knows, when the request is weighed. Blocks are those of the model's size.
+// What there is of a worker, as far as this router knows, when the request is weighed. Blocks are those of the model's
+// size.
 struct Standing {
   double queued_tokens = 0;  // of prompts there, not computed yet
   double new_tokens = 0;     // of this prompt: neither cached there nor about to be, by requests in flight

@@ -30,14 +30,26 @@ KvFeed::Batch KvFeed::batch_of(const wire::KvEvents& events) {
 }
 
 bool KvFeed::start() {
+  MutexLock lock(mutex_);
+  show();
   return fetch();
+}
+
+void KvFeed::close() {
+  MutexLock lock(mutex_);
+  is_closed_ = true;
 }
 
 bool KvFeed::fetch() {
   if (is_fetching_) return false;
   is_fetching_ = true;
-  if (state_ != State::kUnknown) state_ = State::kCatchingUp;
+  if (has_blocks()) state_ = State::kCatchingUp;
   return true;
+}
+
+bool KvFeed::fetch_missing() {
+  metrics_->gaps->Increment();
+  return fetch();
 }
 
 void KvFeed::keep(Batch batch) {
@@ -52,6 +64,7 @@ void KvFeed::keep(Batch batch) {
 // Returns: false if events before it are missing.
 bool KvFeed::apply(const Batch& batch) {
   if (batch.first > applied_ + 1) return false;
+  uint64_t events = 0;
   for (size_t i = 0; i < batch.changes.size(); ++i) {
     if (batch.first + i <= applied_) continue;  // a repeated one
     const Change& change = batch.changes[i];
@@ -59,33 +72,46 @@ bool KvFeed::apply(const Batch& batch) {
     index_->store(worker_, change.stored);
     index_->remove(worker_, change.removed);
     applied_ = batch.first + i;
-    ++counts_.events;
+    ++events;
   }
+  metrics_->events->Increment(static_cast<double>(events));
   return true;
 }
 
 bool KvFeed::on_events(const wire::KvEvents& events) {
   Batch batch = batch_of(events);
-  if (is_fetching_ || state_ == State::kUnknown) {
+  MutexLock lock(mutex_);
+  if (is_closed_) return false;
+  const bool must_fetch = take(std::move(batch));
+  show();
+  return must_fetch;
+}
+
+bool KvFeed::take(Batch batch) {
+  if (is_fetching_ || !has_blocks()) {
     keep(std::move(batch));
     return fetch();
   }
   if (apply(batch)) return false;
-  ++counts_.gaps;
   keep(std::move(batch));
-  return fetch();
+  return fetch_missing();
 }
 
 bool KvFeed::on_heartbeat(const wire::Heartbeat& heartbeat) {
-  if (is_fetching_) return false;
-  if (state_ == State::kUnknown) return fetch();
+  MutexLock lock(mutex_);
+  if (is_closed_ || is_fetching_) return false;
+  const bool must_fetch = has_blocks() ? compare(heartbeat) : fetch();
+  show();
+  return must_fetch;
+}
+
+bool KvFeed::compare(const wire::Heartbeat& heartbeat) {
   const uint64_t behind = std::exchange(behind_, 0);
   if (heartbeat.last_event() > applied_) {
     // Its events may still be on their way; if they are not here by the next heartbeat they are lost.
     behind_ = heartbeat.last_event();
     if (behind == 0 || applied_ >= behind) return false;
-    ++counts_.gaps;
-    return fetch();
+    return fetch_missing();
   }
   if (heartbeat.last_event() < applied_) return false;  // an old one
   if (heartbeat.digest() == index_->digest(worker_) && heartbeat.blocks() == index_->blocks(worker_)) {
@@ -96,25 +122,41 @@ bool KvFeed::on_heartbeat(const wire::Heartbeat& heartbeat) {
     state_ = State::kPartial;
     return false;
   }
-  ++counts_.mismatches;
+  metrics_->mismatches->Increment();
   return fetch();
 }
 
 bool KvFeed::on_snapshot(uint64_t last_event, std::span<const kv::BlockHash> blocks) {
+  MutexLock lock(mutex_);
+  if (is_closed_) return false;
   is_fetching_ = false;
-  ++counts_.snapshots;
+  metrics_->snapshots->Increment();
   index_->replace(worker_, blocks);
   applied_ = last_event;
   state_ = State::kCatchingUp;
   behind_ = 0;
+  const bool must_fetch = catch_up();
+  show();
+  return must_fetch;
+}
+
+// Applies what came while the snapshot was fetched.
+bool KvFeed::catch_up() {
   kept_blocks_ = 0;
-  std::deque<Batch> kept = std::exchange(kept_, {});
-  for (Batch& batch : kept) {
-    if (apply(batch)) continue;
-    ++counts_.gaps;
-    return fetch();
-  }
+  const std::deque<Batch> kept = std::exchange(kept_, {});
+  for (const Batch& batch : kept)
+    if (!apply(batch)) return fetch_missing();
   return false;
+}
+
+void KvFeed::on_no_snapshot() {
+  MutexLock lock(mutex_);
+  is_fetching_ = false;
+}
+
+void KvFeed::show() const {
+  metrics_->index_blocks->Set(static_cast<double>(index_->blocks(worker_)));
+  metrics_->index_state->Set(static_cast<double>(state()));
 }
 
 }  // namespace dynamo::router

@@ -1,15 +1,19 @@
 // Keeps one worker's blocks in the index equal to its cache, over a bus that may lose, repeat and reorder.
 //
-// Events are numbered; what is missing is repaired by a snapshot, and until that comes the old state is used. Heartbeats carry the
-// number of the last event and the wrapping sum of the blocks held: equal sums at equal numbers prove the index right.
-// Spec: docs/reference/events.md.  Threads: one at a time.
+// Events are numbered; what is missing is repaired by a snapshot, and until that comes the old state is used.
+// Heartbeats carry the number of the last event and the wrapping sum of the blocks held: equal sums at equal numbers
+// prove the index right. Spec: docs/reference/events.md.
+// Threads: any; a lock inside keeps what is applied in order. state() takes none: every decision reads it.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <deque>
 #include <vector>
 
+#include "base/mutex.h"
 #include "kv/block_hash.h"
+#include "router/metrics.h"
 #include "router/prefix_index.h"
 
 namespace dynamo::wire {
@@ -21,32 +25,29 @@ namespace dynamo::router {
 
 class KvFeed {
  public:
-  enum class State {
+  enum class State : uint8_t {
     kUnknown,     // no snapshot has come yet
     kCatchingUp,  // applied what came, not compared since
     kProven,      // equal to the worker's cache at the last heartbeat
     kPartial      // right in what it says, but the index had no memory for all of the worker's blocks
   };
-  struct Counts {
-    uint64_t events = 0;
-    uint64_t gaps = 0;        // events missing
-    uint64_t mismatches = 0;  // the same events, another sum
-    uint64_t snapshots = 0;
-  };
 
-  KvFeed(PrefixIndex* index, WorkerSlot worker) : index_(index), worker_(worker) {}
+  // `index` and `metrics` outlive it.
+  KvFeed(PrefixIndex* index, WorkerSlot worker, const WorkerMetrics* metrics)
+      : worker_(worker), index_(index), metrics_(metrics) {}
 
   // True: a snapshot must be fetched now, and on_snapshot() or on_no_snapshot() called with what comes of it.
   bool on_events(const wire::KvEvents& events);
   bool on_heartbeat(const wire::Heartbeat& heartbeat);
   bool on_snapshot(uint64_t last_event, std::span<const kv::BlockHash> blocks);
-  void on_no_snapshot() { is_fetching_ = false; }  // the next heartbeat asks again
+  void on_no_snapshot();  // the next heartbeat asks again
   // Asks for the first snapshot. Returns: true, once.
   bool start();
+  // Nothing is applied from now on: the worker's slot may be given up.
+  void close();
 
-  State state() const { return state_; }
-  bool has_blocks() const { return state_ != State::kUnknown; }
-  const Counts& counts() const { return counts_; }
+  State state() const { return state_.load(std::memory_order_relaxed); }
+  bool has_blocks() const { return state() != State::kUnknown; }
 
  private:
   struct Change {
@@ -60,19 +61,26 @@ class KvFeed {
     size_t blocks = 0;
   };
   static Batch batch_of(const wire::KvEvents& events);
-  bool fetch();
-  bool apply(const Batch& batch);
-  void keep(Batch batch);
+  bool take(Batch batch) REQUIRES(mutex_);
+  bool compare(const wire::Heartbeat& heartbeat) REQUIRES(mutex_);
+  bool catch_up() REQUIRES(mutex_);
+  bool fetch() REQUIRES(mutex_);
+  bool fetch_missing() REQUIRES(mutex_);
+  bool apply(const Batch& batch) REQUIRES(mutex_);
+  void keep(Batch batch) REQUIRES(mutex_);
+  void show() const;
 
-  PrefixIndex* index_;
-  WorkerSlot worker_;
-  State state_ = State::kUnknown;
-  uint64_t applied_ = 0;  // number of the last event that the index reflects
-  uint64_t behind_ = 0;   // last event of the heartbeat before, if it was not applied then
-  bool is_fetching_ = false;
-  std::deque<Batch> kept_;  // came while a snapshot is fetched
-  size_t kept_blocks_ = 0;
-  Counts counts_;
+  std::atomic<State> state_ = State::kUnknown;
+  const WorkerSlot worker_;
+  PrefixIndex* const index_;
+  const WorkerMetrics* const metrics_;
+  Mutex mutex_;
+  bool is_closed_ GUARDED_BY(mutex_) = false;
+  bool is_fetching_ GUARDED_BY(mutex_) = false;
+  uint64_t applied_ GUARDED_BY(mutex_) = 0;    // number of the last event that the index reflects
+  uint64_t behind_ GUARDED_BY(mutex_) = 0;     // last event of the heartbeat before, if it was not applied then
+  std::deque<Batch> kept_ GUARDED_BY(mutex_);  // came while a snapshot is fetched
+  size_t kept_blocks_ GUARDED_BY(mutex_) = 0;
 };
 
 }  // namespace dynamo::router

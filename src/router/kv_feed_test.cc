@@ -74,7 +74,9 @@ class KvFeedTest : public testing::Test {
 
   PrefixIndex index_{PrefixIndex::Options{.max_bytes = size_t{64} << 20}};
   WorkerSlot slot_ = *index_.add_worker();
-  KvFeed feed_{&index_, slot_};
+  Metrics registry_;
+  WorkerMetrics metrics_{&registry_, "m", "w"};
+  KvFeed feed_{&index_, slot_, &metrics_};
   Cache cache_{1};
 };
 
@@ -109,7 +111,7 @@ TEST_F(KvFeedTest, AGapIsRepairedAndTheOldStateStaysMeanwhile) {
   EXPECT_EQ(index_.blocks(slot_), blocks);
   snapshot_now();
   EXPECT_TRUE(is_equal());
-  EXPECT_EQ(feed_.counts().gaps, 1U);
+  EXPECT_EQ(metrics_.gaps->Value(), 1);
 }
 
 TEST_F(KvFeedTest, RepeatedAndOldEventsChangeNothing) {
@@ -141,7 +143,7 @@ TEST_F(KvFeedTest, AnotherSumAtTheSameEventIsRepaired) {
   const kv::BlockHash stray[] = {{42}};
   index_.store(slot_, stray);
   EXPECT_TRUE(feed_.on_heartbeat(cache_.heartbeat()));
-  EXPECT_EQ(feed_.counts().mismatches, 1U);
+  EXPECT_EQ(metrics_.mismatches->Value(), 1);
   snapshot_now();
   EXPECT_FALSE(feed_.on_heartbeat(cache_.heartbeat()));
   EXPECT_EQ(feed_.state(), KvFeed::State::kProven);
@@ -153,11 +155,23 @@ TEST_F(KvFeedTest, ASnapshotThatFailedIsAskedForAgainAtTheNextHeartbeat) {
   EXPECT_TRUE(feed_.on_heartbeat(cache_.heartbeat()));
 }
 
+TEST_F(KvFeedTest, AClosedFeedTouchesNothing) {
+  feed_.start();
+  snapshot_now();
+  feed_.close();
+  index_.remove_worker(slot_);  // a write to it would be a CHECK failure
+  EXPECT_FALSE(feed_.on_events(cache_.change()));
+  EXPECT_FALSE(feed_.on_heartbeat(cache_.heartbeat()));
+  EXPECT_FALSE(feed_.on_snapshot(cache_.last_event(), cache_.blocks()));
+}
+
 // What the index forgets at its cap must not look like a loss: snapshots would come without end.
 TEST(KvFeed, AnIndexTooSmallForTheCacheIsPartialAndAsksForNothing) {
   PrefixIndex index{PrefixIndex::Options{.max_bytes = size_t{512} << 10, .max_workers = 8}};
   const WorkerSlot slot = *index.add_worker();
-  KvFeed feed(&index, slot);
+  Metrics registry;
+  const WorkerMetrics metrics(&registry, "m", "w");
+  KvFeed feed(&index, slot, &metrics);
   feed.start();
   std::vector<kv::BlockHash> blocks;
   wire::Heartbeat heartbeat;
@@ -171,7 +185,7 @@ TEST(KvFeed, AnIndexTooSmallForTheCacheIsPartialAndAsksForNothing) {
   EXPECT_FALSE(feed.on_heartbeat(heartbeat));
   EXPECT_EQ(feed.state(), KvFeed::State::kPartial);
   EXPECT_FALSE(feed.on_heartbeat(heartbeat));
-  EXPECT_EQ(feed.counts().mismatches, 0U);
+  EXPECT_EQ(metrics.mismatches->Value(), 0);
   EXPECT_LE(index.bytes(), size_t{512} << 10);
   EXPECT_FALSE(feed.on_snapshot(8, std::span(blocks).first(10)));  // it emptied its cache
   heartbeat.set_last_event(8);
@@ -188,7 +202,9 @@ TEST(KvFeed, EqualsTheCacheAfterAnyMishaps) {
     std::mt19937 random(seed);
     PrefixIndex index{PrefixIndex::Options{.max_bytes = size_t{64} << 20}};
     const WorkerSlot slot = *index.add_worker();
-    KvFeed feed(&index, slot);
+    Metrics registry;
+    const WorkerMetrics metrics(&registry, "m", "w");
+    KvFeed feed(&index, slot, &metrics);
     Cache cache(seed);
     bool must_fetch = feed.start();
     std::vector<wire::KvEvents> late;

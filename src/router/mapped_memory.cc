@@ -21,7 +21,8 @@ void ask_for_huge_pages(std::byte* start, size_t bytes) {
   ::madvise(start, bytes, MADV_HUGEPAGE);
 }
 
-// To cut a mapping in two may take one more than the system allows. What cannot be given back then is only addresses: the pages are.
+// To cut a mapping in two may take one more than the system allows. What cannot be given back then is only addresses:
+// the pages are.
 void unmap(std::byte* start, size_t bytes) {
   if (bytes > 0 && ::munmap(start, bytes) != 0) ::madvise(start, bytes, MADV_DONTNEED);
 }

@@ -13,7 +13,8 @@ inline constexpr size_t kHugePageBytes = size_t{2} << 20;
 class MappedMemory {
  public:
   MappedMemory() = default;
-  // Returns: `bytes` zero bytes, or an empty object when the kernel has none.  Requires: a multiple of kPageBytes, not 0.
+  // Returns: `bytes` zero bytes, or an empty object when the kernel has none.  Requires: a multiple of kPageBytes, not
+  // 0.
   static MappedMemory map(size_t bytes);
   // Address space only: a page costs memory once it is written to. The first 2 MiB are small pages, the rest huge ones.
   static MappedMemory reserve(size_t bytes);

@@ -33,7 +33,8 @@ struct Choice {
 class Policy {
  public:
   virtual ~Policy() = default;
-  // Candidates are in the order of their names, "worker-2" before "worker-10". `temperature` is the request's own or the router's. Returns: none if no candidate will do (kDirect and libraries only).
+  // Candidates are in the order of their names, "worker-2" before "worker-10". `temperature` is the request's own or
+  // the router's. Returns: none if no candidate will do (kDirect and libraries only).
   // Requires: candidates are not empty.
   virtual std::optional<Choice> choose(const GenerateRequest& request, std::span<const Candidate> candidates,
                                        double temperature) = 0;

@@ -1,5 +1,5 @@
-// What the router's knowledge of caches costs: items/s are blocks looked up, stored or removed for one worker, per second
-// of one core; times of BM_Route are one routing decision, of BM_Replace one snapshot.
+// What the router's knowledge of caches costs: items/s are blocks looked up, stored or removed for one worker, per
+// second of one core; times of BM_Route are one routing decision, of BM_Replace one snapshot.
 //
 // The index is that of a busy cluster: 4 M distinct blocks; every prompt is a shared system prompt of 64 blocks (one of
 // 512) and 192 blocks of its own that one to three workers hold; so most blocks have few workers and some have all.
@@ -199,8 +199,8 @@ void BM_Replace(benchmark::State& state) {
 }
 BENCHMARK(BM_Replace)->Unit(benchmark::kMillisecond);
 
-// A prompt of 8,192 tokens, the long one of above. Second argument: how many such prompts come in turn; of 1,024 none is
-// in the cache when it comes.
+// A prompt of 8,192 tokens, the long one of above. Second argument: how many such prompts come in turn; of 1,024 none
+// is in the cache when it comes.
 void BM_Route(benchmark::State& state) {
   Cluster& c = cluster(static_cast<uint32_t>(state.range(0)));
   std::vector<std::vector<BlockHash>> chains;

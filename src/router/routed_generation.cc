@@ -9,8 +9,8 @@ namespace {
 
 constexpr uint32_t kMostBroken = 2;  // workers that one request may find broken
 
-// A worker found what it computed or received for this request to be wrong. It may be the worker's memory or the request itself, so
-// one more worker is asked, and if that is broken too the request is not carried any further.
+// A worker found what it computed or received for this request to be wrong. It may be the worker's memory or the
+// request itself, so one more worker is asked, and if that is broken too the request is not carried any further.
 bool is_broken(const Status& failure) {
   return failure.code() == Code::kInternal || failure.code() == Code::kCorrupt;
 }
@@ -24,7 +24,8 @@ bool is_of_worker(const Status& failure) {
 
 Task<Status> RoutedGeneration::dispatch(Status why) {
   for (;;) {
-    auto booking = co_await state_->book(&request_, passed_over_, attempt_);
+    Asked asked{.request = &request_, .passed_over = passed_over_, .attempt = attempt_, .chain = {}};
+    auto booking = co_await router_->book(std::move(asked));
     if (!booking.is_ok()) {
       // That nobody is left says less than what the last worker said.
       co_return !why.is_ok() && booking.status().code() == Code::kUnavailable ? why : booking.status();
@@ -36,8 +37,8 @@ Task<Status> RoutedGeneration::dispatch(Status why) {
     last_worker_ = name;
     GenerateRequest copy = request_;
     copy.prefill_at = booking_->prefill_at();
-    copy.silence_limit = state_->silence_limit();
-    auto started = co_await booking_->generator()->generate(std::move(copy));
+    copy.silence_limit = router_->options().silence_limit;
+    auto started = co_await booking_->worker().routed.generator->generate(std::move(copy));
     if (started.is_ok()) {
       inner_ = std::move(started).value();
       co_return Status();
@@ -91,9 +92,10 @@ void RoutedGeneration::take(TokenChunk* chunk) {
 bool RoutedGeneration::give_up_worker(const Status& failure) {
   const Worker& worker = booking_->worker();
   if (is_broken(failure)) ++broken_;
-  const bool may_go_on = is_of_worker(failure) && broken_ < kMostBroken && attempt_ < state_->migration_limit() &&
-                         state_->clock()->now() < request_.deadline && !request_.routing.instance;
-  if (is_of_worker(failure)) (has_answered_ ? worker.migrations : worker.refusals)->Increment();
+  const bool may_go_on = is_of_worker(failure) && broken_ < kMostBroken &&
+                         attempt_ < router_->options().migration_limit && router_->clock_->now() < request_.deadline &&
+                         !request_.routing.instance;
+  if (is_of_worker(failure)) (has_answered_ ? worker.metrics.migrations : worker.metrics.refusals)->Increment();
   if (may_go_on) {
     LOG(info, "a worker failed a request", {"worker", worker.routed.name}, {"request_id", request_.id},
         {"tokens_so_far", request_.drawn_before}, {"why", failure.to_string()});

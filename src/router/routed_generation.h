@@ -7,16 +7,17 @@
 #include <string>
 #include <vector>
 
-#include "router/router_state.h"
+#include "router/router.h"
 
 namespace dynamo::router {
 
 class RoutedGeneration final : public Generation {
  public:
-  RoutedGeneration(std::shared_ptr<Router::State> state, GenerateRequest request)
-      : state_(std::move(state)), request_(std::move(request)) {}
+  RoutedGeneration(std::shared_ptr<Router> router, GenerateRequest request)
+      : router_(std::move(router)), request_(std::move(request)) {}
 
-  // Sends the request to a worker; to others while workers refuse. `why` is the failure that made this necessary, if any.
+  // Sends the request to a worker; to others while workers refuse. `why` is the failure that made this necessary, if
+  // any.
   Task<Status> dispatch(Status why);
   Task<Result<TokenChunk>> next() override;
 
@@ -26,9 +27,9 @@ class RoutedGeneration final : public Generation {
   void take(TokenChunk* chunk);
   bool give_up_worker(const Status& failure);
 
-  std::shared_ptr<Router::State> state_;
+  std::shared_ptr<Router> router_;
   GenerateRequest request_;  // its prompt grows by what was given out
-  std::unique_ptr<Router::State::Booking> booking_;
+  std::unique_ptr<Booking> booking_;
   std::unique_ptr<Generation> inner_;
   std::vector<uint64_t> passed_over_;
   std::string last_worker_;

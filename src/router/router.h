@@ -1,9 +1,11 @@
 // The Generator that chooses among workers.
 //
-// For each request: which worker holds how much of its prompt (PrefixIndex, fed by events), what each is working on (ActiveLoad), one
-// cost, one policy. A worker that fails before the first token is replaced by another; a stream that breaks later goes on
-// elsewhere from the tokens already given out, each of which the caller sees once. Rules: docs/reference/routing.md.
-// Threads: every method from any thread; generate() and its Generations on a single-threaded executor.
+// For each request: which worker holds how much of its prompt (PrefixIndex, fed by events), what each is working on
+// (WorkerTable), one cost, one policy (Chooser). A worker that fails before the first token is replaced by another; a
+// stream that breaks later goes on elsewhere from the tokens already given out, each of which the caller sees once.
+// Rules: docs/reference/routing.md.
+// Threads: every method from any thread; generate() and its Generations on a single-threaded executor. Which lock
+// guards what: README.md.
 #pragma once
 
 #include <functional>
@@ -14,47 +16,20 @@
 
 #include "base/clock.h"
 #include "base/metrics.h"
+#include "base/mutex.h"
 #include "generate/generator.h"
 #include "kv/block_hash.h"
+#include "router/booking.h"
+#include "router/chooser.h"
 #include "router/decision_log.h"
-#include "router/kv_feed.h"
-#include "router/policy.h"
+#include "router/guessed_blocks.h"
+#include "router/replica_sync.h"
 #include "router/settings.h"
+#include "router/shared_random.h"
+#include "router/waiting_line.h"
+#include "router/worker_table.h"
 
 namespace dynamo::router {
-
-// What a worker does of a request.
-enum class Serves : uint8_t {
-  kBoth,     // prefill and decode
-  kPrefill,  // prompts, for workers that decode
-  kDecode    // answers; prompts too if no other worker takes them
-};
-
-struct RoutedWorker {
-  uint64_t instance = 0;  // not 0
-  std::string name;       // "worker-1"
-  Serves serves = Serves::kBoth;
-  std::string address;  // "host:port", where others reach it for prompts; kPrefill
-  std::shared_ptr<Generator> generator;
-  std::function<bool()> is_reachable;  // null: always
-  uint32_t total_blocks = 0;           // of its cache; 0: not known
-  uint32_t vocab_size = 0;             // its tokens are below this, or it has failed the request; 0: not known
-  uint32_t max_sequences = 0;          // that run there at once; 0: not known
-  bool has_events = false;             // it will be fed; until its first snapshot it gets no requests
-};
-
-// What is known of a worker now; for /health and the dashboard.
-struct WorkerView {
-  uint64_t instance = 0;
-  std::string name;
-  std::string state;  // "ready", "connecting", "loading index", "busy"
-  uint64_t active_requests = 0;
-  uint64_t queued_tokens = 0;  // prompt tokens not computed yet, as this router knows
-  uint64_t active_blocks = 0;
-  uint64_t cached_blocks = 0;  // in the index
-  uint32_t total_blocks = 0;
-  std::string index_state;  // "proven", "catching up", "unknown", "partial", "guessed"
-};
 
 // What the router tells the outside. Called without locks, on any thread; must not block.
 struct RouterHooks {
@@ -62,12 +37,12 @@ struct RouterHooks {
   std::function<void(const std::string& notice)> tell_routers;  // null: no other router is kept in step
 };
 
-class Router final : public Generator {
+class Router final : public Generator, public std::enable_shared_from_this<Router> {
  public:
-  // `metrics` and `clock` outlive the router. `name` labels its metrics (the model's).
-  Router(RouterOptions options, RouterHooks hooks, Metrics* metrics, std::string name,
-         const Clock* clock = &Clock::steady());
-  ~Router() override;
+  // `metrics` and `clock` outlive the router, which lives as long as a Generation of its does. `model` labels its
+  // metrics.
+  static std::shared_ptr<Router> create(RouterOptions options, RouterHooks hooks, Metrics* metrics, std::string model,
+                                        const Clock* clock = &Clock::steady());
 
   // Errors: kInvalid (the instance is there already), kExhausted (as many workers as PrefixIndex takes).
   Status add_worker(RoutedWorker worker);
@@ -77,8 +52,8 @@ class Router final : public Generator {
   // Those that answer requests: all but kPrefill.
   size_t answering_workers() const;
 
-  // Messages of the event bus, as they came (wire/messages.proto). `from` is the instance that the subject names, the only one of which
-  // the message may speak. Unknown workers and broken messages are counted and ignored.
+  // Messages of the event bus, as they came (wire/messages.proto). `from` is the instance that the subject names, the
+  // only one of which the message may speak. Unknown workers and broken messages are counted and ignored.
   void on_events(uint64_t from, std::string_view message);
   void on_heartbeat(uint64_t from, std::string_view message);
   void on_router_notice(std::string_view message);
@@ -87,9 +62,10 @@ class Router final : public Generator {
 
   void set(RouterSettings settings);
   RouterSettings settings() const;
+  const RouterOptions& options() const { return options_; }
 
-  // Errors: kUnavailable (no worker, or none left that takes it), kExhausted (all busy for too long, or too many wait), kNotFound
-  // (a named instance that is not there), and a worker's refusal of the request itself.
+  // Errors: kUnavailable (no worker, or none left that takes it), kExhausted (all busy for too long, or too many wait),
+  // kNotFound (a named instance that is not there), and a worker's refusal of the request itself.
   Task<Result<std::unique_ptr<Generation>>> generate(GenerateRequest request) override;
 
   std::vector<WorkerView> view() const;
@@ -99,9 +75,54 @@ class Router final : public Generator {
   size_t in_flight() const;
 
  private:
+  friend class Booking;
   friend class RoutedGeneration;
-  class State;
-  std::shared_ptr<State> state_;
+
+  Router(RouterOptions options, RouterHooks hooks, Metrics* metrics, std::string model, const Clock* clock);
+
+  // What came of trying to give a request a worker.
+  struct Tried {
+    std::unique_ptr<Booking> booking;
+    Status failure;  // without a booking
+    DecisionRecord prefill;
+    DecisionRecord decode;
+  };
+
+  // Of RoutedGeneration: chooses a worker and books the request there; waits while all are busy.
+  Task<Result<std::unique_ptr<Booking>>> book(Asked asked);
+  // Returns: whether it is over; else the request must wait.
+  bool try_book(const Asked& asked, Tried* tried) REQUIRES(mutex_);
+  PromptOverlap overlap_of(const Asked& asked) REQUIRES(mutex_);
+  Flight start(Pool pool, const Asked& asked, uint64_t prefill_tokens, Chosen* chosen, DecisionRecord* record)
+      REQUIRES(mutex_);
+
+  // Of Booking.
+  void progress(const Flight& flight, bool is_first_token, uint64_t blocks);
+  void end(const Flight& flight);
+
+  void tell_started(const Booking& booking, uint64_t blocks) const;
+
+  std::shared_ptr<Worker> find(uint64_t instance) const;
+  void fetch_snapshot_if(bool must_fetch, uint64_t instance) const;
+  void show_index() const;
+
+  const RouterOptions options_;
+  const RouterHooks hooks_;
+  Metrics* const metrics_;
+  const std::string model_;
+  const Clock* const clock_;
+  const RouterMetrics counts_;
+  SharedRandom random_;
+  ReplicaSync replicas_;  // on_notice() under the lock
+  PrefixIndex index_;     // has a lock of its own
+  mutable Mutex mutex_;
+  WorkerTable workers_ GUARDED_BY(mutex_);
+  RouterSettings settings_ GUARDED_BY(mutex_);
+  Chooser chooser_ GUARDED_BY(mutex_);
+  GuessedBlocks guessed_ GUARDED_BY(mutex_);
+  DecisionLog decisions_ GUARDED_BY(mutex_);
+  WaitingLine line_;                                       // call_next() under the lock
+  std::vector<MatchedWorker> matched_ GUARDED_BY(mutex_);  // one decision's, kept for its memory
 };
 
 }  // namespace dynamo::router

@@ -1,9 +1,14 @@
-// What one routing decision costs: a prompt of 8,192 tokens of which every worker holds another part; the requests in flight are of
-// other prompts with the same system prompt of 1,024 tokens.
+// What one routing decision costs: a prompt of 8,192 tokens of which every worker holds another part; the requests in
+// flight are of other prompts with the same system prompt of 1,024 tokens.
 //
-// `decision` is the choice and its booking under the router's lock, as dynamo_router_decision_seconds counts it; the time of an
-// iteration has the hashing of the prompt, the dispatch and the release as well.
+// `decision` is the choice and its booking under the router's lock, as dynamo_router_decision_seconds counts it; the
+// time of an iteration has the hashing of the prompt, the dispatch and the release as well.
 #include <benchmark/benchmark.h>
+
+#include <algorithm>
+#include <atomic>
+#include <random>
+#include <thread>
 
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
@@ -50,7 +55,7 @@ struct Cluster {
     RouterOptions options;
     options.mode = Mode::kKv;
     options.block_tokens = kBlockTokens;
-    router = std::make_unique<Router>(options, RouterHooks(), &metrics, "m");
+    router = Router::create(options, RouterHooks(), &metrics, "m");
     std::vector<std::vector<kv::BlockHash>> chains;
     for (uint32_t prompt = 0; prompt < kPrompts; ++prompt) {
       const GenerateRequest request = request_of(prompt);
@@ -97,7 +102,7 @@ struct Cluster {
 
   const uint64_t workers;
   Metrics metrics;
-  std::unique_ptr<Router> router;
+  std::shared_ptr<Router> router;
   boost::asio::io_context io{1};
   std::vector<std::unique_ptr<Generation>> running;
 };
@@ -127,22 +132,63 @@ BENCHMARK(BM_Decision)
     ->Args({1024, 4})
     ->Unit(benchmark::kMicrosecond);
 
-// A worker's events as they come from the bus, decoded and applied: new blocks, and as many removed that came 64 messages before.
-// Items are blocks.
+// Decisions beside a thread on which one snapshot of a million blocks after the other is taken over. `snapshot_ms` is
+// how long one takes; p50_us to max_us is how long requests took to be dispatched, a wait for the index included.
+void BM_DecisionBesideSnapshots(benchmark::State& state) {
+  Cluster cluster(/*workers=*/8, /*in_flight=*/32);
+  RoutedWorker worker;
+  worker.instance = 9;
+  worker.name = "worker-9";
+  worker.generator = std::make_shared<Silent>();
+  worker.has_events = true;
+  CHECK(cluster.router->add_worker(std::move(worker)).is_ok());
+  std::mt19937_64 random(1);
+  std::vector<kv::BlockHash> blocks(1'000'000);
+  for (kv::BlockHash& block : blocks) block.bits = random();
+  std::atomic<bool> is_over = false;
+  uint64_t snapshots = 0;
+  const Time began = Clock::steady().now();
+  std::thread feeder([&] {
+    for (; !is_over; ++snapshots) {
+      for (size_t i = 0; i < blocks.size(); i += 2) ++blocks[i].bits;  // half of them are others
+      cluster.router->on_snapshot(9, snapshots, blocks);
+    }
+  });
+  std::vector<GenerateRequest> requests;
+  for (uint32_t prompt = 0; prompt < kPrompts; ++prompt) requests.push_back(request_of(prompt));
+  std::vector<double> taken;
+  for (auto _ : state) {
+    const Time before = Clock::steady().now();
+    cluster.send(requests[taken.size() * 131 % kPrompts], cluster.running.size() - 1);
+    taken.push_back(std::chrono::duration<double, std::micro>(Clock::steady().now() - before).count());
+  }
+  is_over = true;
+  feeder.join();
+  std::ranges::sort(taken);
+  state.counters["p50_us"] = taken[taken.size() / 2];
+  state.counters["p99_us"] = taken[taken.size() * 99 / 100];
+  state.counters["max_us"] = taken.back();
+  state.counters["snapshot_ms"] = std::chrono::duration<double, std::milli>(Clock::steady().now() - began).count() /
+                                  static_cast<double>(std::max<uint64_t>(snapshots, 1));
+}
+BENCHMARK(BM_DecisionBesideSnapshots)->MinTime(5)->Unit(benchmark::kMicrosecond);
+
+// A worker's events as they come from the bus, decoded and applied: new blocks, and as many removed that came 64
+// messages before. Items are blocks.
 void BM_ApplyEvents(benchmark::State& state) {
   const auto blocks_each = static_cast<uint64_t>(state.range(0));
   constexpr uint64_t kHeld = 64;  // messages
   Metrics metrics;
   RouterOptions options;
   options.mode = Mode::kKv;
-  Router router(options, RouterHooks(), &metrics, "m");
+  const auto router = Router::create(options, RouterHooks(), &metrics, "m");
   RoutedWorker worker;
   worker.instance = 1;
   worker.name = "worker-1";
   worker.generator = std::make_shared<Silent>();
   worker.has_events = true;
-  CHECK(router.add_worker(std::move(worker)).is_ok());
-  router.on_snapshot(1, 0, {});
+  CHECK(router->add_worker(std::move(worker)).is_ok());
+  router->on_snapshot(1, 0, {});
   std::vector<std::string> messages;
   for (uint64_t number = 1; number <= 4096; ++number) {
     wire::KvEvents events;
@@ -157,12 +203,12 @@ void BM_ApplyEvents(benchmark::State& state) {
   }
   for (auto _ : state) {
     state.PauseTiming();
-    router.on_snapshot(1, 0, {});
+    router->on_snapshot(1, 0, {});
     state.ResumeTiming();
-    for (const std::string& message : messages) router.on_events(1, message);
+    for (const std::string& message : messages) router->on_events(1, message);
   }
   state.SetItemsProcessed(state.iterations() * static_cast<int64_t>((2 * messages.size() - kHeld) * blocks_each));
-  CHECK(router.view().front().cached_blocks == kHeld * blocks_each);
+  CHECK(router->view().front().cached_blocks == kHeld * blocks_each);
 }
 BENCHMARK(BM_ApplyEvents)->ArgName("blocks_each")->Arg(1)->Arg(16)->Arg(256)->Unit(benchmark::kMillisecond);
 

@@ -1,5 +1,5 @@
-// The router as it runs, on a clock of our own: workers that refuse, die, hang and come back, late snapshots, full queues, impatient
-// clients. Thousands of seeds; the same seed always runs alike.
+// The router as it runs, on a clock of our own: workers that refuse, die, hang and come back, late snapshots, full
+// queues, impatient clients. Thousands of seeds; the same seed always runs alike.
 #include <gtest/gtest.h>
 
 #include <boost/asio/co_spawn.hpp>
@@ -40,7 +40,8 @@ struct World {
   boost::asio::io_context io{1};
 };
 
-// Answers token i of a prompt and what follows it with its place in the whole, so that a resumed answer shows where it went on.
+// Answers token i of a prompt and what follows it with its place in the whole, so that a resumed answer shows where it
+// went on.
 class SimulatedWorker final : public Generator {
  public:
   SimulatedWorker(World* world, double trouble) : world_(world), trouble_(trouble) {}
@@ -128,7 +129,7 @@ class Simulation {
     RouterHooks hooks;
     hooks.fetch_snapshot = [this](uint64_t instance) { spawn(answer_fetch(instance)); };
     hooks.tell_routers = [this](const std::string& notice) { notices_ += notice.size(); };
-    router_ = std::make_unique<Router>(options, std::move(hooks), &metrics_, "m", &world_.clock);
+    router_ = Router::create(options, std::move(hooks), &metrics_, "m", &world_.clock);
   }
 
   void run() {
@@ -286,7 +287,7 @@ class Simulation {
   double trouble_ = 0;
   bool has_pools_ = false;  // prefill and decode workers, beside aggregated ones
   Metrics metrics_;
-  std::unique_ptr<Router> router_;
+  std::shared_ptr<Router> router_;
   std::map<uint64_t, std::shared_ptr<SimulatedWorker>> workers_;  // alive, by instance
   std::map<uint32_t, GenerateRequest> requests_;
   std::map<uint32_t, Outcome> outcomes_;

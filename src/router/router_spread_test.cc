@@ -1,5 +1,6 @@
-// Many requests at once, on a clock of our own: who gets them, and how long all of them take. Workers batch as an engine does, with a
-// limit of sequences, a prefix cache, and the step times of the mocker's default profile; the router hears of them what it would.
+// Many requests at once, on a clock of our own: who gets them, and how long all of them take. Workers batch as an
+// engine does, with a limit of sequences, a prefix cache, and the step times of the mocker's default profile; the
+// router hears of them what it would.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -201,7 +202,7 @@ Outcome run(Mode mode, const Burst& burst) {
   options.block_tokens = kBlock;
   options.settings = burst.settings;
   options.seed = 1;
-  Router router(options, {}, &metrics, "m", &world.clock);
+  const auto router = Router::create(options, {}, &metrics, "m", &world.clock);
   std::vector<std::shared_ptr<BatchingWorker>> workers;
   for (uint64_t instance = 1; instance <= 4; ++instance) {
     workers.push_back(std::make_shared<BatchingWorker>(&world, instance, burst.places));
@@ -212,9 +213,9 @@ Outcome run(Mode mode, const Burst& burst) {
     worker.total_blocks = 8192;
     worker.max_sequences = burst.places;
     worker.has_events = true;
-    CHECK(router.add_worker(std::move(worker)).is_ok());
-    router.on_snapshot(instance, 0, {});
-    workers.back()->serve(&router);
+    CHECK(router->add_worker(std::move(worker)).is_ok());
+    router->on_snapshot(instance, 0, {});
+    workers.back()->serve(router.get());
   }
   uint32_t answered = 0;
   Time last{};
@@ -237,7 +238,7 @@ Outcome run(Mode mode, const Burst& burst) {
       }
       ++*done;
       *ended = in->clock.now();
-    }(&world, &router, &burst, number, max_tokens, after, &answered, &last);
+    }(&world, router.get(), &burst, number, max_tokens, after, &answered, &last);
   };
   world.spawn(ask(0, 2, Duration(0)));
   world.run();
@@ -262,7 +263,8 @@ TEST_P(OnePrefix, IsNoReasonToKeepAllRequestsAtTheWorkerThatHasIt) {
   const Outcome kv = run(Mode::kKv, GetParam());
   const Outcome in_turn = run(Mode::kRoundRobin, GetParam());
   EXPECT_THAT(kv.requests, Each(Gt(0U)));
-  // Of requests that come one after the other the first ones stay where the prefix is, so the others get it a few of them later.
+  // Of requests that come one after the other the first ones stay where the prefix is, so the others get it a few of
+  // them later.
   const double late = GetParam().apart == Duration(0) ? 1 : 1.05;
   EXPECT_LE(static_cast<double>(kv.makespan.count()), late * static_cast<double>(in_turn.makespan.count()))
       << testing::PrintToString(kv.requests);

@@ -30,7 +30,8 @@ using Answer = ScriptedGenerator::Answer;
 
 constexpr uint32_t kBlock = 4;
 
-// Token i of every answer is what comes after the prompt and i tokens: its length. So a resumed answer shows where it went on.
+// Token i of every answer is what comes after the prompt and i tokens: its length. So a resumed answer shows where it
+// went on.
 Answer counting(const GenerateRequest& request, uint32_t chunks_until_failure = UINT32_MAX, Status failure = {}) {
   Answer answer;
   const uint32_t left = request.stop.max_tokens - request.drawn_before;
@@ -57,7 +58,7 @@ class RouterTest : public testing::Test {
     RouterHooks hooks;
     hooks.fetch_snapshot = [this](uint64_t instance) { fetched_.push_back(instance); };
     hooks.tell_routers = [this](const std::string& notice) { notices_.push_back(notice); };
-    router_ = std::make_unique<Router>(std::move(options), std::move(hooks), &metrics_, "m", &clock_);
+    router_ = Router::create(std::move(options), std::move(hooks), &metrics_, "m", &clock_);
   }
   void start(Mode mode) {
     RouterOptions options;
@@ -195,7 +196,7 @@ class RouterTest : public testing::Test {
   uint32_t vocab_size_ = 0;  // of the workers
   std::vector<uint64_t> fetched_;
   std::vector<std::string> notices_;
-  std::unique_ptr<Router> router_;
+  std::shared_ptr<Router> router_;
 };
 
 TEST_F(RouterTest, RoundRobinTakesEveryWorkerInTurn) {
@@ -580,7 +581,7 @@ TEST_F(RouterTest, ALibrarysUnusableChoiceIsCountedAndTheModesPolicyDecides) {
   add(2);
   for (int i = 0; i < 3; ++i) EXPECT_TRUE(ask(request(8)).status.is_ok());
   EXPECT_THAT(boost::json::serialize(explain(1, "")), HasSubstr(R"("reason":"lowest_cost")"));
-  EXPECT_EQ(metrics_.counter(kPolicyFaults, {{"model", "m"}}).Value(), 3);
+  EXPECT_EQ(RouterMetrics(&metrics_, "m").policy_faults->Value(), 3);
 }
 
 TEST_F(RouterTest, OfManyCandidatesTheCheapestAreRemembered) {
@@ -855,13 +856,13 @@ TEST_F(RouterTest, AnotherRoutersRequestsCountUntilTheyEndOrAreOld) {
   options.block_tokens = kBlock;
   RouterHooks hooks;
   hooks.tell_routers = [&](const std::string& notice) { notices.push_back(notice); };
-  Router other(options, hooks, &metrics, "m", &clock_);
+  const auto other = Router::create(options, hooks, &metrics, "m", &clock_);
   RoutedWorker worker;
   worker.instance = 1;
   worker.name = "worker-1";
   worker.generator = std::make_shared<ScriptedGenerator>([](const GenerateRequest& r) { return counting(r); });
-  ASSERT_TRUE(other.add_worker(std::move(worker)).is_ok());
-  EXPECT_TRUE(run(read(&other, request(40))).status.is_ok());
+  ASSERT_TRUE(other->add_worker(std::move(worker)).is_ok());
+  EXPECT_TRUE(run(read(other.get(), request(40))).status.is_ok());
   ASSERT_EQ(notices.size(), 3U);  // added, prefill done, free
   router_->on_router_notice(notices[0]);
   EXPECT_EQ(router_->view().at(0).queued_tokens, 40U);

@@ -153,8 +153,8 @@ WorkerSet WorkerSets::small(const Draft& draft) {
   return set;
 }
 
-// Returns: a set equal to `draft` with one block more, or 0 without memory. `previous`, if not 0, is changed in place if
-// only one block has it and it has the right size.
+// Returns: a set equal to `draft` with one block more, or 0 without memory. `previous`, if not 0, is changed in place
+// if only one block has it and it has the right size.
 uint32_t WorkerSets::intern(const Draft& draft, uint32_t previous) {
   if (const uint32_t id = find(draft); id != 0) {
     ++at(id)->blocks;

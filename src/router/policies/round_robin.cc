@@ -9,8 +9,8 @@ namespace {
 
 class RoundRobinPolicy final : public Policy {
  public:
-  // The one after the last one chosen, by name, so that a worker that comes, goes or is left out for a while does not make another
-  // one be passed over.
+  // The one after the last one chosen, by name, so that a worker that comes, goes or is left out for a while does not
+  // make another one be passed over.
   std::optional<Choice> choose(const GenerateRequest&, std::span<const Candidate> candidates, double) override {
     const auto is_later = [&](const Candidate& one) {
       return std::pair(one.name.size(), one.name) > std::pair(last_.size(), std::string_view(last_));
