@@ -166,7 +166,8 @@ bool ModelCatalog::is_warm() const {
     MutexLock lock(mutex_);
     if (std::ranges::any_of(models_, [](const auto& one) { return !one.second->loaded; })) return false;
   }
-  return std::ranges::none_of(views(), [](const auto& one) { return one.second.state == router::WorkerState::kLoadingIndex; });
+  return std::ranges::none_of(views(),
+                              [](const auto& one) { return one.second.state == router::WorkerState::kLoadingIndex; });
 }
 
 std::shared_ptr<rpc::RemoteWorker> ModelCatalog::remote_of(uint64_t instance) const {
