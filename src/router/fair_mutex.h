@@ -2,6 +2,10 @@
 // a std::mutex does not (who has just released it is the first to have it again).
 #pragma once
 
+#include <atomic>
+#include <cstdint>
+#include <mutex>
+
 #include "base/mutex.h"
 
 namespace dynamo::router {
@@ -9,13 +13,17 @@ namespace dynamo::router {
 class DYNAMO_THREAD_ATTRIBUTE(capability("mutex")) FairMutex {
  public:
   void lock() DYNAMO_THREAD_ATTRIBUTE(acquire_capability()) {
+    if (waiting_.load() == 0 && mutex_.try_lock()) return;
+    ++waiting_;
     next_.lock();  // who waits holds it, so that who comes again waits behind
     mutex_.lock();
     next_.unlock();
+    --waiting_;
   }
   void unlock() DYNAMO_THREAD_ATTRIBUTE(release_capability()) { mutex_.unlock(); }
 
  private:
+  std::atomic<uint32_t> waiting_ = 0;
   std::mutex next_;
   std::mutex mutex_;
 };

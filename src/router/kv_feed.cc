@@ -44,6 +44,7 @@ bool KvFeed::fetch() {
   if (is_fetching_) return false;
   is_fetching_ = true;
   if (has_blocks()) state_ = State::kCatchingUp;
+  metrics_->index_state->Set(static_cast<double>(state()));
   return true;
 }
 
@@ -82,9 +83,7 @@ bool KvFeed::on_events(const wire::KvEvents& events) {
   Batch batch = batch_of(events);
   MutexLock lock(mutex_);
   if (is_closed_) return false;
-  const bool must_fetch = take(std::move(batch));
-  show();
-  return must_fetch;
+  return take(std::move(batch));
 }
 
 bool KvFeed::take(Batch batch) {
@@ -154,6 +153,7 @@ void KvFeed::on_no_snapshot() {
   is_fetching_ = false;
 }
 
+// After a heartbeat or a snapshot; not after every event, for it takes the index's lock.
 void KvFeed::show() const {
   metrics_->index_blocks->Set(static_cast<double>(index_->blocks(worker_)));
   metrics_->index_state->Set(static_cast<double>(state()));
