@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <fstream>
+#include <memory>
 
 #include <boost/json/serialize.hpp>
 
@@ -22,16 +23,19 @@ struct BenchFlags {
   load::TraceOptions trace;
   std::string prompt_file;
   std::string trace_file;
-  std::string endpoint = "completions";
-  std::string arrivals = "poisson";
-  uint32_t think_time_ms = 0;
-  uint32_t timeout = 600;
-  uint32_t duration = 0;
   bool stops_at_eos = false;
   bool prints_json = false;
   std::string output;
   std::string samples;
 };
+
+std::string_view endpoint_name(load::Endpoint endpoint) {
+  return endpoint == load::Endpoint::kChat ? "chat" : "completions";
+}
+
+std::string_view arrivals_name(bool is_poisson) {
+  return is_poisson ? "poisson" : "constant";
+}
 
 Result<std::vector<load::Conversation>> workload_of(const BenchFlags& flags) {
   if (!flags.prompt_file.empty())
@@ -54,11 +58,6 @@ Status write(const std::string& path, const std::string& text) {
 }
 
 Status bench(BenchFlags flags) {
-  flags.run.endpoint = flags.endpoint == "chat" ? load::Endpoint::kChat : load::Endpoint::kCompletions;
-  flags.run.is_poisson = flags.arrivals == "poisson";
-  flags.run.think_time = std::chrono::milliseconds(flags.think_time_ms);
-  flags.run.request_timeout = std::chrono::seconds(flags.timeout);
-  flags.run.duration = std::chrono::seconds(flags.duration);
   flags.run.ignores_eos = !flags.stops_at_eos;
   flags.run.seed = flags.synthetic.seed;
   for (const std::string& path : {flags.output, flags.samples})  // better now than after the run
@@ -85,76 +84,87 @@ Status bench(BenchFlags flags) {
   return {};
 }
 
+// What is asked of whom.
+void add_server_options(load::RunOptions* run, OptionSet* options) {
+  options->add("--url", texts(&run->urls), "The server; given again, another one, used in turn").from("DYN_CHAT_URL");
+  options->add("--model", text(&run->model), "Model to ask; by default the server's first").without_variable();
+  options->add("--api-key", text(&run->api_key), "Sent as a bearer token").from("OPENAI_API_KEY");
+  options
+      ->add("--endpoint", one_of(&run->endpoint, {load::Endpoint::kCompletions, load::Endpoint::kChat}, endpoint_name),
+            "completions: prompts are token ids, exact; chat: prompts are words, and turns build on the real answers")
+      .without_variable();
+}
+
+void add_workload_options(BenchFlags* flags, OptionSet* options) {
+  const auto add = [&](const char* flag, OptionValue value, const char* meaning) -> Option& {
+    return options->add(flag, std::move(value), meaning).without_variable();
+  };
+  load::SyntheticOptions& synthetic = flags->synthetic;
+  add("--trace", text(&flags->trace_file), "Replay this trace in Mooncake's format (JSON lines), at its own times");
+  add("--prompts", text(&flags->prompt_file), "Take prompts from this file, one per line, instead of making them up")
+      .not_with("--trace");
+  add("--conversations", number(&synthetic.conversations, 1U, 100'000'000U),
+      "How many; one of a single turn is a request");
+  add("--turns", number(&synthetic.turns, 1U, 10'000U),
+      "Requests of a conversation, each with all that was said before");
+  add("--input-tokens", number(&synthetic.input_tokens, 1U, 10'000'000U), "New tokens in each turn");
+  add("--output-tokens", number(&synthetic.output_tokens, 1U, 1'000'000U), "Tokens of an answer");
+  add("--shared-prefixes", number(&synthetic.shared_prefixes, 0U, 1'000'000U),
+      "System prompts that conversations share in turn");
+  add("--prefix-tokens", number(&synthetic.prefix_tokens, 1U, 10'000'000U), "Tokens of each system prompt");
+  add("--spread", number(&synthetic.spread, 0.0, 0.99), "Lengths vary by this share to either side");
+  add("--seed", number(&synthetic.seed), "Same seed, same workload");
+}
+
+void add_pace_options(load::RunOptions* run, OptionSet* options) {
+  const auto add = [&](const char* flag, OptionValue value, const char* meaning) {
+    options->add(flag, std::move(value), meaning).without_variable();
+  };
+  add("--concurrency", number(&run->concurrency, 0U, 1'000'000U),
+      "Conversations at once; with --rate or --trace at most so many, 0 without limit");
+  add("--rate", number(&run->rate, 0.0, 1e6), "Conversations begun per second; 0: the next begins when one ends");
+  add("--arrivals", one_of(&run->is_poisson, {true, false}, arrivals_name), "With --rate: poisson or constant");
+  add("--think-time", time_in<std::chrono::milliseconds>(&run->think_time, 0, 86'400'000),
+      "Milliseconds between an answer and the next turn");
+  add("--warmup", number(&run->warmup, 0U, 100'000'000U), "Conversations at the beginning that are not counted");
+  add("--duration", seconds(&run->duration, 0, 864'000), "Begin nothing after so many seconds; 0: until all is done");
+  add("--timeout", seconds(&run->request_timeout, 1, 86'400), "Seconds for one answer");
+}
+
+void add_other_options(BenchFlags* flags, OptionSet* options) {
+  const auto add = [&](const char* flag, OptionValue value, const char* meaning) {
+    options->add(flag, std::move(value), meaning).without_variable();
+  };
+  add("--trace-block-size", number(&flags->trace.block_tokens, 1U, 1U << 20),
+      "Tokens that one of a trace's hash_ids stands for");
+  add("--max-input-tokens", number(&flags->trace.max_input_tokens, 0U, 1U << 30),
+      "Leave a trace's longer requests out; 0: none");
+  add("--max-requests", number(&flags->trace.most, 0U, 1U << 30), "Of a trace, only so many; 0: all");
+  add("--time-scale", number(&flags->trace.time_scale, 1e-6, 1e6), "2 replays a trace at half its speed, 0.5 at twice");
+
+  add("--temperature", number(&flags->run.temperature, 0.0, 2.0), "Of the answers");
+  add("--stop-at-eos", on_or_off(&flags->stops_at_eos), "Let answers end early, where the model would");
+  add("--first-token", number(&flags->run.first_token, 0U, 1U << 24), "Lowest token id of made-up prompts");
+  add("--tokens", number(&flags->run.tokens, 1U, 1U << 24), "How many token ids they are drawn from");
+  add("--block-size", number(&flags->run.block_tokens, 1U, 1U << 16),
+      "Tokens per block of the endless cache that the report compares with");
+
+  add("--json", on_or_off(&flags->prints_json), "Print the report as JSON instead of a table");
+  add("--output", text(&flags->output), "Also write the report as JSON to this file");
+  add("--samples", text(&flags->samples), "Write one JSON line per request to this file");
+}
+
 }  // namespace
 
-void add_bench_command(CLI::App* app, Run* run) {
-  CLI::App* command = app->add_subcommand("bench", "Put load on a server and report how it answered (docs/bench.md)");
+Command bench_command() {
   auto flags = std::make_shared<BenchFlags>();
-  const auto option = [&](const char* name, auto& value, const char* meaning) {
-    return command->add_option(name, value, meaning)->capture_default_str();
-  };
-  option("--url", flags->run.urls, "The server; given again, another one, used in turn")
-      ->allow_extra_args(false)
-      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
-      ->envname("DYN_CHAT_URL");
-  option("--model", flags->run.model, "Model to ask; by default the server's first");
-  option("--api-key", flags->run.api_key, "Sent as a bearer token")->envname("OPENAI_API_KEY");
-  option("--endpoint", flags->endpoint,
-         "completions: prompts are token ids, exact; chat: prompts are words, and turns build on the real answers")
-      ->check(CLI::IsMember({"completions", "chat"}));
-
-  CLI::Option* trace =
-      option("--trace", flags->trace_file, "Replay this trace in Mooncake's format (JSON lines), at its own times");
-  option("--prompts", flags->prompt_file, "Take prompts from this file, one per line, instead of making them up")
-      ->excludes(trace);
-  option("--conversations", flags->synthetic.conversations, "How many; one of a single turn is a request")
-      ->check(CLI::Range(1, 100'000'000));
-  option("--turns", flags->synthetic.turns, "Requests of a conversation, each with all that was said before")
-      ->check(CLI::Range(1, 10'000));
-  option("--input-tokens", flags->synthetic.input_tokens, "New tokens in each turn")->check(CLI::Range(1, 10'000'000));
-  option("--output-tokens", flags->synthetic.output_tokens, "Tokens of an answer")->check(CLI::Range(1, 1'000'000));
-  option("--shared-prefixes", flags->synthetic.shared_prefixes, "System prompts that conversations share in turn")
-      ->check(CLI::Range(0, 1'000'000));
-  option("--prefix-tokens", flags->synthetic.prefix_tokens, "Tokens of each system prompt")
-      ->check(CLI::Range(1, 10'000'000));
-  option("--spread", flags->synthetic.spread, "Lengths vary by this share to either side")
-      ->check(CLI::Range(0.0, 0.99));
-  option("--seed", flags->synthetic.seed, "Same seed, same workload");
-
-  option("--concurrency", flags->run.concurrency,
-         "Conversations at once; with --rate or --trace at most so many, 0 without limit")
-      ->check(CLI::Range(0, 1'000'000));
-  option("--rate", flags->run.rate, "Conversations begun per second; 0: the next begins when one ends")
-      ->check(CLI::Range(0.0, 1e6));
-  option("--arrivals", flags->arrivals, "With --rate: poisson or constant")
-      ->check(CLI::IsMember({"poisson", "constant"}));
-  option("--think-time", flags->think_time_ms, "Milliseconds between an answer and the next turn")
-      ->check(CLI::Range(0, 86'400'000));
-  option("--warmup", flags->run.warmup, "Conversations at the beginning that are not counted")
-      ->check(CLI::Range(0, 100'000'000));
-  option("--duration", flags->duration, "Begin nothing after so many seconds; 0: until all is done")
-      ->check(CLI::Range(0, 864'000));
-  option("--timeout", flags->timeout, "Seconds for one answer")->check(CLI::Range(1, 86'400));
-
-  option("--trace-block-size", flags->trace.block_tokens, "Tokens that one of a trace's hash_ids stands for")
-      ->check(CLI::Range(1, 1 << 20));
-  option("--max-input-tokens", flags->trace.max_input_tokens, "Leave a trace's longer requests out; 0: none")
-      ->check(CLI::Range(0, 1 << 30));
-  option("--max-requests", flags->trace.most, "Of a trace, only so many; 0: all")->check(CLI::Range(0, 1 << 30));
-  option("--time-scale", flags->trace.time_scale, "2 replays a trace at half its speed, 0.5 at twice")
-      ->check(CLI::Range(1e-6, 1e6));
-
-  option("--temperature", flags->run.temperature, "Of the answers")->check(CLI::Range(0.0, 2.0));
-  command->add_flag("--stop-at-eos", flags->stops_at_eos, "Let answers end early, where the model would");
-  option("--first-token", flags->run.first_token, "Lowest token id of made-up prompts")->check(CLI::Range(0, 1 << 24));
-  option("--tokens", flags->run.tokens, "How many token ids they are drawn from")->check(CLI::Range(1, 1 << 24));
-  option("--block-size", flags->run.block_tokens, "Tokens per block of the endless cache that the report compares with")
-      ->check(CLI::Range(1, 1 << 16));
-
-  command->add_flag("--json", flags->prints_json, "Print the report as JSON instead of a table");
-  option("--output", flags->output, "Also write the report as JSON to this file");
-  option("--samples", flags->samples, "Write one JSON line per request to this file");
-  command->callback([=] { *run = [=] { return finish("bench", bench(*flags)); }; });
+  Command command{.name = "bench", .meaning = "Put load on a server and report how it answered (docs/bench.md)"};
+  add_server_options(&flags->run, &command.options);
+  add_workload_options(flags.get(), &command.options);
+  add_pace_options(&flags->run, &command.options);
+  add_other_options(flags.get(), &command.options);
+  command.run = [=] { return finish("bench", bench(*flags)); };
+  return command;
 }
 
 }  // namespace dynamo::apps

@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <iostream>
+#include <memory>
 
 #include "apps/chat_session.h"
 #include "apps/command.h"
@@ -82,26 +83,24 @@ int chat(const ChatFlags& flags) {
 
 }  // namespace
 
-void add_chat_command(CLI::App* app, Run* run) {
-  CLI::App* command = app->add_subcommand("chat", "Talk with a server from the terminal");
+Command chat_command() {
   auto flags = std::make_shared<ChatFlags>();
   ChatOptions& options = flags->options;
-  command->add_option("--url", options.url, "The server")->envname("DYN_CHAT_URL")->capture_default_str();
-  command->add_option("--model", options.model, "Model to ask; by default the server's first");
-  command->add_option("--system", options.system, "System message; by default the model's own");
-  command->add_option("--temperature", options.temperature, "0 always takes the most likely token")
-      ->check(CLI::Range(0.0, 2.0));
-  command->add_option("--max-tokens", options.max_tokens, "Longest answer in tokens")->check(CLI::Range(1, 1 << 24));
-  command->add_option("--seed", options.seed, "Same seed, same answer");
-  command->add_option("--timeout", options.timeout, "Seconds for one answer")
-      ->check(CLI::Range(1, 86400))
-      ->capture_default_str();
-  command
-      ->add_option("--ask", flags->questions,
-                   "Ask this, print the answer and how long it took, and leave; given again, the next turn")
-      ->allow_extra_args(false)
-      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
-  command->callback([=] { *run = [=] { return chat(*flags); }; });
+  Command command{.name = "chat", .meaning = "Talk with a server from the terminal"};
+  const auto add = [&](const char* flag, OptionValue value, const char* meaning) -> Option& {
+    return command.options.add(flag, std::move(value), meaning).without_variable();
+  };
+  add("--url", text(&options.url), "The server").from("DYN_CHAT_URL");
+  add("--model", text(&options.model), "Model to ask; by default the server's first");
+  add("--system", text(&options.system), "System message; by default the model's own");
+  add("--temperature", number(&options.temperature, 0.0, 2.0), "0 always takes the most likely token");
+  add("--max-tokens", number(&options.max_tokens, 1U, 1U << 24), "Longest answer in tokens");
+  add("--seed", number(&options.seed), "Same seed, same answer");
+  add("--timeout", seconds(&options.timeout, 1, 86400), "Seconds for one answer");
+  add("--ask", texts(&flags->questions),
+      "Ask this, print the answer and how long it took, and leave; given again, the next turn");
+  command.run = [=] { return chat(*flags); };
+  return command;
 }
 
 }  // namespace dynamo::apps

@@ -49,7 +49,7 @@ struct ChatSession::State {
     return out;
   }
 
-  Time until() const { return Clock::steady().now() + std::chrono::seconds(options.timeout); }
+  Time until() const { return Clock::steady().now() + options.timeout; }
   Task<Result<std::string>> find_model();
   std::string body_of_request() const;
   Task<Result<AnswerStats>> stream(const std::function<void(std::string_view)>* show, std::string* answer,

@@ -2,6 +2,7 @@
 // Threads: one; ask() runs its own event loop until the answer is there.
 #pragma once
 
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -19,7 +20,7 @@ struct ChatOptions {
   std::optional<double> temperature;
   std::optional<uint32_t> max_tokens;
   std::optional<uint64_t> seed;
-  uint32_t timeout = 600;  // seconds for one answer
+  std::chrono::seconds timeout{600};  // for one answer
 };
 
 // How one answer went.

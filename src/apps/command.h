@@ -1,28 +1,37 @@
-// One subcommand of `dynamo`: declares its flags, then runs.
+// One subcommand of `dynamo`: its options, and what it does.
 #pragma once
-
-#include <CLI/CLI.hpp>
 
 #include <functional>
 #include <string>
+#include <vector>
 
+#include "apps/options.h"
 #include "base/status.h"
 
 namespace dynamo::apps {
 
-// Each adds its subcommand to `app` and stores in `run` what to call when the command line names it; `run` returns the exit status.
-using Run = std::function<int()>;
-void add_serve_command(CLI::App* app, Run* run);
-void add_hub_command(CLI::App* app, Run* run);
-void add_frontend_command(CLI::App* app, Run* run);
-void add_worker_commands(CLI::App* app, Run* run);  // worker and decode-worker
-void add_mocker_command(CLI::App* app, Run* run);
-void add_ctl_command(CLI::App* app, Run* run);
-void add_bench_command(CLI::App* app, Run* run);
-void add_chat_command(CLI::App* app, Run* run);
-void add_model_command(CLI::App* app, Run* run);
-// Prints pages of docs/reference from the program itself: flags and metrics.
-void add_docs_command(CLI::App* app, Run* run);
+struct Command {
+  std::string name;
+  std::string meaning;
+  OptionSet options = {};
+  std::function<int()> run = nullptr;  // once its options have their values; returns the exit status
+  std::vector<Command> commands =
+      {};  // of its own, one of which must be named; then it has no options and does not run itself
+};
+
+// Each keeps its values itself.
+Command serve_command(const OptionSet* of_program);  // which it hands on to the processes that it starts
+Command hub_command();
+Command frontend_command();
+Command worker_command();
+Command decode_worker_command();
+Command mocker_command();
+Command ctl_command();
+Command bench_command();
+Command chat_command();
+Command model_command();
+// Prints pages of docs/reference from the program itself.
+Command docs_command(const Command* program);
 
 // Exit statuses: 0 done, 1 failed while running, 2 wrong command line.
 inline constexpr int kFailed = 1;

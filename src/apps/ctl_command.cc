@@ -1,4 +1,5 @@
 // dynamo ctl: changes to what runs.
+#include <memory>
 #include <vector>
 
 #include <fmt/format.h>
@@ -21,7 +22,7 @@ struct RoleFlags {
   PlaneFlags planes;
   std::string worker;
   std::string role;
-  uint32_t drain_timeout = 60;  // seconds
+  std::chrono::seconds drain_timeout{60};
 };
 
 // By name ("decode-worker-1") or instance.
@@ -58,12 +59,12 @@ Task<Result<std::string>> ask(std::shared_ptr<rpc::Channel> channel, std::string
 
 Status set_role(const RoleFlags& flags) {
   TRY(Planes planes, open_planes(flags.planes));
-  const Time until = Clock::steady().now() + std::chrono::seconds(flags.planes.startup_timeout);
+  const Time until = Clock::steady().now() + flags.planes.startup_timeout;
   TRY(const auto workers, list_workers(planes.registry, flags.planes.name_space, until));
   TRY(const discovery::WorkerInstance worker, find_worker(workers, flags.worker));
   wire::Request request;
   request.mutable_role()->set_role(flags.role);
-  request.mutable_role()->set_drain_seconds(flags.drain_timeout);
+  request.mutable_role()->set_drain_seconds(static_cast<uint32_t>(flags.drain_timeout.count()));
   boost::asio::io_context io(1);
   rpc::ChannelOptions options;
   options.address = worker.address;
@@ -72,7 +73,7 @@ Status set_role(const RoleFlags& flags) {
   const auto channel = rpc::Channel::create(io.get_executor(), std::move(options));
   channel->start();
   Result<std::string> bytes = unavailable("no answer");
-  const Time answer_by = Clock::steady().now() + std::chrono::seconds(flags.drain_timeout) + std::chrono::seconds(30);
+  const Time answer_by = Clock::steady().now() + flags.drain_timeout + std::chrono::seconds(30);
   boost::asio::co_spawn(io, ask(channel, request.SerializeAsString(), answer_by),
                         [&](const std::exception_ptr& failure, Result<std::string> reply) {
                           bytes = failure ? internal("an exception while asking") : std::move(reply);
@@ -90,22 +91,21 @@ Status set_role(const RoleFlags& flags) {
 
 }  // namespace
 
-void add_ctl_command(CLI::App* app, Run* run) {
-  CLI::App* ctl = app->add_subcommand("ctl", "Change what runs");
-  ctl->require_subcommand(1);
-  CLI::App* command = ctl->add_subcommand(
-      "role", "Let a worker serve in another role from now on; requests that it has end first, and none is lost");
+Command ctl_command() {
   auto flags = std::make_shared<RoleFlags>();
-  command->add_option("worker", flags->worker, "Its name (decode-worker-1) or instance, as /health shows them")
-      ->required();
-  command->add_option("role", flags->role, "aggregated, prefill or decode")
-      ->required()
-      ->check(CLI::IsMember({"aggregated", "prefill", "decode"}));
-  declare_plane_flags(command, &flags->planes);
-  add_flag(command, "--drain-timeout", flags->drain_timeout,
-           "Seconds that requests may take to end; if they do not, the worker stays what it was")
-      ->check(CLI::Range(0, 86400));
-  command->callback([=] { *run = [=] { return finish("ctl", set_role(*flags)); }; });
+  Command role{.name = "role",
+               .meaning =
+                   "Let a worker serve in another role from now on; requests that it has end first, and none is "
+                   "lost"};
+  role.options.add("worker", text(&flags->worker), "Its name (decode-worker-1) or instance, as /health shows them")
+      .required();
+  role.options.add("role", one_of(&flags->role, {"aggregated", "prefill", "decode"}), "aggregated, prefill or decode")
+      .required();
+  role.options.add(options_of(&flags->planes));
+  role.options.add("--drain-timeout", seconds(&flags->drain_timeout, 0, 86400),
+                   "Seconds that requests may take to end; if they do not, the worker stays what it was");
+  role.run = [=] { return finish("ctl", set_role(*flags)); };
+  return {.name = "ctl", .meaning = "Change what runs", .commands = {std::move(role)}};
 }
 
 }  // namespace dynamo::apps

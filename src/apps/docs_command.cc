@@ -1,9 +1,11 @@
 // dynamo docs flags|metrics|keys: prints pages of docs/reference, so that they cannot differ from the program.
-#include <fmt/format.h>
-
+#include <memory>
 #include <span>
 
+#include <fmt/format.h>
+
 #include "apps/command.h"
+#include "apps/command_line.h"
 #include "apps/planes.h"
 #include "apps/print.h"
 #include "base/log_output.h"
@@ -59,16 +61,6 @@ one part and `>` as its last part for one or more: a router listens to `dynamo.<
 [events.md](events.md); what they hold: [wire.md](wire.md).
 )";
 
-std::string flags_page(const CLI::App& app) {
-  std::string page = kFlagsHead;
-  page +=
-      fmt::format("## dynamo\n\n```\n{}```\n", CLI::Formatter().make_help(&app, "dynamo", CLI::AppFormatMode::Normal));
-  for (const CLI::App* command : app.get_subcommands([](const CLI::App*) { return true; })) {
-    page += fmt::format("\n## dynamo {}\n\n```\n{}```\n", command->get_name(), command->help());
-  }
-  return page;
-}
-
 std::string metrics_page() {
   std::string page = kMetricsHead;
   const std::vector<std::pair<const char*, std::vector<const MetricSpec*>>> modules = {
@@ -102,18 +94,15 @@ std::string keys_page() {
 
 }  // namespace
 
-void add_docs_command(CLI::App* app, Run* run) {
-  CLI::App* command = app->add_subcommand("docs", "Print a page of docs/reference: flags, metrics or keys");
+Command docs_command(const Command* program) {
   auto page = std::make_shared<std::string>();
-  command->add_option("page", *page, "flags, metrics or keys")
-      ->required()
-      ->check(CLI::IsMember({"flags", "metrics", "keys"}));
-  command->callback([=] {
-    *run = [=] {
-      print(*page == "flags" ? flags_page(*app) : *page == "metrics" ? metrics_page() : keys_page());
-      return 0;
-    };
-  });
+  Command command{.name = "docs", .meaning = "Print a page of docs/reference: flags, metrics or keys"};
+  command.options.add("page", one_of(page.get(), {"flags", "metrics"}), "flags, metrics or keys").required();
+  command.run = [=] {
+    print(*page == "flags" ? kFlagsHead + help_pages(*program) : *page == "metrics" ? metrics_page() : keys_page());
+    return 0;
+  };
+  return command;
 }
 
 }  // namespace dynamo::apps

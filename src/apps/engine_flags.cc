@@ -8,45 +8,58 @@
 namespace dynamo::apps {
 namespace {
 
+using kernels::CpuLevel;
+
 constexpr const char* kDefaultModel = "SmolLM2-135M-Instruct.Q4_1.gguf";
+
+OptionValue cpu_level(std::optional<CpuLevel>* level) {
+  const std::vector<CpuLevel> levels = {CpuLevel::kScalar, CpuLevel::kAvx2, CpuLevel::kAvx512};
+  std::vector<std::string> choices = {"auto"};
+  for (const CpuLevel one : levels) choices.emplace_back(kernels::cpu_level_name(one));
+  const auto get = [=] {
+    return *level ? static_cast<size_t>(std::ranges::find(levels, **level) - levels.begin()) + 1 : 0;
+  };
+  return one_of(std::move(choices), get,
+                [=](size_t place) { *level = place == 0 ? std::nullopt : std::optional(levels[place - 1]); });
+}
 
 }  // namespace
 
-void declare_engine_flags(CLI::App* command, EngineFlags* flags) {
-  const auto option = [&](const std::string& name, auto& value, const std::string& meaning) {
-    return add_flag(command, name, value, meaning);
-  };
-  option("--model-path", flags->model_path,
-         fmt::format("A .gguf file or a Hugging Face folder; by default {} in $DYNAMO_CACHE (~/.cache/dynamo)",
-                     kDefaultModel));
-  option("--served-model-name", flags->served_model_name,
-         "The name clients ask for, which may hold a slash; by default the file's or folder's");
-  option("--page-size", flags->worker.block_tokens, "Tokens per KV block; the same on every worker of a model")
-      ->check(CLI::Range(1, 256));
-  option("--kv-cache-mib", flags->kv_cache_mib,
-         "KV cache per worker in MiB; 0: 256, or room for one context of at most 8,192 tokens if that is more")
-      ->check(CLI::Range(0, 1 << 24));
-  option("--context-length", flags->worker.context_length, "Prompt and answer together, in tokens; 0: the model's own")
-      ->check(CLI::Range(0, 1 << 24));
-  option("--max-batch-tokens", flags->worker.max_batch_tokens, "Tokens computed per engine step")
-      ->check(CLI::Range(1, 65536));
-  option("--max-sequences", flags->worker.max_sequences, "Requests computed at once per worker")
-      ->check(CLI::Range(1, 4096));
-  option("--max-queue", flags->worker.max_waiting, "Requests waiting per worker; more are refused with 503")
-      ->check(CLI::Range(0, 1 << 20));
-  option("--threads", flags->worker.cpu.threads,
-         "Threads per worker; 0: the usable cores, by affinity and the control groups' CPU quota, shared among a "
-         "machine's workers where `serve` starts them")
-      ->check(CLI::Range(0, 1024));
-  command->add_option("--cpu", flags->cpu, "Kernels to use: auto, scalar, avx2 or avx512")
-      ->envname("DYNAMO_CPU")
-      ->check(CLI::IsMember({"auto", "scalar", "avx2", "avx512"}))
-      ->capture_default_str();
+OptionSet options_of(EngineFlags* flags) {
+  engine::EngineOptions& engine = flags->worker.engine;
+  OptionSet options;
+  options.add("--model-path", text(&flags->model_path),
+              fmt::format("A .gguf file or a Hugging Face folder; by default {} in $DYNAMO_CACHE (~/.cache/dynamo)",
+                          kDefaultModel));
+  options.add("--served-model-name", text(&flags->served_model_name),
+              "The name clients ask for, which may hold a slash; by default the file's or folder's");
+  options
+      .add("--page-size", number(&engine.block_tokens, 1U, kv::kMostBlockTokens),
+           "Tokens per KV block; the same on every worker of a model")
+      .called("block_tokens");
+  options
+      .add("--kv-cache-mib", mebibytes(&flags->worker.kv_cache_bytes, 0, 1 << 24),
+           "KV cache per worker in MiB; 0: 256, or room for one context of at most 8,192 tokens if that is more")
+      .called("kv_cache_bytes");
+  options
+      .add("--context-length", number(&engine.context_length, 0U, 1U << 24),
+           "Prompt and answer together, in tokens; 0: the model's own")
+      .called("context_length");
+  options.add("--max-batch-tokens", number(&engine.max_batch_tokens, 1U, 65536U), "Tokens computed per engine step")
+      .called("max_batch_tokens");
+  options.add("--max-sequences", number(&engine.max_sequences, 1U, 4096U), "Requests computed at once per worker")
+      .called("max_sequences");
+  options.add("--max-queue", number(&engine.max_waiting, 0U, 1U << 20),
+              "Requests waiting per worker; more are refused with 503");
+  options.add("--threads", number(&flags->worker.cpu.threads, 0U, 1024U),
+              "Threads per worker; 0: the usable cores, by affinity and the control groups' CPU quota, shared among a "
+              "machine's workers where `serve` starts them");
+  options.add("--cpu", cpu_level(&flags->worker.cpu.level), "Kernels to use: auto, scalar, avx2 or avx512")
+      .from("DYNAMO_CPU");
+  return options;
 }
 
-Status complete(EngineFlags* flags) {
-  flags->worker.kv_cache_bytes = flags->kv_cache_mib << 20;
-  if (flags->cpu != "auto") flags->worker.cpu.level = kernels::parse_cpu_level(flags->cpu);
+Status find_model(EngineFlags* flags) {
   if (!flags->model_path.empty()) return {};
   const char* cache = std::getenv("DYNAMO_CACHE");
   const char* home = std::getenv("HOME");
@@ -57,27 +70,6 @@ Status complete(EngineFlags* flags) {
   return not_found(fmt::format(
       "the default model is not at {}; scripts/fetch_model.sh puts it there, or name another with --model-path",
       flags->model_path));
-}
-
-std::vector<std::string> to_arguments(const EngineFlags& flags) {
-  const EngineFlags defaults;
-  std::vector<std::string> arguments;
-  const auto add = [&](const char* name, const auto& value, const auto& usual) {
-    if (value == usual) return;
-    arguments.emplace_back(name);
-    arguments.push_back(fmt::format("{}", value));
-  };
-  add("--model-path", flags.model_path, defaults.model_path);
-  add("--served-model-name", flags.served_model_name, defaults.served_model_name);
-  add("--page-size", flags.worker.block_tokens, defaults.worker.block_tokens);
-  add("--kv-cache-mib", flags.kv_cache_mib, defaults.kv_cache_mib);
-  add("--context-length", flags.worker.context_length, defaults.worker.context_length);
-  add("--max-batch-tokens", flags.worker.max_batch_tokens, defaults.worker.max_batch_tokens);
-  add("--max-sequences", flags.worker.max_sequences, defaults.worker.max_sequences);
-  add("--max-queue", flags.worker.max_waiting, defaults.worker.max_waiting);
-  add("--threads", flags.worker.cpu.threads, defaults.worker.cpu.threads);
-  add("--cpu", flags.cpu, defaults.cpu);
-  return arguments;
 }
 
 }  // namespace dynamo::apps

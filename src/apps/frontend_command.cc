@@ -6,6 +6,7 @@
 
 #include "apps/command.h"
 #include "apps/frontend_flags.h"
+#include "apps/listen_flags.h"
 #include "apps/planes.h"
 #include "apps/readiness.h"
 #include "apps/stop_signals.h"
@@ -69,7 +70,7 @@ int wait_for_end(const StopSignals& signals, int ready_fd, const std::string& ur
 }
 
 Status run_frontend(Flags flags) {
-  TRY_STATUS(complete(&flags.frontend));
+  TRY_STATUS(check(flags.frontend));
   const StopSignals signals;  // before any thread starts
   std::optional<EndsWhileStarting> starting(&signals);
   TRY_STATUS(load_policy_library(&flags.frontend));
@@ -78,8 +79,9 @@ Status run_frontend(Flags flags) {
   http::ServerOptions http = flags.frontend.http;
   http.error_body = openai::error_response;
   http.metrics = &metrics;
-  TRY(auto server,
-      http::Server::listen(http, &io));  // first, so that a taken port is known before anything else is done
+  auto listening = http::Server::listen(http, &io);  // first: a taken port is known before anything else is done
+  if (!listening.is_ok()) return with_flag(listening.status(), {"--http-host", "--http-port"});
+  auto server = std::move(listening).value();
   std::unique_ptr<frontend::Frontend> models;
   const auto give_up = [&](const Status& status) {
     if (models) models->stop();
@@ -96,7 +98,7 @@ Status run_frontend(Flags flags) {
   options.router = flags.frontend.router;
   options.syncs_replicas = flags.frontend.syncs_replicas;
   auto started = frontend::Frontend::start(options, planes->registry, planes->bus.get(), &io, &metrics,
-                                           Clock::steady().now() + std::chrono::seconds(flags.planes.startup_timeout));
+                                           Clock::steady().now() + flags.planes.startup_timeout);
   if (!started.is_ok()) return give_up(started.status());
   models = std::move(started).value();
   std::atomic<bool> is_stopping = false;
@@ -117,8 +119,8 @@ Status run_frontend(Flags flags) {
   signals.release();
   is_stopping = true;
   LOG(info, "stopping: running requests may finish", {"signal", signal},
-      {"within", fmt::format("{} s", flags.frontend.drain_timeout)});
-  server->stop(Clock::steady().now() + std::chrono::seconds(flags.frontend.drain_timeout));
+      {"within", fmt::format("{} s", flags.frontend.drain_timeout.count())});
+  server->stop(Clock::steady().now() + flags.frontend.drain_timeout);
   models->stop();
   LOG(info, "stopped");
   return {};
@@ -126,13 +128,14 @@ Status run_frontend(Flags flags) {
 
 }  // namespace
 
-void add_frontend_command(CLI::App* app, Run* run) {
-  CLI::App* command = app->add_subcommand("frontend", "Answer OpenAI's HTTP API with the workers that are announced");
+Command frontend_command() {
   auto flags = std::make_shared<Flags>();
-  declare_frontend_flags(command, &flags->frontend);
-  declare_plane_flags(command, &flags->planes);
-  declare_ready_flag(command, &flags->ready_fd);
-  command->callback([=] { *run = [=] { return finish("frontend", run_frontend(*flags)); }; });
+  Command command{.name = "frontend", .meaning = "Answer OpenAI's HTTP API with the workers that are announced"};
+  command.options.add(options_of(&flags->frontend));
+  command.options.add(options_of(&flags->planes));
+  add_ready_option(&flags->ready_fd, &command.options);
+  command.run = [=] { return finish("frontend", run_frontend(*flags)); };
+  return command;
 }
 
 }  // namespace dynamo::apps

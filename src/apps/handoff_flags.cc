@@ -8,7 +8,6 @@
 #include <span>
 #include <utility>
 
-#include "base/check.h"
 #include "transfer/nixl/nixl_api.h"
 #include "wire/messages.pb.h"
 
@@ -22,11 +21,9 @@ std::string variable(const char* name) {
 
 }  // namespace
 
-discovery::Role role_of(std::string_view mode) {
-  if (mode == "prefill") return discovery::Role::kPrefill;
-  if (mode == "decode") return discovery::Role::kDecode;
-  CHECK(mode == "aggregated");
-  return discovery::Role::kAggregated;
+OptionValue role_value(discovery::Role* role) {
+  using discovery::Role;
+  return one_of(role, {Role::kAggregated, Role::kPrefill, Role::kDecode}, discovery::role_name);
 }
 
 transfer::NixlLibrary nixl_library(const std::string& file) {

@@ -2,8 +2,8 @@
 #pragma once
 
 #include <string>
-#include <string_view>
 
+#include "apps/options.h"
 #include "discovery/instance.h"
 #include "transfer/kv_transport.h"
 #include "worker/handoff_host.h"
@@ -11,8 +11,7 @@
 
 namespace dynamo::apps {
 
-// "aggregated", "prefill" or "decode".
-discovery::Role role_of(std::string_view mode);
+OptionValue role_value(discovery::Role* role);
 // The file if --nixl-lib names one; else it is looked for below $NIXL_PREFIX, $VIRTUAL_ENV, $CONDA_PREFIX and the Pythons in $PATH.
 transfer::NixlLibrary nixl_library(const std::string& file);
 // Whether this machine has an InfiniBand or RoCE device with a port that is up.

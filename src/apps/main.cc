@@ -4,22 +4,23 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#include <CLI/CLI.hpp>
-
 #include <cstdio>
 #include <cstdlib>
 #include <string>
 
 #include "apps/command.h"
-#include "apps/flags.h"
+#include "apps/command_line.h"
 #include "base/log.h"
 #include "base/log_output.h"
+
+using namespace dynamo;        // NOLINT: main() itself
+using namespace dynamo::apps;  // NOLINT
 
 namespace {
 
 // "DYN_LOG" and friends are read here and in the subcommands only; nothing below apps/ knows of flags or the environment.
-dynamo::Status configure_logging(const std::string& filter) {
-  return filter.empty() ? dynamo::Status() : dynamo::log::configure(filter);
+Status configure_logging(const std::string& filter) {
+  return filter.empty() ? Status() : log::configure(filter);
 }
 
 // Every connection is a descriptor, and the soft limit is 1,024 on most systems, for the sake of select(), which nothing here uses.
@@ -51,50 +52,33 @@ int main(int argc, char** argv) {
   open_standard_streams();
   ::signal(SIGPIPE, SIG_IGN);  // whose peer or reader has gone gets an error from its write
   allow_all_descriptors();
-  CLI::App app("dynamo: multi-node LLM serving with KV-aware routing");
-  app.name("dynamo");
-  app.set_version_flag("--version", "dynamo " DYNAMO_VERSION);
-  app.option_defaults()->multi_option_policy(
-      CLI::MultiOptionPolicy::TakeLast);  // a script's own flag wins over one before it
   std::string log_filter = "info";
-  app.add_option("--log", log_filter,
-                 "Which log lines to write: trace, debug, info, warn, error or off, or per module: info,router=debug")
-      ->envname("DYN_LOG")
-      ->capture_default_str();
   bool writes_json = false;
-  app.add_flag("--log-json", writes_json, "Write each log line as a JSON object")->envname("DYN_LOGGING_JSONL");
-  app.require_subcommand(1);
-  app.fallthrough();
-  app.immediate_callback();  // of the commands too, and then CLI11 reads the variables of the one that is named only
-  dynamo::apps::Run run;
-  dynamo::apps::add_serve_command(&app, &run);
-  dynamo::apps::add_frontend_command(&app, &run);
-  dynamo::apps::add_worker_commands(&app, &run);
-  dynamo::apps::add_hub_command(&app, &run);
-  dynamo::apps::add_mocker_command(&app, &run);
-  dynamo::apps::add_ctl_command(&app, &run);
-  dynamo::apps::add_bench_command(&app, &run);
-  dynamo::apps::add_chat_command(&app, &run);
-  dynamo::apps::add_model_command(&app, &run);
-  dynamo::apps::add_docs_command(&app, &run);
-  const auto is_named = [&](const CLI::App* command) { return argc > 1 && command->get_name() == argv[1]; };
-  if (argc > 1 && argv[1][0] != '-' && app.get_subcommands(is_named).empty()) {
-    std::fprintf(stderr, "dynamo: there is no command '%s'; run `dynamo --help` for those there are\n", argv[1]);
-    return dynamo::apps::kWrongUsage;
+  Command program{.name = "dynamo", .meaning = "dynamo: multi-node LLM serving with KV-aware routing"};
+  program.options
+      .add("--log", text(&log_filter),
+           "Which log lines to write: trace, debug, info, warn, error or off, or per module: info,router=debug")
+      .from("DYN_LOG");
+  program.options.add("--log-json", on_or_off(&writes_json), "Write each log line as a JSON object")
+      .from("DYN_LOGGING_JSONL");
+  program.commands = {serve_command(&program.options),
+                      frontend_command(),
+                      worker_command(),
+                      decode_worker_command(),
+                      hub_command(),
+                      mocker_command(),
+                      ctl_command(),
+                      bench_command(),
+                      chat_command(),
+                      model_command(),
+                      docs_command(&program)};
+  int status = 0;
+  const Command* command = read_command_line(program, argc, argv, &status);
+  if (command == nullptr) return status;
+  if (const Status wrong = configure_logging(log_filter); !wrong.is_ok()) {
+    std::fprintf(stderr, "dynamo: --log (DYN_LOG): %s\n", wrong.text().c_str());
+    return kWrongUsage;
   }
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::Success& done) {  // --help, --version
-    return app.exit(done);
-  } catch (const CLI::ParseError& error) {
-    std::fprintf(stderr, "dynamo: %s\nRun `dynamo --help` or `dynamo COMMAND --help` for what is accepted.\n",
-                 dynamo::apps::explain(error, &app).c_str());
-    return dynamo::apps::kWrongUsage;
-  }
-  if (const dynamo::Status status = configure_logging(log_filter); !status.is_ok()) {
-    std::fprintf(stderr, "dynamo: --log (DYN_LOG): %s\n", status.text().c_str());
-    return dynamo::apps::kWrongUsage;
-  }
-  if (writes_json) dynamo::log::write_json_lines();
-  return run();
+  if (writes_json) log::write_json_lines();
+  return command->run();
 }

@@ -1,8 +1,8 @@
 // dynamo mocker: workers whose engine takes the time a device would and computes nothing. Everything else is real.
 #include <fmt/format.h>
 
-#include <cstdio>
 #include <fstream>
+#include <memory>
 #include <sstream>
 #include <thread>
 
@@ -32,7 +32,7 @@ struct MockerFlags {
   double speedup = 1;
   std::string profile;
   WhereaboutsFlags whereabouts;
-  std::string mode = "aggregated";
+  discovery::Role role = discovery::Role::kAggregated;
   std::string transfer = "auto";
   std::string nixl_library;
 };
@@ -69,16 +69,12 @@ Result<Common> prepare(const MockerFlags& flags) {
   TRY(worker::ModelFiles files,
       worker::open_model_files(flags.engine.model_path, flags.engine.served_model_name, model::Weights::kIfThere));
   common.model = files.card.name;
-  TRY(common.bundle, worker::bundle_of(files, flags.engine.worker.block_tokens));
-  const uint32_t wanted =
-      flags.engine.worker.context_length ? flags.engine.worker.context_length : files.card.context_length;
-  common.engine = {.block_tokens = flags.engine.worker.block_tokens,
-                   .kv_blocks = flags.blocks,
-                   .context_length = std::min(wanted, flags.blocks * flags.engine.worker.block_tokens),
-                   .vocab_size = files.card.vocab_size,
-                   .max_batch_tokens = flags.engine.worker.max_batch_tokens,
-                   .max_sequences = flags.engine.worker.max_sequences,
-                   .max_waiting = flags.engine.worker.max_waiting};
+  common.engine = flags.engine.worker.engine;
+  TRY(common.bundle, worker::bundle_of(files, common.engine.block_tokens));
+  const uint32_t wanted = common.engine.context_length ? common.engine.context_length : files.card.context_length;
+  common.engine.kv_blocks = flags.blocks;
+  common.engine.context_length = std::min(wanted, flags.blocks * common.engine.block_tokens);
+  common.engine.vocab_size = files.card.vocab_size;
   common.simulation.speedup = flags.speedup;
   // Ordinary tokens of byte-level vocabularies: after the bytes and marks, before what is added at the end.
   common.simulation.first_token = std::min(1000U, files.card.vocab_size / 2);
@@ -95,7 +91,7 @@ Result<worker::HostedEngine> make_engine(const MockerFlags& flags, const Common&
   engine::Engine* engine = out->engine.get();
   worker::HostedEngine hosted;
   engine::LocalGenerator::SourceOf source_of;
-  if (flags.mode != "aggregated") {
+  if (flags.role != discovery::Role::kAggregated) {
     // A few bytes stand for each block's KV: what travels is real, though nobody reads it.
     const kv::KvLayout layout{.layers = 1, .kv_heads = 1, .head_dim = 2, .block_tokens = common.engine.block_tokens};
     TRY(out->pool, transfer::SharedMemory::create(common.engine.kv_blocks * layout.block_bytes()));
@@ -138,7 +134,7 @@ Result<worker::HostedEngine> make_engine(const MockerFlags& flags, const Common&
 }
 
 Status run_mocker(MockerFlags flags) {
-  TRY_STATUS(complete(&flags.engine));
+  TRY_STATUS(find_model(&flags.engine));
   const StopSignals signals;  // before any thread starts
   std::optional<EndsWhileStarting> starting(&signals);
   TRY(const Common common, prepare(flags));
@@ -153,7 +149,7 @@ Status run_mocker(MockerFlags flags) {
   options.listen_host = whereabouts.listen_host;
   options.announced_host = whereabouts.announced_host;
   options.version = DYNAMO_VERSION;
-  options.role = role_of(flags.mode);
+  options.role = flags.role;
   std::vector<Simulated> engines(flags.workers);
   std::vector<std::unique_ptr<worker::WorkerNode>> nodes;
   const auto stop_all = [&](Time until) {
@@ -161,7 +157,7 @@ Status run_mocker(MockerFlags flags) {
     for (const Simulated& one : engines)
       if (one.engine) one.engine->stop(Clock::steady().now());
   };
-  const Time until = Clock::steady().now() + std::chrono::seconds(flags.planes.startup_timeout);
+  const Time until = Clock::steady().now() + flags.planes.startup_timeout;
   for (uint32_t i = 0; i < flags.workers; ++i) {
     auto node = worker::WorkerNode::start(
         options, planes.registry, planes.bus.get(), &io, until, [&](const std::string& name, kv::KvEventSink* events) {
@@ -192,26 +188,26 @@ Status run_mocker(MockerFlags flags) {
 
 }  // namespace
 
-void add_mocker_command(CLI::App* app, Run* run) {
-  CLI::App* command = app->add_subcommand(
-      "mocker",
-      "Run simulated workers: real scheduling, cache, events and requests, made-up tokens in a device's time");
+Command mocker_command() {
   auto flags = std::make_shared<MockerFlags>();
-  declare_engine_flags(command, &flags->engine);
-  declare_plane_flags(command, &flags->planes);
-  add_flag(command, "--num-workers", flags->workers, "Workers in this process")->check(CLI::Range(1, 4096));
-  add_flag(command, "--num-blocks", flags->blocks, "KV blocks of each worker's cache")->check(CLI::Range(1, 1 << 28));
-  add_flag(command, "--speedup-ratio", flags->speedup, "How much faster than the profile says")
-      ->check(CLI::Range(0.001, 1e9));
-  add_flag(command, "--profile", flags->profile, "JSON file with the cost of a step (docs/mocker.md)");
-  declare_whereabouts_flags(command, &flags->whereabouts);
-  add_flag(command, "--disaggregation-mode", flags->mode, "aggregated, prefill or decode")
-      ->check(CLI::IsMember({"aggregated", "prefill", "decode"}));
-  add_flag(command, "--disaggregation-transfer-backend", flags->transfer,
-           "How KV blocks travel between prefill and decode workers: auto, shm, tcp or nixl")
-      ->check(CLI::IsMember({"auto", "shm", "tcp", "nixl"}));
-  add_flag(command, "--nixl-lib", flags->nixl_library, "Path of libnixl_capi.so");
-  command->callback([=] { *run = [=] { return finish("mocker", run_mocker(*flags)); }; });
+  Command command{
+      .name = "mocker",
+      .meaning =
+          "Run simulated workers: real scheduling, cache, events and requests, made-up tokens in a device's time"};
+  OptionSet& options = command.options;
+  options.add(options_of(&flags->engine));
+  options.add(options_of(&flags->planes));
+  options.add("--num-workers", number(&flags->workers, 1U, 4096U), "Workers in this process");
+  options.add("--num-blocks", number(&flags->blocks, 1U, 1U << 28), "KV blocks of each worker's cache");
+  options.add("--speedup-ratio", number(&flags->speedup, 0.001, 1e9), "How much faster than the profile says");
+  options.add("--profile", text(&flags->profile), "JSON file with the cost of a step (docs/mocker.md)");
+  options.add(options_of(&flags->whereabouts));
+  options.add("--disaggregation-mode", role_value(&flags->role), "aggregated, prefill or decode");
+  options.add("--disaggregation-transfer-backend", one_of(&flags->transfer, {"auto", "shm", "tcp", "nixl"}),
+              "How KV blocks travel between prefill and decode workers: auto, shm, tcp or nixl");
+  options.add("--nixl-lib", text(&flags->nixl_library), "Path of libnixl_capi.so");
+  command.run = [=, options = command.options] { return finish("mocker", options.with_flag(run_mocker(*flags))); };
+  return command;
 }
 
 }  // namespace dynamo::apps

@@ -4,7 +4,6 @@
 
 #include <cstdlib>
 
-#include "apps/host_flags.h"
 #include "discovery/etcd/etcd_registry.h"
 #include "events/nats/nats_bus.h"
 #include "hub/hub_client.h"
@@ -63,32 +62,31 @@ Result<Planes> open_cluster(const PlaneFlags& flags, Time until) {
   return planes;
 }
 
+Status check_name_space(std::string* name) {
+  const bool is_right =
+      !name->empty() &&
+      name->find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-") == std::string::npos;
+  return is_right ? Status() : invalid("'" + *name + "': letters, digits, '-' and '_' make a namespace");
+}
+
 }  // namespace
 
-void declare_plane_flags(CLI::App* command, PlaneFlags* flags) {
-  add_flag(command, "--namespace", flags->name_space, "Workers and frontends of one namespace find each other")
-      ->check(CLI::Validator(
-          [](std::string& name) {
-            const bool is_right =
-                !name.empty() &&
-                name.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-") ==
-                    std::string::npos;
-            return is_right ? std::string() : "'" + name + "': letters, digits, '-' and '_' make a namespace";
-          },
-          "NAME"));
-  add_flag(command, "--hub", flags->hub,
-           fmt::format("host:port of the hub. Without it, and without etcd and NATS: 127.0.0.1:{}", kHubPort))
-      ->check(host_port_value());
-  command
-      ->add_option("--etcd-endpoints", flags->etcd_endpoints,
-                   "etcd, for several machines: http://host:2379, more with commas")
-      ->envname("ETCD_ENDPOINTS");
-  command
-      ->add_option("--nats-server", flags->nats_server,
-                   "NATS, for several machines: nats://host:4222, more with commas")
-      ->envname("NATS_SERVER");
-  add_flag(command, "--startup-timeout", flags->startup_timeout, "Seconds to wait for discovery and events at start")
-      ->check(CLI::Range(1, 86400));
+OptionSet options_of(PlaneFlags* flags) {
+  OptionSet options;
+  options.add("--namespace", checked(&flags->name_space, "NAME", check_name_space),
+              "Workers and frontends of one namespace find each other");
+  options.add("--hub", address(&flags->hub),
+              fmt::format("host:port of the hub. Without it, and without etcd and NATS: 127.0.0.1:{}", kHubPort));
+  options
+      .add("--etcd-endpoints", text(&flags->etcd_endpoints),
+           "etcd, for several machines: http://host:2379, more with commas")
+      .from("ETCD_ENDPOINTS");
+  options
+      .add("--nats-server", text(&flags->nats_server), "NATS, for several machines: nats://host:4222, more with commas")
+      .from("NATS_SERVER");
+  options.add("--startup-timeout", seconds(&flags->startup_timeout, 1, 86400),
+              "Seconds to wait for discovery and events at start");
+  return options;
 }
 
 void show_planes(const Planes& planes, Metrics* metrics) {
@@ -102,7 +100,7 @@ void show_planes(const Planes& planes, Metrics* metrics) {
 }
 
 Result<Planes> open_planes(const PlaneFlags& flags) {
-  const Time until = Clock::steady().now() + std::chrono::seconds(flags.startup_timeout);
+  const Time until = Clock::steady().now() + flags.startup_timeout;
   const bool has_cluster = !flags.etcd_endpoints.empty() || !flags.nats_server.empty();
   if (!flags.hub.empty()) return open_hub(flags.hub, until);  // a flag, or DYN_HUB from `serve`, says it outright
   if (has_cluster) return open_cluster(flags, until);

@@ -1,11 +1,12 @@
 // Which discovery and events a process uses: the hub on one machine, etcd and NATS across machines.
 #pragma once
 
+#include <chrono>
 #include <memory>
 #include <string>
 #include <vector>
 
-#include "apps/flags.h"
+#include "apps/options.h"
 #include "base/host_port.h"
 #include "base/metrics.h"
 #include "base/status.h"
@@ -19,12 +20,12 @@ struct PlaneFlags {
   std::string hub;  // host:port; with neither this nor the next two: 127.0.0.1 and kHubPort
   std::string etcd_endpoints;
   std::string nats_server;
-  uint32_t startup_timeout = 60;  // seconds
+  std::chrono::seconds startup_timeout{60};
 };
 
 inline constexpr uint16_t kHubPort = 4730;
 
-void declare_plane_flags(CLI::App* command, PlaneFlags* flags);
+OptionSet options_of(PlaneFlags* flags);
 
 struct Planes {
   std::unique_ptr<discovery::Registry> own_registry;  // null: the bus is the registry too

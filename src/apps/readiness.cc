@@ -4,8 +4,8 @@
 
 namespace dynamo::apps {
 
-void declare_ready_flag(CLI::App* command, int* fd) {
-  command->add_option("--ready-fd", *fd)->check(CLI::Range(3, 1 << 20))->group("");
+void add_ready_option(int* fd, OptionSet* options) {
+  options->add("--ready-fd", number(fd, kNobodyAsked, 1 << 20), "").without_variable().hidden();
 }
 
 void tell_ready(int fd, std::string what) {

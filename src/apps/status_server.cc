@@ -1,5 +1,6 @@
 #include "apps/status_server.h"
 
+#include "apps/listen_flags.h"
 #include "openai/service.h"
 
 namespace dynamo::apps {
@@ -11,9 +12,10 @@ Result<std::unique_ptr<http::Server>> start_status_server(const WhereaboutsFlags
   http::ServerOptions options;
   options.host = flags.system_host.empty() ? default_host : flags.system_host;
   options.port = static_cast<uint16_t>(flags.system_port);
-  options.flags = {"--system-host", "--system-port"};
   options.error_body = openai::error_response;
-  TRY(auto server, http::Server::listen(std::move(options), io));
+  auto listening = http::Server::listen(std::move(options), io);
+  if (!listening.is_ok()) return with_flag(listening.status(), {"--system-host", "--system-port"});
+  auto server = std::move(listening).value();
   const auto answer = [](http::ResponseWriter* out, http::Response response) -> Task<void> {
     static_cast<void>(co_await out->send(std::move(response)));
   };

@@ -3,7 +3,7 @@
 
 #include <string>
 
-#include "apps/flags.h"
+#include "apps/options.h"
 #include "apps/planes.h"
 #include "base/status.h"
 #include "worker/whereabouts.h"
@@ -17,7 +17,7 @@ struct WhereaboutsFlags {
   int system_port = -1;
 };
 
-void declare_whereabouts_flags(CLI::App* command, WhereaboutsFlags* flags);
+OptionSet options_of(WhereaboutsFlags* flags);
 
 // Logs what a person should know about the choice. Errors: as worker::choose_whereabouts.
 Result<worker::Whereabouts> whereabouts_of(const WhereaboutsFlags& flags, const Planes& planes);

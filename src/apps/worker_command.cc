@@ -1,7 +1,7 @@
 // dynamo worker (and decode-worker): an engine with a model, announced to frontends.
 #include <fmt/format.h>
 
-#include <cstdio>
+#include <memory>
 
 #include "apps/command.h"
 #include "apps/engine_flags.h"
@@ -26,9 +26,9 @@ struct WorkerFlags {
   WhereaboutsFlags whereabouts;
   uint16_t port = 0;
   uint32_t io_threads = 1;
-  uint32_t drain_timeout = 30;
-  std::string mode = "aggregated";
-  std::string transfer;
+  std::chrono::seconds drain_timeout{30};
+  discovery::Role role = discovery::Role::kAggregated;
+  std::string transfer;  // empty: not said
   std::string nixl_library;
   uint32_t tp = 1;
   bool trusts_remote_code = false;
@@ -36,30 +36,32 @@ struct WorkerFlags {
   int ready_fd = kNobodyAsked;
 };
 
-void declare_flags(CLI::App* command, WorkerFlags* flags) {
-  declare_engine_flags(command, &flags->engine);
-  declare_plane_flags(command, &flags->planes);
-  declare_whereabouts_flags(command, &flags->whereabouts);
-  add_flag(command, "--port", flags->port, "Port to listen on for requests; 0 takes any free one")
-      ->check(CLI::Range(0, 65535));
-  add_flag(command, "--io-threads", flags->io_threads, "Threads for connections")->check(CLI::Range(1, 256));
-  add_flag(command, "--drain-timeout", flags->drain_timeout,
-           "Seconds that running requests get to finish after SIGINT or SIGTERM")
-      ->check(CLI::Range(0, 86400));
-  add_flag(command, "--disaggregation-mode", flags->mode, "aggregated, prefill or decode")
-      ->check(CLI::IsMember({"aggregated", "prefill", "decode"}));
-  add_flag(command, "--disaggregation-transfer-backend", flags->transfer,
-           "How KV blocks travel between prefill and decode workers: auto (shm on one host; nixl between hosts "
-           "that both have RDMA and NIXL; else tcp), shm, tcp or nixl")
-      ->check(CLI::IsMember({"auto", "shm", "tcp", "nixl"}));
-  add_flag(command, "--nixl-lib", flags->nixl_library,
-           "Path of libnixl_capi.so; by default looked for in $NIXL_PREFIX and in the active Python's packages");
-  add_flag(command, "--tp", flags->tp, "Tensor-parallel size; 1 is the only one yet")->check(CLI::Range(1, 1));
-  command->add_flag("--trust-remote-code", flags->trusts_remote_code,
-                    "Accepted for other systems' command lines; changes nothing");
-  command->add_flag("--skip-tokenizer-init", flags->skips_tokenizer,
-                    "Accepted for other systems' command lines; changes nothing");
-  declare_ready_flag(command, &flags->ready_fd);
+OptionSet options_of(WorkerFlags* flags) {
+  OptionSet options;
+  options.add(options_of(&flags->engine));
+  options.add(options_of(&flags->planes));
+  options.add(options_of(&flags->whereabouts));
+  options.add("--port", number(&flags->port), "Port to listen on for requests; 0 takes any free one");
+  options.add("--io-threads", number(&flags->io_threads, 1U, 256U), "Threads for connections");
+  options.add("--drain-timeout", seconds(&flags->drain_timeout, 0, 86400),
+              "Seconds that running requests get to finish after SIGINT or SIGTERM");
+  options.add("--disaggregation-mode", role_value(&flags->role), "aggregated, prefill or decode");
+  options.add("--disaggregation-transfer-backend", one_of(&flags->transfer, {"auto", "shm", "tcp", "nixl"}),
+              "How KV blocks travel between prefill and decode workers: auto (shm on one host; nixl between hosts "
+              "that both have RDMA and NIXL; else tcp), shm, tcp or nixl");
+  options.add("--nixl-lib", text(&flags->nixl_library),
+              "Path of libnixl_capi.so; by default looked for in $NIXL_PREFIX and in the active Python's packages");
+  options.add("--tp", number(&flags->tp, 1U, 1U), "Tensor-parallel size; 1 is the only one yet");
+  options
+      .add("--trust-remote-code", on_or_off(&flags->trusts_remote_code),
+           "Accepted for other systems' command lines; changes nothing")
+      .without_variable();
+  options
+      .add("--skip-tokenizer-init", on_or_off(&flags->skips_tokenizer),
+           "Accepted for other systems' command lines; changes nothing")
+      .without_variable();
+  add_ready_option(&flags->ready_fd, &options);
+  return options;
 }
 
 // The engine that the process owns, and what moves its blocks.
@@ -72,17 +74,17 @@ Result<worker::HostedEngine> make_engine(const WorkerFlags& flags, const std::st
                                          Metrics* metrics, IoThreads* io, const worker::Whereabouts& whereabouts,
                                          Hosted* out) {
   TRY(worker::ModelFiles files, worker::open_model_files(flags.engine.model_path, flags.engine.served_model_name));
-  TRY(std::string bundle, worker::bundle_of(files, flags.engine.worker.block_tokens));
+  TRY(std::string bundle, worker::bundle_of(files, flags.engine.worker.engine.block_tokens));
   Progress progress("loading " + files.card.name);
   worker::WorkerOptions options = flags.engine.worker;
   options.name = name;
-  options.shares_pool = flags.mode != "aggregated";
+  options.shares_pool = flags.role != discovery::Role::kAggregated;
   const auto show = [&](double done) { progress.update(done); };
   TRY(out->engine, worker::ModelWorker::start(files, options, metrics, events, show));
   worker::ModelWorker* engine = out->engine.get();
   LOG(info, "engine ready", {"worker", name}, {"with", engine->description()});
   worker::HostedEngine hosted;
-  if (flags.mode == "aggregated") {
+  if (flags.role == discovery::Role::kAggregated) {
     hosted.generator = engine->generator();
   } else {
     worker::HandoffOptions handoff;
@@ -109,25 +111,25 @@ Result<worker::HostedEngine> make_engine(const WorkerFlags& flags, const std::st
   hosted.stop = [engine](Time until) { engine->stop(until); };
   hosted.model = files.card.name;
   hosted.model_bundle = std::move(bundle);
-  hosted.block_tokens = options.block_tokens;
-  hosted.max_batch_tokens = options.max_batch_tokens;
-  hosted.max_sequences = std::min(options.max_sequences, options.max_batch_tokens);
-  hosted.context_length = engine->context_length();
+  const engine::EngineOptions& served = engine->options();
+  hosted.block_tokens = served.block_tokens;
+  hosted.max_batch_tokens = served.max_batch_tokens;
+  hosted.max_sequences = std::min(served.max_sequences, served.max_batch_tokens);
+  hosted.context_length = served.context_length;
   return hosted;
 }
 
-Status check(const WorkerFlags& flags) {
+void note_ignored_flags(const WorkerFlags& flags) {
   if (flags.trusts_remote_code) LOG(info, "--trust-remote-code changes nothing here: no code comes with a model");
   if (flags.skips_tokenizer) LOG(info, "--skip-tokenizer-init changes nothing here: workers never tokenize");
-  if (!flags.transfer.empty() && flags.mode == "aggregated")
+  if (!flags.transfer.empty() && flags.role == discovery::Role::kAggregated)
     LOG(info, "--disaggregation-transfer-backend changes nothing for a worker that does both",
         {"backend", flags.transfer});
-  return {};
 }
 
 Status run_worker(WorkerFlags flags) {
-  TRY_STATUS(check(flags));
-  TRY_STATUS(complete(&flags.engine));
+  note_ignored_flags(flags);
+  TRY_STATUS(find_model(&flags.engine));
   const StopSignals signals;                            // before any thread starts
   std::optional<EndsWhileStarting> starting(&signals);  // a lease that it has then runs out
   Metrics metrics;
@@ -142,7 +144,7 @@ Status run_worker(WorkerFlags flags) {
   options.port = flags.port;
   options.announced_host = whereabouts.announced_host;
   options.version = DYNAMO_VERSION;
-  options.role = role_of(flags.mode);
+  options.role = flags.role;
   Hosted hosted;
   const Time until = Clock::steady().now() + std::chrono::hours(1);  // loading a large model takes its time
   auto node = worker::WorkerNode::start(options, planes.registry, planes.bus.get(), &io, until,
@@ -169,27 +171,30 @@ Status run_worker(WorkerFlags flags) {
   const int signal = signals.wait();
   signals.release();
   LOG(info, "stopping: running requests may finish", {"signal", signal},
-      {"within", fmt::format("{} s", flags.drain_timeout)});
-  (*node)->stop(Clock::steady().now() + std::chrono::seconds(flags.drain_timeout));
+      {"within", fmt::format("{} s", flags.drain_timeout.count())});
+  (*node)->stop(Clock::steady().now() + flags.drain_timeout);
   if (*status) (*status)->stop(Clock::steady().now());
   io.stop();  // before what its coroutines use goes
   LOG(info, "stopped");
   return {};
 }
 
-void add_command(CLI::App* app, Run* run, const char* name, const char* meaning, const char* mode) {
-  CLI::App* command = app->add_subcommand(name, meaning);
+Command make_command(const char* name, const char* meaning, discovery::Role role) {
   auto flags = std::make_shared<WorkerFlags>();
-  flags->mode = mode;
-  declare_flags(command, flags.get());
-  command->callback([=] { *run = [=] { return finish(name, run_worker(*flags)); }; });
+  flags->role = role;
+  Command command{.name = name, .meaning = meaning, .options = options_of(flags.get())};
+  command.run = [=, options = command.options] { return finish(name, options.with_flag(run_worker(*flags))); };
+  return command;
 }
 
 }  // namespace
 
-void add_worker_commands(CLI::App* app, Run* run) {
-  add_command(app, run, "worker", "Run a model and announce it to frontends", "aggregated");
-  add_command(app, run, "decode-worker", "The same as worker --disaggregation-mode decode", "decode");
+Command worker_command() {
+  return make_command("worker", "Run a model and announce it to frontends", discovery::Role::kAggregated);
+}
+
+Command decode_worker_command() {
+  return make_command("decode-worker", "The same as worker --disaggregation-mode decode", discovery::Role::kDecode);
 }
 
 }  // namespace dynamo::apps

@@ -11,14 +11,9 @@
 
 namespace dynamo {
 
-// How people choose another place.
-struct ListenFlags {
-  const char* host;  // "--http-host"
-  const char* port;  // "--http-port"
-};
-
 // `host` as parse_host returns it; "::" takes IPv4 connections too. Port 0 takes any free one.
-// Errors: kInvalid (no such address), kUnavailable (in use, or not ours: host, port and remedy). The acceptor is closed then.
-Status listen_on(boost::asio::ip::tcp::acceptor* acceptor, const std::string& host, uint16_t port, ListenFlags flags);
+// Errors: kInvalid (the host is no address, or none of this machine's), kUnavailable (the port is in use or not for us to take); each
+// names host and port. The acceptor is closed then.
+Status listen_on(boost::asio::ip::tcp::acceptor* acceptor, const std::string& host, uint16_t port);
 
 }  // namespace dynamo

@@ -15,18 +15,18 @@
 namespace dynamo::engine {
 namespace {
 
-Status check_range(const char* flag, uint64_t value, uint64_t least, uint64_t most) {
+Status check_range(const char* option, uint64_t value, uint64_t least, uint64_t most) {
   if (value >= least && value <= most) return {};
-  return invalid(fmt::format("{} {}: must be in [{}, {}]", flag, value, least, most));
+  return invalid(fmt::format("{} {}: must be in [{}, {}]", option, value, least, most));
 }
 
 Status check_options(const EngineOptions& options) {
-  TRY_STATUS(check_range("--page-size", options.block_tokens, 1, 256));
-  TRY_STATUS(check_range("KV blocks", options.kv_blocks, 1, UINT32_MAX));
-  TRY_STATUS(check_range("--context-length", options.context_length, 2, UINT32_MAX));
-  TRY_STATUS(check_range("vocabulary", options.vocab_size, 1, UINT32_MAX));
-  TRY_STATUS(check_range("--max-batch-tokens", options.max_batch_tokens, 1, 65536));
-  return check_range("--max-sequences", options.max_sequences, 1, 4096);
+  TRY_STATUS(kv::check_block_tokens(options.block_tokens));
+  TRY_STATUS(check_range("kv_blocks", options.kv_blocks, 1, UINT32_MAX));
+  TRY_STATUS(check_range("context_length", options.context_length, 2, UINT32_MAX));
+  TRY_STATUS(check_range("vocab_size", options.vocab_size, 1, UINT32_MAX));
+  TRY_STATUS(check_range("max_batch_tokens", options.max_batch_tokens, 1, 65536));
+  return check_range("max_sequences", options.max_sequences, 1, 4096);
 }
 
 class ThreadedEngine final : public Engine {

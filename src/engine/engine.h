@@ -17,18 +17,18 @@
 #include "engine/step_runner.h"
 #include "generate/generate_request.h"
 #include "kv/kv_event.h"
+#include "kv/kv_layout.h"
 
 namespace dynamo::engine {
 
 struct EngineOptions {
-  uint32_t block_tokens = 16;   // tokens per KV block.  [1, 256]  --page-size
-  uint32_t kv_blocks = 0;       // blocks in the pool; > 0
-  uint32_t context_length = 0;  // prompt and answer together, in tokens; > 0
-  uint32_t vocab_size = 0;      // > 0
-  uint32_t max_batch_tokens =
-      512;  // rows per step: decoding sequences first, then prefill chunks.  [1, 65536]  --max-batch-tokens
-  uint32_t max_sequences = 64;  // sequences running at once.  [1, 4096]  --max-sequences
-  uint32_t max_waiting = 1024;  // requests waiting for admission; more are refused with kExhausted.  --max-queue
+  uint32_t block_tokens = kv::kDefaultBlockTokens;  // tokens per KV block.  [1, kv::kMostBlockTokens]
+  uint32_t kv_blocks = 0;                           // blocks in the pool; > 0
+  uint32_t context_length = 0;                      // prompt and answer together, in tokens; > 1
+  uint32_t vocab_size = 0;                          // > 0
+  uint32_t max_batch_tokens = 512;  // rows per step: decoding sequences first, then prefill chunks.  [1, 65536]
+  uint32_t max_sequences = 64;      // sequences running at once.  [1, 4096]
+  uint32_t max_waiting = 1024;      // requests waiting for admission; more are refused with kExhausted
 };
 
 // Told what happens to one request, on the engine's thread. Must not block.
@@ -58,7 +58,7 @@ struct EngineLoad {
 class Engine {
  public:
   // Starts the thread. `events` (may be null) and `runner` are used on it only and outlive the engine when borrowed.
-  // Errors: kInvalid (an option out of range, by name).
+  // Errors: kInvalid (an option out of range, by its name here: "max_sequences 0: must be in [1, 4096]").
   static Result<std::unique_ptr<Engine>> start(EngineOptions options, std::unique_ptr<StepRunner> runner,
                                                const Clock* clock, kv::KvEventSink* events, Metrics* metrics,
                                                const MetricLabels& labels);

@@ -16,11 +16,12 @@
 
 #include "engine/block_pool.h"
 #include "engine/sequence.h"
+#include "kv/kv_layout.h"
 
 namespace dynamo::engine {
 
 struct SchedulerOptions {
-  uint32_t block_tokens = 16;
+  uint32_t block_tokens = kv::kDefaultBlockTokens;
   uint32_t max_batch_tokens = 512;
   uint32_t max_sequences = 64;
 };

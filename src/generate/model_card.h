@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/ids.h"
+#include "kv/kv_layout.h"
 
 namespace dynamo {
 
@@ -17,8 +18,8 @@ struct ModelCard {
   std::string dtype;            // of most weights: "Q4_1", "BF16"
   uint32_t context_length = 0;  // prompt and answer together, in tokens
   uint32_t vocab_size = 0;
-  uint32_t block_tokens = 16;          // tokens per KV block
-  std::vector<TokenId> eos_token_ids;  // end the answer unless the client says ignore_eos
+  uint32_t block_tokens = kv::kDefaultBlockTokens;  // tokens per KV block
+  std::vector<TokenId> eos_token_ids;               // end the answer unless the client says ignore_eos
   std::optional<TokenId> bos_token_id;
   std::string bos_token;  // text that templates see
   std::string eos_token;

@@ -19,11 +19,12 @@
 #include "generate/generate_request.h"
 #include "handoff/block_mover.h"
 #include "handoff/prefill_peers.h"
+#include "kv/kv_layout.h"
 
 namespace dynamo::handoff {
 
 struct DecodeSideOptions {
-  uint32_t block_tokens = 16;                       // of the engine's pool
+  uint32_t block_tokens = kv::kDefaultBlockTokens;  // of the engine's pool
   uint32_t vocab_size = 0;                          // of the engine: a first token is below it; > 0
   Duration stall_limit = std::chrono::seconds(30);  // a place from which nothing comes this long is given up
   // For a mover that does not know who writes. A place whose connection broke notices within 10 s (rpc) and has no write in flight 5 s

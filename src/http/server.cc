@@ -121,7 +121,7 @@ struct Server::State : std::enable_shared_from_this<Server::State> {
 };
 
 Status Server::State::open() {
-  TRY_STATUS(listen_on(&acceptor, options.host, options.port, options.flags));
+  TRY_STATUS(listen_on(&acceptor, options.host, options.port));
   port = acceptor.local_endpoint().port();
   return {};
 }

@@ -14,7 +14,6 @@
 
 #include "base/clock.h"
 #include "base/io_threads.h"
-#include "base/listen.h"
 #include "base/metrics.h"
 #include "base/status.h"
 #include "http/message.h"
@@ -22,16 +21,15 @@
 namespace dynamo::http {
 
 struct ServerOptions {
-  std::string host = "0.0.0.0";                     // address to listen on.  --http-host
-  uint16_t port = 8000;                             // 0: any free port.  [0, 65535]  --http-port
-  ListenFlags flags{"--http-host", "--http-port"};  // named by errors
-  uint64_t max_body_bytes = 45ULL << 20;            // larger: 413.  --http-body-limit
-  uint32_t max_header_bytes = 32U << 10;            // larger: 431
-  std::chrono::milliseconds read_timeout{30000};    // to send a whole request once begun: 408
-  std::chrono::milliseconds idle_timeout{75000};    // between requests of a connection
-  std::chrono::milliseconds write_timeout{30000};   // for the client to take what was written
-  uint32_t max_connections = 10000;                 // more are closed at once
-  Metrics* metrics = nullptr;                       // counts connections and responses; outlives the server
+  std::string host = "0.0.0.0";                    // address to listen on
+  uint16_t port = 8000;                            // 0: any free port
+  uint64_t max_body_bytes = 45ULL << 20;           // larger: 413.  --http-body-limit
+  uint32_t max_header_bytes = 32U << 10;           // larger: 431
+  std::chrono::milliseconds read_timeout{30000};   // to send a whole request once begun: 408
+  std::chrono::milliseconds idle_timeout{75000};   // between requests of a connection
+  std::chrono::milliseconds write_timeout{30000};  // for the client to take what was written
+  uint32_t max_connections = 10000;                // more are closed at once
+  Metrics* metrics = nullptr;                      // counts connections and responses; outlives the server
   // Makes the body of an error that the server itself finds (400, 404, 405, 408, 413, 415, 417, 431, 500, 501, 505), so that all errors
   // look alike.
   std::function<Response(int status, const std::string& message)> error_body;
@@ -40,7 +38,7 @@ struct ServerOptions {
 class Server {
  public:
   // Listens and starts to accept. `io` outlives the server.
-  // Errors: kUnavailable (address in use or not ours, with host, port and remedy), kInvalid (no address).
+  // Errors: as listen_on (base/listen.h).
   static Result<std::unique_ptr<Server>> listen(ServerOptions options, IoThreads* io);
   ~Server();  // Requires: stop() has returned.
 

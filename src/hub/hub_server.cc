@@ -95,7 +95,7 @@ struct HubServer::State : std::enable_shared_from_this<HubServer::State> {
 };
 
 Status HubServer::State::open() {
-  TRY_STATUS(listen_on(&acceptor, options.host, options.port, {"--host", "--port"}));
+  TRY_STATUS(listen_on(&acceptor, options.host, options.port));
   port = acceptor.local_endpoint().port();
   return {};
 }

@@ -18,8 +18,8 @@
 namespace dynamo::hub {
 
 struct HubOptions {
-  std::string host = "127.0.0.1";                      // address to listen on.  --host
-  uint16_t port = 0;                                   // 0: any free port.  [0, 65535]  --port
+  std::string host = "127.0.0.1";                      // address to listen on
+  uint16_t port = 0;                                   // 0: any free port
   HubLimits limits;                                    // of memory
   std::chrono::milliseconds max_silence{kMaxSilence};  // a client unheard for longer is cut off
 };
@@ -27,7 +27,7 @@ struct HubOptions {
 class HubServer {
  public:
   // Listens and serves. `io` outlives the server and runs until stop() has returned.
-  // Errors: kUnavailable (address in use or not ours, with host, port and remedy), kInvalid (no address).
+  // Errors: as listen_on (base/listen.h).
   static Result<std::unique_ptr<HubServer>> listen(HubOptions options, IoThreads* io);
   ~HubServer();  // Requires: stop() has returned.
   HubServer(const HubServer&) = delete;

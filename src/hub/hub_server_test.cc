@@ -199,7 +199,7 @@ TEST_F(HubServerLease, ThatWasTakenOverIsNotChangedByWhatComesLateOnTheConnectio
   EXPECT_TRUE(seen.wait_for({{"key", "1"}, {"key", "2"}, {"key", "3"}})) << seen.to_string();
 }
 
-TEST(HubServer, PortInUseNamesTheFlag) {
+TEST(HubServer, ATakenPortIsNamedWithTheRemedy) {
   HubHost hub;
   IoThreads io(1);
   HubOptions options;
@@ -207,7 +207,7 @@ TEST(HubServer, PortInUseNamesTheFlag) {
   const auto second = HubServer::listen(options, &io);
   ASSERT_FALSE(second.is_ok());
   EXPECT_EQ(second.status().code(), Code::kUnavailable);
-  EXPECT_THAT(second.status().text(), AllOf(HasSubstr(hub.address()), HasSubstr("--port")));
+  EXPECT_THAT(second.status().text(), AllOf(HasSubstr(hub.address()), HasSubstr("choose another port")));
 }
 
 TEST(HubClient, WithoutAHubNamesTheAddressAndTheRemedy) {

@@ -1,5 +1,4 @@
 // How the bytes of KV blocks lie in a pool: what two workers must share before one writes into the other.
-// kv/kv_layout.h
 //
 //   [block][layer][K|V][kv_head][token][head_dim]
 //
@@ -10,6 +9,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "base/status.h"
+
 namespace dynamo::kv {
 
 enum class KvDtype : uint8_t { kF32, kF16, kBF16 };
@@ -18,11 +19,17 @@ constexpr size_t bytes_of(KvDtype dtype) {
   return dtype == KvDtype::kF32 ? 4 : 2;
 }
 
+// Tokens of a KV block: the default, and the most that one may have.
+inline constexpr uint32_t kDefaultBlockTokens = 16;
+inline constexpr uint32_t kMostBlockTokens = 256;
+// Errors: kInvalid ("block_tokens 300: must be in [1, 256]").
+Status check_block_tokens(uint32_t block_tokens);
+
 struct KvLayout {
   uint32_t layers = 0;
   uint32_t kv_heads = 0;
   uint32_t head_dim = 0;
-  uint32_t block_tokens = 16;
+  uint32_t block_tokens = kDefaultBlockTokens;
   KvDtype dtype = KvDtype::kF16;
 
   bool operator==(const KvLayout&) const = default;

@@ -12,6 +12,7 @@
 
 #include "base/clock.h"
 #include "base/status.h"
+#include "kv/kv_layout.h"
 #include "load/workload.h"
 
 namespace dynamo::load {
@@ -35,8 +36,8 @@ struct RunOptions {
   double temperature = 0;
   bool ignores_eos = true;  // answers have their full length
   uint32_t first_token = 1000;
-  uint32_t tokens = 8000;      // token ids drawn are [first_token, first_token + tokens)
-  uint32_t block_tokens = 16;  // of the cache that ideal_cached_tokens stands for
+  uint32_t tokens = 8000;                           // token ids drawn are [first_token, first_token + tokens)
+  uint32_t block_tokens = kv::kDefaultBlockTokens;  // of the cache that ideal_cached_tokens stands for
   uint64_t seed = 1;
   std::string api_key;  // sent as a bearer token if not empty
 };

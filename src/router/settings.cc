@@ -15,12 +15,6 @@ constexpr std::array<std::pair<Mode, std::string_view>, 6> kNames = {{{Mode::kKv
 
 }  // namespace
 
-std::optional<Mode> parse_mode(std::string_view name) {
-  for (const auto& [mode, known] : kNames)
-    if (known == name) return mode;
-  return std::nullopt;
-}
-
 std::string_view mode_name(Mode mode) {
   for (const auto& [known, name] : kNames)
     if (known == mode) return name;

@@ -8,14 +8,14 @@
 #include <optional>
 #include <string_view>
 
+#include "kv/kv_layout.h"
+
 namespace dynamo::router {
 
 class PolicyLibrary;  // router/policies/library.h
 
 enum class Mode : uint8_t { kKv, kRoundRobin, kRandom, kPowerOfTwo, kLeastLoaded, kDirect };
-std::optional<Mode> parse_mode(
-    std::string_view name);  // "kv", "round-robin", "random", "power-of-two", "least-loaded", "direct"
-std::string_view mode_name(Mode mode);
+std::string_view mode_name(Mode mode);  // "kv", "round-robin", "random", "power-of-two", "least-loaded", "direct"
 
 // Live-tunable.
 struct RouterSettings {
@@ -31,8 +31,8 @@ struct RouterSettings {
 struct RouterOptions {
   Mode mode = Mode::kRoundRobin;
   RouterSettings settings;
-  uint32_t block_tokens = 16;  // of the model's workers
-  bool uses_events = true;     // false: what a worker holds is guessed from what was sent there
+  uint32_t block_tokens = kv::kDefaultBlockTokens;  // of the model's workers
+  bool uses_events = true;                          // false: what a worker holds is guessed from what was sent there
   std::chrono::seconds guess_lifetime{120};
   uint32_t migration_limit = 3;  // how often one request may go on to another worker
   uint32_t max_queue = 1024;     // requests that wait while all workers are busy

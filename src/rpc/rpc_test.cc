@@ -412,7 +412,7 @@ TEST_F(RpcTest, ATakenPortIsNamedWithTheRemedy) {
   const auto second = Server::listen(options, &server_io_);
   EXPECT_EQ(second.status().code(), Code::kUnavailable);
   EXPECT_THAT(second.status().text(), HasSubstr(std::to_string(port_)));
-  EXPECT_THAT(second.status().text(), HasSubstr("--port"));
+  EXPECT_THAT(second.status().text(), HasSubstr("choose another port"));
 }
 
 TEST_F(RpcTest, GarbageEndsTheConnectionAndNoOther) {

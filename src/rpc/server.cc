@@ -259,8 +259,7 @@ class ListeningServer final : public Server {
 };
 
 Status ListeningServer::open() {
-  TRY_STATUS(
-      listen_on(&state_->acceptor, state_->shared->options.host, state_->shared->options.port, {"--host", "--port"}));
+  TRY_STATUS(listen_on(&state_->acceptor, state_->shared->options.host, state_->shared->options.port));
   port_ = state_->acceptor.local_endpoint().port();
   MutexLock lock(state_->mutex);
   state_->is_open = true;

@@ -23,7 +23,7 @@ kv::KvLayout layout_of(const model::ModelConfig& config, const WorkerOptions& op
   return {.layers = config.layers,
           .kv_heads = config.kv_heads,
           .head_dim = config.head_dim,
-          .block_tokens = options.block_tokens,
+          .block_tokens = options.engine.block_tokens,
           .dtype = kv::KvDtype::kF16};
 }
 
@@ -31,23 +31,24 @@ kv::KvLayout layout_of(const model::ModelConfig& config, const WorkerOptions& op
 Result<uint32_t> pool_blocks(const model::ModelConfig& config, const WorkerOptions& options) {
   const uint64_t block_bytes = layout_of(config, options).block_bytes();
   if (options.kv_cache_bytes == 0) {
-    const uint32_t context =
-        std::min(options.context_length ? options.context_length : config.context_length, kDefaultContext);
+    const uint32_t wanted = options.engine.context_length;
+    const uint32_t context = std::min(wanted ? wanted : config.context_length, kDefaultContext);
     return static_cast<uint32_t>(
-        std::max<uint64_t>(kDefaultCacheBytes / block_bytes, divide_up(context, options.block_tokens) + 1));
+        std::max<uint64_t>(kDefaultCacheBytes / block_bytes, divide_up(context, options.engine.block_tokens) + 1));
   }
   const uint64_t blocks = options.kv_cache_bytes / block_bytes;
   if (blocks < 2 || blocks > UINT32_MAX) {
-    return invalid(
-        fmt::format("--kv-cache-mib {}: a KV block of this model takes {} bytes; room for at least 2 blocks is needed",
-                    options.kv_cache_bytes / kMiB, block_bytes));
+    return invalid(fmt::format(
+        "kv_cache_bytes {} ({} MiB): a KV block of this model takes {} bytes; room for at least 2 blocks is needed",
+        options.kv_cache_bytes, options.kv_cache_bytes / kMiB, block_bytes));
   }
   return static_cast<uint32_t>(blocks);
 }
 
-Result<uint32_t> served_context(const model::ModelConfig& config, const WorkerOptions& options, uint32_t blocks) {
+Result<uint32_t> served_context(const model::ModelConfig& config, const engine::EngineOptions& options,
+                                uint32_t blocks) {
   if (options.context_length > config.context_length) {
-    return invalid(fmt::format("--context-length {}: the model was made for at most {} tokens", options.context_length,
+    return invalid(fmt::format("context_length {}: the model was made for at most {} tokens", options.context_length,
                                config.context_length));
   }
   const uint32_t wanted = options.context_length ? options.context_length : config.context_length;
@@ -63,8 +64,7 @@ struct ModelWorker::State {
   std::unique_ptr<model::Decoder> decoder;
   std::unique_ptr<engine::Engine> engine;
   std::string name;
-  uint32_t context_length = 0;
-  uint32_t blocks = 0;
+  engine::EngineOptions options;
 };
 
 ModelWorker::ModelWorker(std::unique_ptr<State> state) : state_(std::move(state)) {}
@@ -73,36 +73,30 @@ ModelWorker::~ModelWorker() = default;
 Result<std::unique_ptr<ModelWorker>> ModelWorker::start(const ModelFiles& files, WorkerOptions options,
                                                         Metrics* metrics, kv::KvEventSink* events,
                                                         const std::function<void(double)>& progress) {
-  if (options.block_tokens < 1 || options.block_tokens > 256) {
-    return invalid(fmt::format("--page-size {}: must be in [1, 256]", options.block_tokens));
-  }
+  engine::EngineOptions& engine = options.engine;
+  TRY_STATUS(kv::check_block_tokens(engine.block_tokens));
   const model::ModelConfig& config = files.source->config();
   auto state = std::make_unique<State>();
-  TRY(state->blocks, pool_blocks(config, options));
-  TRY(state->context_length, served_context(config, options, state->blocks));
+  TRY(engine.kv_blocks, pool_blocks(config, options));
+  TRY(engine.context_length, served_context(config, engine, engine.kv_blocks));
+  engine.vocab_size = config.vocab_size;
   TRY(state->backend, kernels::make_cpu_backend(options.cpu));
   state->name = options.name;
-  model::DecoderOptions decoder_options{.block_tokens = options.block_tokens,
-                                        .kv_blocks = state->blocks,
-                                        .max_rows = options.max_batch_tokens,
-                                        .max_logits_rows = std::min(options.max_sequences, options.max_batch_tokens),
-                                        .context_length = state->context_length,
+  state->options = engine;
+  model::DecoderOptions decoder_options{.block_tokens = engine.block_tokens,
+                                        .kv_blocks = engine.kv_blocks,
+                                        .max_rows = engine.max_batch_tokens,
+                                        .max_logits_rows = std::min(engine.max_sequences, engine.max_batch_tokens),
+                                        .context_length = engine.context_length,
                                         .kv_dtype = kv::KvDtype::kF16,
                                         .kv_memory = {}};
   if (options.shares_pool) {
-    TRY(state->pool, transfer::SharedMemory::create(state->blocks * layout_of(config, options).block_bytes()));
+    TRY(state->pool, transfer::SharedMemory::create(engine.kv_blocks * layout_of(config, options).block_bytes()));
     decoder_options.kv_memory = {state->pool.data(), state->pool.bytes()};
   }
   TRY(state->decoder, model::Decoder::create(*files.source, state->backend.get(), decoder_options, progress));
-  const engine::EngineOptions engine_options{.block_tokens = options.block_tokens,
-                                             .kv_blocks = state->blocks,
-                                             .context_length = state->context_length,
-                                             .vocab_size = config.vocab_size,
-                                             .max_batch_tokens = options.max_batch_tokens,
-                                             .max_sequences = options.max_sequences,
-                                             .max_waiting = options.max_waiting};
-  TRY(state->engine, engine::Engine::start(engine_options, engine::make_model_runner(state->decoder.get()),
-                                           &Clock::steady(), events, metrics, {{"worker", options.name}}));
+  TRY(state->engine, engine::Engine::start(engine, engine::make_model_runner(state->decoder.get()), &Clock::steady(),
+                                           events, metrics, {{"worker", options.name}}));
   return std::unique_ptr<ModelWorker>(new ModelWorker(std::move(state)));
 }
 
@@ -122,8 +116,8 @@ transfer::PoolMemory ModelWorker::pool() const {
   pool.fd = state_->pool.fd();
   return pool;
 }
-uint32_t ModelWorker::context_length() const {
-  return state_->context_length;
+const engine::EngineOptions& ModelWorker::options() const {
+  return state_->options;
 }
 void ModelWorker::clear_cache() {
   state_->engine->clear_cache();
@@ -135,8 +129,8 @@ engine::EngineLoad ModelWorker::load() const {
 std::string ModelWorker::description() const {
   const kv::KvLayout& layout = state_->decoder->kv_layout();
   return fmt::format("{}; KV {} tokens, {} MiB; weights {} MiB", state_->backend->name(),
-                     uint64_t{state_->blocks} * layout.block_tokens, state_->blocks * layout.block_bytes() / kMiB,
-                     state_->decoder->weight_bytes() / kMiB);
+                     uint64_t{state_->options.kv_blocks} * layout.block_tokens,
+                     state_->options.kv_blocks * layout.block_bytes() / kMiB, state_->decoder->weight_bytes() / kMiB);
 }
 
 void ModelWorker::stop(Time until) {

@@ -25,20 +25,16 @@ namespace dynamo::worker {
 struct WorkerOptions {
   std::string name = "worker-1";  // in logs, metrics and answers
   kernels::CpuOptions cpu;
-  uint32_t block_tokens = 16;  // tokens per KV block.  [1, 256]  --page-size
-  uint64_t kv_cache_bytes =
-      0;  // 0: 256 MiB, or one full context of at most 8,192 tokens if that is more.  --kv-cache-mib
-  uint32_t context_length = 0;      // 0: the model's, as far as the cache reaches.  --context-length
-  uint32_t max_batch_tokens = 512;  // as EngineOptions.  --max-batch-tokens
-  uint32_t max_sequences = 64;      // as EngineOptions.  --max-sequences
-  uint32_t max_waiting = 1024;      // as EngineOptions.  --max-queue
-  bool shares_pool = false;         // other workers write into its KV pool: it is in memory that they can map
+  // Of these, the pool and the model say kv_blocks and vocab_size. context_length 0: the model's, as far as the pool reaches.
+  engine::EngineOptions engine;
+  uint64_t kv_cache_bytes = 0;  // of the pool; 0: 256 MiB, or one full context of at most 8,192 tokens if that is more
+  bool shares_pool = false;     // other workers write into its KV pool: it is in memory that they can map
 };
 
 class ModelWorker {
  public:
   // Loads the weights (`progress` is told the fraction done) and starts the engine. `files` may be closed afterwards; `metrics` and
-  // `events` (may be null) outlive the worker. Errors: kInvalid (an option, by name), those of Decoder::create and make_cpu_backend.
+  // `events` (may be null) outlive the worker. Errors: kInvalid (an option, by its name here), those of Decoder::create and make_cpu_backend.
   static Result<std::unique_ptr<ModelWorker>> start(const ModelFiles& files, WorkerOptions options, Metrics* metrics,
                                                     kv::KvEventSink* events,
                                                     const std::function<void(double)>& progress);
@@ -50,7 +46,7 @@ class ModelWorker {
   const kv::KvLayout& kv_layout() const;
   // Requires: shares_pool.
   transfer::PoolMemory pool() const;
-  uint32_t context_length() const;  // prompt and answer together, in tokens, as this worker serves it
+  const engine::EngineOptions& options() const;  // as it serves: with the pool and the context that it has
   engine::EngineLoad load() const;
   void clear_cache();
   std::string description() const;  // "cpu-avx512, 2 threads; KV 11648 tokens, 256 MiB; weights 94 MiB"

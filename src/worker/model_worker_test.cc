@@ -32,7 +32,7 @@ class ModelWorkerTest : public testing::Test {
   }
   std::unique_ptr<ModelWorker> start(uint32_t batch_tokens) {
     WorkerOptions options;
-    options.max_batch_tokens = batch_tokens;
+    options.engine.max_batch_tokens = batch_tokens;
     options.kv_cache_bytes = 32U << 20;
     auto worker = ModelWorker::start(files_, options, &metrics_, /*events=*/nullptr, [](double) {});
     CHECK_OK(worker);
@@ -106,9 +106,10 @@ TEST_F(ModelWorkerTest, OptionsThatDoNotFitTheModelAreRefusedByName) {
     EXPECT_EQ(worker.status().code(), Code::kInvalid);
     return worker.status().text();
   };
-  EXPECT_NE(refused([](WorkerOptions* o) { o->block_tokens = 300; }).find("--page-size 300"), std::string::npos);
-  EXPECT_NE(refused([](WorkerOptions* o) { o->context_length = 9000; }).find("8192"), std::string::npos);
-  EXPECT_NE(refused([](WorkerOptions* o) { o->kv_cache_bytes = 1000; }).find("--kv-cache-mib"), std::string::npos);
+  EXPECT_NE(refused([](WorkerOptions* o) { o->engine.block_tokens = 300; }).find("block_tokens 300"),
+            std::string::npos);
+  EXPECT_NE(refused([](WorkerOptions* o) { o->engine.context_length = 9000; }).find("8192"), std::string::npos);
+  EXPECT_NE(refused([](WorkerOptions* o) { o->kv_cache_bytes = 1000; }).find("kv_cache_bytes"), std::string::npos);
 }
 
 }  // namespace
