@@ -42,8 +42,8 @@ class ChatSession {
   static Result<std::unique_ptr<ChatSession>> open(ChatOptions options);
   ~ChatSession();
 
-  // Asks the next question; `show` gets the text as it comes. SIGINT ends the answer, which then stands as far as it came. On an
-  // error the question is taken back. Errors: kUnavailable, kDeadline, or the server's message.
+  // Asks the next question; `show` gets the text as it comes. SIGINT ends the answer, which then stands as far as it
+  // came. On an error the question is taken back. Errors: kUnavailable, kDeadline, or the server's message.
   Result<AnswerStats> ask(const std::string& question, const std::function<void(std::string_view)>& show);
   // Forgets all turns.
   void reset();

@@ -97,7 +97,7 @@ std::string keys_page() {
 Command docs_command(const Command* program) {
   auto page = std::make_shared<std::string>();
   Command command{.name = "docs", .meaning = "Print a page of docs/reference: flags, metrics or keys"};
-  command.options.add("page", one_of(page.get(), {"flags", "metrics"}), "flags, metrics or keys").required();
+  command.options.add("page", one_of(page.get(), {"flags", "metrics", "keys"}), "flags, metrics or keys").required();
   command.run = [=] {
     print(*page == "flags" ? kFlagsHead + help_pages(*program) : *page == "metrics" ? metrics_page() : keys_page());
     return 0;

@@ -27,7 +27,8 @@ struct FrontendFlags {
 OptionSet options_of(FrontendFlags* flags);
 // Whether they contradict each other. Errors: kInvalid.
 Status check(const FrontendFlags& flags);
-// Loads the policy library, if the flags name one, into flags->router. Requires: signals are blocked. Errors: kNotFound, kInvalid.
+// Loads the policy library, if the flags name one, into flags->router. Requires: signals are blocked. Errors:
+// kNotFound, kInvalid.
 Status load_policy_library(FrontendFlags* flags);
 
 }  // namespace dynamo::apps

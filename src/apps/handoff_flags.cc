@@ -9,7 +9,6 @@
 #include <utility>
 
 #include "transfer/nixl/nixl_api.h"
-#include "wire/messages.pb.h"
 
 namespace dynamo::apps {
 namespace {
@@ -17,13 +16,6 @@ namespace {
 std::string variable(const char* name) {
   const char* value = std::getenv(name);
   return value == nullptr ? "" : value;
-}
-
-}  // namespace
-
-OptionValue role_value(discovery::Role* role) {
-  using discovery::Role;
-  return one_of(role, {Role::kAggregated, Role::kPrefill, Role::kDecode}, discovery::role_name);
 }
 
 transfer::NixlLibrary nixl_library(const std::string& file) {
@@ -52,10 +44,36 @@ bool has_rdma() {
   return is_any_up;
 }
 
-void serve_handoffs(worker::HandoffHost* handoffs, worker::HostedEngine* hosted) {
-  hosted->prefill = [handoffs](wire::Prefill prefill) { return handoffs->answer(std::move(prefill)); };
-  hosted->transfer_tokens_per_second = [handoffs] { return handoffs->transfer_tokens_per_second(); };
-  hosted->transfer = handoffs->backends();
+}  // namespace
+
+OptionSet options_of(HandoffFlags* flags) {
+  using discovery::Role;
+  OptionSet options;
+  options.add("--disaggregation-mode",
+              one_of(&flags->role, {Role::kAggregated, Role::kPrefill, Role::kDecode}, discovery::role_name),
+              "aggregated, prefill or decode");
+  options
+      .add("--disaggregation-transfer-backend", one_of(&flags->backend, {"auto", "shm", "tcp", "nixl"}),
+           "How KV blocks travel between prefill and decode workers: auto (shm on one host; nixl between hosts that "
+           "both "
+           "have RDMA and NIXL; else tcp), shm, tcp or nixl")
+      .called("handoffs:");
+  options.add("--nixl-lib", text(&flags->nixl_library),
+              "Path of libnixl_capi.so; by default looked for in $NIXL_PREFIX and in the active Python's packages");
+  return options;
+}
+
+std::optional<handoff::PartOptions> part_of(const HandoffFlags& flags, const PlaneFlags& planes,
+                                            const worker::Whereabouts& whereabouts) {
+  if (flags.role == discovery::Role::kAggregated) return std::nullopt;
+  handoff::PartOptions part;
+  part.backend = flags.backend.empty() ? "auto" : flags.backend;
+  part.nixl = nixl_library(flags.nixl_library);
+  part.has_rdma = has_rdma();
+  part.host = whereabouts.handoff_host;
+  part.listen_host = whereabouts.listen_host;
+  part.identity = {planes.name_space, DYNAMO_VERSION, 0};
+  return part;
 }
 
 }  // namespace dynamo::apps

@@ -1,22 +1,28 @@
-// What worker and mocker share of taking part in hand-offs.  Threads: any.
+// The options by which workers and mockers are told their role, and how their KV blocks travel.  Threads: any.
 #pragma once
 
+#include <optional>
 #include <string>
 
 #include "apps/options.h"
+#include "apps/planes.h"
 #include "discovery/instance.h"
-#include "transfer/kv_transport.h"
-#include "worker/handoff_host.h"
-#include "worker/worker_node.h"
+#include "handoff/both_sides.h"
+#include "worker/whereabouts.h"
 
 namespace dynamo::apps {
 
-OptionValue role_value(discovery::Role* role);
-// The file if --nixl-lib names one; else it is looked for below $NIXL_PREFIX, $VIRTUAL_ENV, $CONDA_PREFIX and the Pythons in $PATH.
-transfer::NixlLibrary nixl_library(const std::string& file);
-// Whether this machine has an InfiniBand or RoCE device with a port that is up.
-bool has_rdma();
-// Lets a node answer for `handoffs`, which outlives it.
-void serve_handoffs(worker::HandoffHost* handoffs, worker::HostedEngine* hosted);
+struct HandoffFlags {
+  discovery::Role role = discovery::Role::kAggregated;
+  std::string backend;  // empty: not said, which is auto
+  std::string nixl_library;
+};
+
+OptionSet options_of(HandoffFlags* flags);
+
+// How a worker takes part in hand-offs; none: its role is to do both itself. NIXL, unless a flag names the file, is
+// looked for below $NIXL_PREFIX, $VIRTUAL_ENV, $CONDA_PREFIX and the Pythons in $PATH.
+std::optional<handoff::PartOptions> part_of(const HandoffFlags& flags, const PlaneFlags& planes,
+                                            const worker::Whereabouts& whereabouts);
 
 }  // namespace dynamo::apps

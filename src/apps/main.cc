@@ -18,12 +18,14 @@ using namespace dynamo::apps;  // NOLINT
 
 namespace {
 
-// "DYN_LOG" and friends are read here and in the subcommands only; nothing below apps/ knows of flags or the environment.
+// "DYN_LOG" and friends are read here and in the subcommands only; nothing below apps/ knows of flags or the
+// environment.
 Status configure_logging(const std::string& filter) {
   return filter.empty() ? Status() : log::configure(filter);
 }
 
-// Every connection is a descriptor, and the soft limit is 1,024 on most systems, for the sake of select(), which nothing here uses.
+// Every connection is a descriptor, and the soft limit is 1,024 on most systems, for the sake of select(), which
+// nothing here uses.
 void allow_all_descriptors() {
   rlimit limit{};
   if (::getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == limit.rlim_max) return;

@@ -1,7 +1,8 @@
-// The options of a command, each declared once. The declaration gives its flag and variable, where its value goes, default, range, the line
-// of --help and of docs/reference/flags.md, and what a child process is told.
+// The options of a command, each declared once. The declaration gives its flag and variable, where its value goes,
+// default, range, the line of --help and of docs/reference/flags.md, and what a child process is told.
 //
-// A flag `--http-port` has the variable DYN_HTTP_PORT; the flag wins. Only the variables of the command that runs are read.
+// A flag `--http-port` has the variable DYN_HTTP_PORT; the flag wins. Only the variables of the command that runs are
+// read.
 // Threads: one, before any other starts.
 #pragma once
 
@@ -21,7 +22,8 @@
 
 namespace dynamo::apps {
 
-// Where an option's value goes and how a command line writes it. Made by the functions below, which take what outlives it.
+// Where an option's value goes and how a command line writes it. Made by the functions below, which take what outlives
+// it.
 struct OptionValue {
   enum class Form : uint8_t { kOne, kSwitch, kList };  // a switch takes no value; a list is given again for each value
   Form form = Form::kOne;

@@ -34,7 +34,8 @@ struct Planes {
   std::vector<HostPort> servers;  // of discovery, then of events
 };
 
-// Connects. Errors: kInvalid (contradicting flags, wrong scheme, credentials), kUnavailable (nobody answers: the address and remedy).
+// Connects. Errors: kInvalid (contradicting flags, wrong scheme, credentials), kUnavailable (nobody answers: the
+// address and remedy).
 Result<Planes> open_planes(const PlaneFlags& flags);
 
 inline const MetricSpec kDiscoveryConnected{MetricSpec::Kind::kGauge, "dynamo_discovery_connected",
@@ -45,7 +46,8 @@ inline const MetricSpec kEventsDropped{MetricSpec::Kind::kGauge, "dynamo_events_
                                        "Messages of the event bus known to be lost in this process so far."};
 inline const std::vector<const MetricSpec*> kPlaneMetrics = {&kDiscoveryConnected, &kEventsConnected, &kEventsDropped};
 
-// Keeps these up to date whenever `metrics` are read. Requires: the planes stay where they are for as long as that happens.
+// Keeps these up to date whenever `metrics` are read. Requires: the planes stay where they are for as long as that
+// happens.
 void show_planes(const Planes& planes, Metrics* metrics);
 
 }  // namespace dynamo::apps

@@ -5,10 +5,9 @@
 
 namespace dynamo::apps {
 
-Result<std::unique_ptr<http::Server>> start_status_server(const WhereaboutsFlags& flags,
-                                                          const std::string& default_host, Metrics* metrics,
-                                                          IoThreads* io) {
-  if (flags.system_port < 0) return std::unique_ptr<http::Server>();
+Status start_status_server(const WhereaboutsFlags& flags, const std::string& default_host, Metrics* metrics,
+                           IoThreads* io, std::unique_ptr<http::Server>* out) {
+  if (flags.system_port < 0) return {};
   http::ServerOptions options;
   options.host = flags.system_host.empty() ? default_host : flags.system_host;
   options.port = static_cast<uint16_t>(flags.system_port);
@@ -33,7 +32,8 @@ Result<std::unique_ptr<http::Server>> start_status_server(const WhereaboutsFlags
     return answer(out, std::move(response));
   });
   server->start();
-  return server;
+  *out = std::move(server);
+  return {};
 }
 
 }  // namespace dynamo::apps

@@ -12,10 +12,10 @@
 
 namespace dynamo::apps {
 
-// Listens on `default_host` unless a flag says where. Null when the port is negative. `metrics` and `io` outlive it.
-// Errors: as http::Server::listen.
-Result<std::unique_ptr<http::Server>> start_status_server(const WhereaboutsFlags& flags,
-                                                          const std::string& default_host, Metrics* metrics,
-                                                          IoThreads* io);
+// Makes `out` listen on `default_host` unless a flag says where; null when the port is negative. `metrics` and `io`
+// outlive it.
+// Errors: as http::Server::listen, with the flag.
+Status start_status_server(const WhereaboutsFlags& flags, const std::string& default_host, Metrics* metrics,
+                           IoThreads* io, std::unique_ptr<http::Server>* out);
 
 }  // namespace dynamo::apps

@@ -25,8 +25,8 @@ class StopSignals {
   sigset_t signals_{};
 };
 
-// While it lives, a signal ends the program at once, with status 0. A program that starts serves nobody yet, so that nothing has to end in
-// order, and it may be waiting for a disk, a device or a peer that takes its time.
+// While it lives, a signal ends the program at once, with status 0. A program that starts serves nobody yet, so that
+// nothing has to end in order, and it may be waiting for a disk, a device or a peer that takes its time.
 class EndsWhileStarting {
  public:
   explicit EndsWhileStarting(const StopSignals* signals);

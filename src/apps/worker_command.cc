@@ -6,6 +6,8 @@
 #include "apps/command.h"
 #include "apps/engine_flags.h"
 #include "apps/handoff_flags.h"
+#include "apps/listen_flags.h"
+#include "apps/node_options.h"
 #include "apps/planes.h"
 #include "apps/progress.h"
 #include "apps/readiness.h"
@@ -15,6 +17,7 @@
 #include "base/instance_id.h"
 #include "base/log.h"
 #include "base/log_output.h"
+#include "worker/native_host.h"
 #include "worker/worker_node.h"
 
 namespace dynamo::apps {
@@ -27,9 +30,7 @@ struct WorkerFlags {
   uint16_t port = 0;
   uint32_t io_threads = 1;
   std::chrono::seconds drain_timeout{30};
-  discovery::Role role = discovery::Role::kAggregated;
-  std::string transfer;  // empty: not said
-  std::string nixl_library;
+  HandoffFlags handoffs;
   uint32_t tp = 1;
   bool trusts_remote_code = false;
   bool skips_tokenizer = false;
@@ -45,12 +46,7 @@ OptionSet options_of(WorkerFlags* flags) {
   options.add("--io-threads", number(&flags->io_threads, 1U, 256U), "Threads for connections");
   options.add("--drain-timeout", seconds(&flags->drain_timeout, 0, 86400),
               "Seconds that running requests get to finish after SIGINT or SIGTERM");
-  options.add("--disaggregation-mode", role_value(&flags->role), "aggregated, prefill or decode");
-  options.add("--disaggregation-transfer-backend", one_of(&flags->transfer, {"auto", "shm", "tcp", "nixl"}),
-              "How KV blocks travel between prefill and decode workers: auto (shm on one host; nixl between hosts "
-              "that both have RDMA and NIXL; else tcp), shm, tcp or nixl");
-  options.add("--nixl-lib", text(&flags->nixl_library),
-              "Path of libnixl_capi.so; by default looked for in $NIXL_PREFIX and in the active Python's packages");
+  options.add(options_of(&flags->handoffs));
   options.add("--tp", number(&flags->tp, 1U, 1U), "Tensor-parallel size; 1 is the only one yet");
   options
       .add("--trust-remote-code", on_or_off(&flags->trusts_remote_code),
@@ -64,67 +60,23 @@ OptionSet options_of(WorkerFlags* flags) {
   return options;
 }
 
-// The engine that the process owns, and what moves its blocks.
-struct Hosted {
-  std::unique_ptr<worker::ModelWorker> engine;
-  std::unique_ptr<worker::HandoffHost> handoffs;  // null: aggregated
-};
-
-Result<worker::HostedEngine> make_engine(const WorkerFlags& flags, const std::string& name, kv::KvEventSink* events,
-                                         Metrics* metrics, IoThreads* io, const worker::Whereabouts& whereabouts,
-                                         Hosted* out) {
-  TRY(worker::ModelFiles files, worker::open_model_files(flags.engine.model_path, flags.engine.served_model_name));
-  TRY(std::string bundle, worker::bundle_of(files, flags.engine.worker.engine.block_tokens));
-  Progress progress("loading " + files.card.name);
-  worker::WorkerOptions options = flags.engine.worker;
-  options.name = name;
-  options.shares_pool = flags.role != discovery::Role::kAggregated;
-  const auto show = [&](double done) { progress.update(done); };
-  TRY(out->engine, worker::ModelWorker::start(files, options, metrics, events, show));
-  worker::ModelWorker* engine = out->engine.get();
-  LOG(info, "engine ready", {"worker", name}, {"with", engine->description()});
-  worker::HostedEngine hosted;
-  if (flags.role == discovery::Role::kAggregated) {
-    hosted.generator = engine->generator();
-  } else {
-    worker::HandoffOptions handoff;
-    handoff.backend = flags.transfer.empty() ? "auto" : flags.transfer;
-    handoff.nixl = nixl_library(flags.nixl_library);
-    handoff.has_rdma = has_rdma();
-    handoff.name = name;
-    handoff.host = whereabouts.handoff_host;
-    handoff.listen_host = whereabouts.listen_host;
-    TRY(handoff.model_digest, worker::weights_digest(files));
-    handoff.vocab_size = files.card.vocab_size;
-    handoff.identity = {flags.planes.name_space, DYNAMO_VERSION, 0};
-    auto started = worker::HandoffHost::start(std::move(handoff), engine->engine(), engine->pool(), engine->kv_layout(),
-                                              engine->load().total_blocks, io, metrics);
-    if (!started.is_ok()) return started.status().with("--disaggregation-transfer-backend");
-    out->handoffs = std::move(started).value();
-    serve_handoffs(out->handoffs.get(), &hosted);
-    hosted.generator = engine->generator(
-        [handoffs = out->handoffs.get()](const GenerateRequest& request) { return handoffs->source_of(request); });
-  }
-  hosted.load = [engine] { return engine->load(); };
-  hosted.clear_blocks = [engine] { engine->clear_cache(); };
-  hosted.renamed = [metrics, name](const std::string& now) { metrics->show_label("worker", name, now); };
-  hosted.stop = [engine](Time until) { engine->stop(until); };
-  hosted.model = files.card.name;
-  hosted.model_bundle = std::move(bundle);
-  const engine::EngineOptions& served = engine->options();
-  hosted.block_tokens = served.block_tokens;
-  hosted.max_batch_tokens = served.max_batch_tokens;
-  hosted.max_sequences = std::min(served.max_sequences, served.max_batch_tokens);
-  hosted.context_length = served.context_length;
-  return hosted;
-}
-
 void note_ignored_flags(const WorkerFlags& flags) {
   if (flags.trusts_remote_code) LOG(info, "--trust-remote-code changes nothing here: no code comes with a model");
   if (flags.skips_tokenizer) LOG(info, "--skip-tokenizer-init changes nothing here: workers never tokenize");
-  if (!flags.transfer.empty() && flags.role == discovery::Role::kAggregated)
+  if (!flags.handoffs.backend.empty() && flags.handoffs.role == discovery::Role::kAggregated)
     LOG(info, "--disaggregation-transfer-backend changes nothing for a worker that does both",
-        {"backend", flags.transfer});
+        {"backend", flags.handoffs.backend});
+}
+
+// The one place that chooses which engine a worker hosts.
+std::unique_ptr<worker::EngineHost> make_host(const WorkerFlags& flags, const worker::Whereabouts& whereabouts,
+                                              IoThreads* io, Metrics* metrics) {
+  worker::NativeHostOptions options;
+  options.model_path = flags.engine.model_path;
+  options.served_model_name = flags.engine.served_model_name;
+  options.worker = flags.engine.worker;
+  options.handoffs = part_of(flags.handoffs, flags.planes, whereabouts);
+  return worker::make_native_host(std::move(options), io, metrics);
 }
 
 Status run_worker(WorkerFlags flags) {
@@ -137,43 +89,37 @@ Status run_worker(WorkerFlags flags) {
   show_planes(planes, &metrics);
   log::show_metrics(&metrics);
   IoThreads io(flags.io_threads);
-  worker::NodeOptions options;
-  options.name_space = flags.planes.name_space;
   TRY(const worker::Whereabouts whereabouts, whereabouts_of(flags.whereabouts, planes));
-  options.listen_host = whereabouts.listen_host;
+  const auto host = make_host(flags, whereabouts, &io, &metrics);
+  worker::NodeOptions options = node_options(flags.planes, whereabouts, flags.handoffs.role, &metrics);
   options.port = flags.port;
-  options.announced_host = whereabouts.announced_host;
-  options.version = DYNAMO_VERSION;
-  options.role = flags.role;
-  Hosted hosted;
+  auto listening = worker::WorkerNode::listen(std::move(options), &io);
+  if (!listening.is_ok()) return with_flag(listening.status(), {"--host", "--port"});
+  const auto node = std::move(listening).value();
+  Progress progress("loading " + flags.engine.model_path);
   const Time until = Clock::steady().now() + std::chrono::hours(1);  // loading a large model takes its time
-  auto node = worker::WorkerNode::start(options, planes.registry, planes.bus.get(), &io, until,
-                                        [&](const std::string& name, kv::KvEventSink* events) {
-                                          return make_engine(flags, name, events, &metrics, &io, whereabouts, &hosted);
-                                        });
-  if (!node.is_ok()) {
-    if (hosted.engine) hosted.engine->stop(Clock::steady().now());
-    io.stop();
-    return node.status();
-  }
-  auto status = start_status_server(flags.whereabouts, whereabouts.listen_host, &metrics, &io);
+  Status status =
+      node->start(planes.registry, planes.bus.get(), host.get(), [&](double done) { progress.update(done); }, until);
+  std::unique_ptr<http::Server> system;
+  if (status.is_ok()) status = start_status_server(flags.whereabouts, whereabouts.listen_host, &metrics, &io, &system);
   if (!status.is_ok()) {
-    (*node)->stop(Clock::steady().now());
-    return status.status();
+    node->stop(Clock::steady().now());
+    io.stop();  // before what its coroutines use goes
+    return status;
   }
-  const discovery::WorkerInstance& instance = (*node)->instance();
+  const discovery::WorkerInstance instance = node->instance();
   LOG(info, "worker ready", {"worker", instance.name}, {"instance", instance_text(instance.instance)},
       {"role", discovery::role_name(instance.role)}, {"model", instance.model}, {"address", instance.address},
       {"transfer", instance.transfer.empty() ? "none" : instance.transfer},
-      {"system_port", *status ? std::to_string((*status)->port()) : "none"});
+      {"system_port", system ? std::to_string(system->port()) : "none"});
   starting.reset();
   tell_ready(flags.ready_fd, instance.name);
   const int signal = signals.wait();
   signals.release();
   LOG(info, "stopping: running requests may finish", {"signal", signal},
       {"within", fmt::format("{} s", flags.drain_timeout.count())});
-  (*node)->stop(Clock::steady().now() + flags.drain_timeout);
-  if (*status) (*status)->stop(Clock::steady().now());
+  node->stop(Clock::steady().now() + flags.drain_timeout);
+  if (system) system->stop(Clock::steady().now());
   io.stop();  // before what its coroutines use goes
   LOG(info, "stopped");
   return {};
@@ -181,7 +127,7 @@ Status run_worker(WorkerFlags flags) {
 
 Command make_command(const char* name, const char* meaning, discovery::Role role) {
   auto flags = std::make_shared<WorkerFlags>();
-  flags->role = role;
+  flags->handoffs.role = role;
   Command command{.name = name, .meaning = meaning, .options = options_of(flags.get())};
   command.run = [=, options = command.options] { return finish(name, options.with_flag(run_worker(*flags))); };
   return command;

@@ -14,9 +14,9 @@
 #include "base/log.h"
 #include "base/timer.h"
 #include "handoff/metrics.h"
+#include "handoff/prefill_order.h"
 #include "rpc/generate_messages.h"
 #include "wire/messages.pb.h"
-#include "wire/status.h"
 
 namespace dynamo::handoff {
 namespace {
@@ -183,16 +183,14 @@ class DecodeSide::Source final : public engine::PrefillSource, public std::enabl
 };
 
 std::string DecodeSide::Rooms::message_of(const Room& room) const {
-  wire::Request whole;
-  wire::Prefill& message = *whole.mutable_prefill();
-  GenerateRequest request = room.source->request();
-  request.prefill_at.clear();
-  rpc::to_message(request, clock_->now(), message.mutable_generate());
-  message.set_room(room.number);
-  message.set_first_block(room.first_block);
-  for (size_t i = room.first_block; i < room.blocks.size(); ++i) message.add_blocks(room.blocks[i].value);
-  message.set_card(mover_->card());
-  return whole.SerializeAsString();
+  PrefillOrder order;
+  order.request = room.source->request();
+  order.request.prefill_at.clear();
+  order.room = room.number;
+  order.first_block = room.first_block;
+  for (size_t i = room.first_block; i < room.blocks.size(); ++i) order.blocks.push_back(room.blocks[i].value);
+  order.card = mover_->card();
+  return to_bytes(order, clock_->now());
 }
 
 // An exception, which watch() would outlast, is an answer too.
@@ -220,12 +218,12 @@ Task<Failure> DecodeSide::Rooms::judge(std::shared_ptr<Room> room, Result<std::s
     room->is_quiet = true;
     co_return Failure{"unreachable", reply.status()};
   }
-  wire::PrefillReply said;
-  if (reply.is_ok() && !said.ParseFromString(*reply)) reply = corrupt("a reply that cannot be read");
-  if (!reply.is_ok()) co_return Failure{"lost", reply.status()};
+  Result<PrefillReport> report = PrefillReport();
+  const Status read = reply.is_ok() ? report_from_bytes(*reply, &report) : reply.status();
+  if (!read.is_ok()) co_return Failure{"lost", read};
   room->is_quiet = true;
-  if (!said.failure().empty()) {
-    Status why = wire::failure_from_bytes(said.failure());
+  if (!report.is_ok()) {
+    Status why = report.status();
     const bool is_broken = why.code() == Code::kInternal || why.code() == Code::kCorrupt;
     co_return Failure{"refused", std::move(why), is_broken};
   }

@@ -382,7 +382,10 @@ Task<Result<std::string>> FakePeers::ask(PrefillPlace place, std::string prefill
         if (found == network->nodes.end()) co_return;
         wire::Request message;
         CHECK(message.ParseFromString(bytes) && message.has_prefill());
-        auto reply = co_await found->second->prefill->answer(std::move(*message.mutable_prefill()));
+        auto order = order_from_message(message.prefill(), world->clock.now());
+        CHECK_OK(order);
+        auto report = co_await found->second->prefill->answer(std::move(order).value());
+        std::string reply = to_bytes(report);
         const Duration back = world->draw(milliseconds(2));
         co_await world->sleep(back);
         call->reply = std::move(reply);

@@ -12,7 +12,6 @@
 #include "handoff/transfer_rate.h"
 #include "rpc/generate_messages.h"
 #include "wire/messages.pb.h"
-#include "wire/status.h"
 
 namespace dynamo::handoff {
 namespace {
@@ -23,10 +22,6 @@ double seconds(Duration time) {
 
 constexpr Duration kSilenceLimit =
     std::chrono::seconds(20);  // so that the asker, who gives up after 30 s, hears of us every 5
-
-uint64_t microseconds(Duration time) {
-  return static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::microseconds>(time).count());
-}
 
 }  // namespace
 
@@ -132,29 +127,32 @@ class PrefillSide::Room final : public engine::PrefillTarget,
   }
 
   // When it is over.
-  void report(uint32_t block_tokens, Counters* counters, wire::PrefillReply* reply) const {
+  PrefillReport report(uint32_t block_tokens, Counters* counters) const {
     MutexLock lock(mutex_);
     const Time started = started_.value_or(arrived_);
     const Time computed = computed_.value_or(started);
-    reply->set_cached_tokens(cached_tokens_);
-    reply->set_blocks(static_cast<uint32_t>(moved_blocks_));
-    reply->set_bytes(bytes_);
-    reply->set_queue_us(microseconds(started - arrived_));
-    reply->set_compute_us(microseconds(computed - started));
-    reply->set_transfer_us(microseconds(busy_));
-    reply->set_overlap_us(microseconds(busy_when_computed_));
-    reply->set_backend(std::string(route_->backend()));
+    PrefillReport report;
+    report.cached_tokens = cached_tokens_;
+    report.blocks = static_cast<uint32_t>(moved_blocks_);
+    report.bytes = bytes_;
+    report.queue = started - arrived_;
+    report.compute = computed - started;
+    report.transfer = busy_;
+    report.overlap = busy_when_computed_;
+    report.backend = route_->backend();
     counters->blocks.Increment(static_cast<double>(moved_blocks_));
     MetricLabels labels = counters->labels;
     labels["backend"] = route_->backend();
     counters->metrics->counter(kSentBytes, labels).Increment(static_cast<double>(bytes_));
-    counters->queue.Increment(seconds(started - arrived_));
-    counters->compute.Increment(seconds(computed - started));
-    counters->transfer.Increment(seconds(busy_));
-    counters->overlap.Increment(seconds(busy_when_computed_));
-    if (busy_ <= Duration(0) || moved_blocks_ == 0) return;
-    counters->rate.Observe(static_cast<double>(bytes_) / seconds(busy_) / 1e9);
-    counters->tokens_rate.see(static_cast<double>(moved_blocks_) * block_tokens / seconds(busy_));
+    counters->queue.Increment(seconds(report.queue));
+    counters->compute.Increment(seconds(report.compute));
+    counters->transfer.Increment(seconds(report.transfer));
+    counters->overlap.Increment(seconds(report.overlap));
+    if (busy_ > Duration(0) && moved_blocks_ > 0) {
+      counters->rate.Observe(static_cast<double>(bytes_) / seconds(busy_) / 1e9);
+      counters->tokens_rate.see(static_cast<double>(moved_blocks_) * block_tokens / seconds(busy_));
+    }
+    return report;
   }
 
  private:
@@ -259,15 +257,14 @@ PrefillSide::PrefillSide(uint32_t block_tokens, engine::Engine* engine, BlockMov
       clock_(clock),
       counters_(std::make_shared<Counters>(metrics, labels)) {}
 
-Task<Status> PrefillSide::compute(const wire::Prefill* message, std::shared_ptr<Room>* room) {
-  CO_TRY(GenerateRequest request, rpc::from_message(message->generate(), clock_->now()));
-  CO_TRY(const std::shared_ptr<const Route> route, mover_->route(message->card()));
+Task<Status> PrefillSide::compute(const PrefillOrder* order, std::shared_ptr<Room>* room) {
+  GenerateRequest request = order->request;
+  CO_TRY(const std::shared_ptr<const Route> route, mover_->route(order->card));
   const uint64_t blocks = (request.prompt.size() + block_tokens_ - 1) / block_tokens_;
-  if (message->first_block() >= blocks ||
-      static_cast<uint64_t>(message->blocks_size()) != blocks - message->first_block())
+  if (order->first_block >= blocks || order->blocks.size() != blocks - order->first_block)
     co_return invalid(fmt::format("a prompt of {} blocks, wanted from block {} on, with {} places for them", blocks,
-                                  message->first_block(), message->blocks_size()));
-  for (const uint32_t block : message->blocks()) {
+                                  order->first_block, order->blocks.size()));
+  for (const uint32_t block : order->blocks) {
     if (block >= route->blocks())
       co_return invalid(fmt::format("block {} in a pool of {} blocks", block, route->blocks()));
   }
@@ -277,9 +274,8 @@ Task<Status> PrefillSide::compute(const wire::Prefill* message, std::shared_ptr<
   const Time until = request.deadline;
   const auto executor = co_await boost::asio::this_coro::executor;
   auto mailbox = std::make_shared<ChunkMailbox>(executor, clock_);
-  std::vector<uint32_t> to(message->blocks().begin(), message->blocks().end());
-  *room = std::make_shared<Room>(message->room(), message->first_block(), std::move(to), request.prompt.size(), engine_,
-                                 mover_, route, mailbox, clock_);
+  *room = std::make_shared<Room>(order->room, order->first_block, order->blocks, request.prompt.size(), engine_, mover_,
+                                 route, mailbox, clock_);
   engine::Handoff handoff;
   handoff.target = *room;
   CO_TRY(const SequenceId id, engine_->submit(std::move(request), *room, std::move(handoff)));
@@ -299,18 +295,17 @@ double PrefillSide::transfer_tokens_per_second() const {
   return counters_->tokens_rate.value();
 }
 
-Task<std::string> PrefillSide::answer(wire::Prefill message) {
-  wire::PrefillReply reply;
+Task<Result<PrefillReport>> PrefillSide::answer(PrefillOrder order) {
   std::shared_ptr<Room> room;
-  const Status status = co_await compute(&message, &room);
-  if (!status.is_ok()) reply.set_failure(wire::to_bytes(status));
-  if (room) room->report(block_tokens_, counters_.get(), &reply);
+  const Status status = co_await compute(&order, &room);
+  const PrefillReport report = room ? room->report(block_tokens_, counters_.get()) : PrefillReport();
   counters_->count_end(status.is_ok() ? "done" : "failed");
-  LOG(debug, "prompt sent", {"request_id", message.generate().id()}, {"status", status.to_string()},
-      {"backend", reply.backend()}, {"blocks", reply.blocks()}, {"bytes", reply.bytes()},
-      {"queue_us", reply.queue_us()}, {"compute_us", reply.compute_us()}, {"transfer_us", reply.transfer_us()},
-      {"overlap_us", reply.overlap_us()});
-  co_return reply.SerializeAsString();
+  LOG(debug, "prompt sent", {"request_id", order.request.id}, {"status", status.to_string()},
+      {"backend", report.backend}, {"blocks", report.blocks}, {"bytes", report.bytes},
+      {"queue_s", seconds(report.queue)}, {"compute_s", seconds(report.compute)},
+      {"transfer_s", seconds(report.transfer)}, {"overlap_s", seconds(report.overlap)});
+  if (!status.is_ok()) co_return status;
+  co_return report;
 }
 
 }  // namespace dynamo::handoff

@@ -4,17 +4,13 @@
 #pragma once
 
 #include <memory>
-#include <string>
 
 #include "base/clock.h"
 #include "base/metrics.h"
 #include "base/task.h"
 #include "engine/engine.h"
 #include "handoff/block_mover.h"
-
-namespace dynamo::wire {
-class Prefill;
-}
+#include "handoff/prefill_order.h"
 
 namespace dynamo::handoff {
 
@@ -26,16 +22,16 @@ class PrefillSide {
 
   // Answers one request. While the prompt waits or is computed, the asker is told that the engine gets on, every 5 s or more often if
   // the request's silence_limit asks for that.
-  // Returns when nothing more will be written: a wire::PrefillReply. Dropped before, the asker is told by a
-  // notice when nothing more will be.
-  Task<std::string> answer(wire::Prefill message);
+  // Returns when nothing more will be written. Dropped before, the asker is told by a notice when nothing more will be.
+  // Errors: kInvalid (blocks that do not fit the prompt or the pool), those of BlockMover::route and of the engine, of the transfer.
+  Task<Result<PrefillReport>> answer(PrefillOrder order);
   // How fast prompts travel, lately; 0: none has yet.
   double transfer_tokens_per_second() const;
 
  private:
   class Room;
   struct Counters;
-  Task<Status> compute(const wire::Prefill* message, std::shared_ptr<Room>* room);
+  Task<Status> compute(const PrefillOrder* order, std::shared_ptr<Room>* room);
 
   uint32_t block_tokens_;
   engine::Engine* engine_;

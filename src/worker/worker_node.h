@@ -1,8 +1,8 @@
-// A worker in the cluster: named, announced, listening, telling what it holds and how busy it is.
+// A worker in the cluster: an engine that is named, announced, reached, and tells what it holds and how busy it is.
 //
-// Around any engine: ours, the mocker's, or one in another server. Order of start: lease and name, engine, request plane, first
-// heartbeat, announcement; of stop: announcement gone, running requests finish, engine, request plane.
-// Threads: start() and stop() from one thread that is no I/O thread.
+// Order of start: a port to listen on, lease and name, engine, first heartbeat, announcement; of stop: announcement
+// gone, running requests finish, request plane, engine.
+// Threads: listen(), start() and stop() from one that is no I/O thread; instance() from any.
 #pragma once
 
 #include <chrono>
@@ -15,19 +15,13 @@
 #include "base/status.h"
 #include "discovery/instance.h"
 #include "discovery/registry.h"
-#include "engine/engine.h"
 #include "events/event_bus.h"
-#include "generate/generator.h"
-#include "kv/kv_event.h"
-
-namespace dynamo::wire {
-class Prefill;
-}
+#include "worker/engine_host.h"
 
 namespace dynamo::worker {
 
 struct NodeOptions {
-  std::string name_space = "dynamo";  // DYN_NAMESPACE
+  std::string name_space = "dynamo";
   discovery::Role role = discovery::Role::kAggregated;
   std::string listen_host = "127.0.0.1";
   std::string announced_host = "127.0.0.1";  // what others connect to; a name, or a number without brackets
@@ -35,42 +29,35 @@ struct NodeOptions {
   std::string version;
   std::chrono::seconds lease_time{10};
   std::chrono::milliseconds heartbeat{1000};
-};
-
-// What the node needs of an engine.
-struct HostedEngine {
-  std::shared_ptr<Generator> generator;
-  std::function<engine::EngineLoad()> load;
-  std::function<void()> clear_blocks;
-  std::function<Task<std::string>(wire::Prefill)> prefill;  // null: it computes no prompts for others
-  std::function<double()> transfer_tokens_per_second;       // null: it moves none
-  std::string transfer;                                     // KV transfer backends, comma-separated
-  std::function<void(const std::string& name)> renamed;     // the node has this name from now on; null: nobody minds
-  std::function<void(Time until)> stop;
-  std::string model;         // served name
-  std::string model_bundle;  // model_bundle::to_bytes
-  uint32_t block_tokens = 0;
-  uint32_t max_batch_tokens = 0;
-  uint32_t max_sequences = 0;  // running at once; 0: not known
-  uint32_t context_length = 0;
+  // A worker changes its role when it has had no request for so long: frontends have heard by then that it wants none.
+  std::chrono::milliseconds quiet_before_role_change{500};
+  // Told the name that it started with and the one that a change of its role gave it, on a thread of the node's. Null:
+  // nobody minds.
+  std::function<void(const std::string& first, const std::string& now)> on_renamed;
 };
 
 class WorkerNode {
  public:
-  // `make_engine` gets the node's name and the sink for its KV events. Registry, bus and I/O threads outlive the node.
-  // Errors: those of make_engine; kDeadline, kUnavailable (registry, port).
-  static Result<std::unique_ptr<WorkerNode>> start(
-      NodeOptions options, discovery::Registry* registry, events::EventBus* bus, IoThreads* io, Time until,
-      const std::function<Result<HostedEngine>(const std::string& name, kv::KvEventSink* events)>& make_engine);
-  virtual ~WorkerNode() = default;  // Requires: stop() has returned.
+  // Listens for requests, which wait until it is started. `io` outlives the node. Errors: as listen_on (base/listen.h).
+  static Result<std::unique_ptr<WorkerNode>> listen(NodeOptions options, IoThreads* io);
+  ~WorkerNode();  // Requires: stop() has returned.
+  WorkerNode(const WorkerNode&) = delete;
+  WorkerNode& operator=(const WorkerNode&) = delete;
 
-  virtual const discovery::WorkerInstance& instance() const = 0;
-  virtual void stop(Time until) = 0;
+  // Claims a name, starts the engine and announces it. Registry, bus and host outlive the node. Blocks.
+  // Errors: those of host->start(), as it gives them; kDeadline, kUnavailable (registry), kInvalid (what the host says
+  // of itself cannot be announced, or it cannot take the role). stop() is to be called then too.
+  Status start(discovery::Registry* registry, events::EventBus* bus, EngineHost* host, const LoadProgress& progress,
+               Time until);
+
+  discovery::WorkerInstance instance() const;
+  // Blocks. May be called again.
+  void stop(Time until);
+
+ private:
+  struct State;
+  explicit WorkerNode(std::unique_ptr<State> state);
+  std::unique_ptr<State> state_;
 };
-
-// The first free name of a role ("worker-1", "prefill-worker-1", ...), held as long as the lease. Waits for a registry that is
-// away, for a minute at most. Errors: as Lease::claim.
-Result<std::string> claim_name(discovery::Registry* registry, discovery::Lease* lease, const std::string& name_space,
-                               discovery::Role role, uint64_t instance, Time until);
 
 }  // namespace dynamo::worker

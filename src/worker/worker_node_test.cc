@@ -15,75 +15,21 @@
 #include "discovery/testing/fake_registry.h"
 #include "discovery/testing/seen_changes.h"
 #include "events/testing/fake_bus.h"
-#include "generate/testing/scripted_generator.h"
 #include "rpc/channel.h"
 #include "wire/messages.pb.h"
 #include "wire/status.h"
+#include "worker/testing/fake_host.h"
 
 namespace dynamo::worker {
 namespace {
 
 using discovery::Role;
 
-// Says that the store is away for the first `outages` calls of list().
-class FlakyRegistry final : public discovery::Registry {
- public:
-  FlakyRegistry(discovery::Registry* inner, int outages) : inner_(inner), outages_(outages) {}
-  std::unique_ptr<discovery::Lease> lease(std::chrono::seconds time_to_live) override {
-    return inner_->lease(time_to_live);
-  }
-  std::unique_ptr<discovery::Watch> watch(std::string prefix, discovery::OnChanges on_changes) override {
-    return inner_->watch(std::move(prefix), std::move(on_changes));
-  }
-  Result<std::map<std::string, std::string>> list(std::string prefix, Time until) override {
-    if (outages_ > 0) {
-      --outages_;
-      return unavailable("connection refused");
-    }
-    return inner_->list(std::move(prefix), until);
-  }
-  Status write(std::string key, std::optional<std::string> value, Time until) override {
-    return inner_->write(std::move(key), std::move(value), until);
-  }
-  bool is_connected() const override { return inner_->is_connected(); }
-
- private:
-  discovery::Registry* inner_;
-  int outages_;
-};
-
-TEST(ClaimName, GivesTheFirstFreeNameOfTheRole) {
-  const auto store = std::make_shared<discovery::FakeStore>();
-  discovery::FakeRegistry registry(store);
-  const auto one = registry.lease(std::chrono::seconds(10));
-  auto two = registry.lease(std::chrono::seconds(10));
-  const auto claim = [&](discovery::Lease* lease, Role role, uint64_t instance) {
-    return claim_name(&registry, lease, "ns", role, instance, soon()).value();
-  };
-  EXPECT_EQ(claim(one.get(), Role::kPrefill, 1), "prefill-worker-1");
-  EXPECT_EQ(claim(two.get(), Role::kPrefill, 2), "prefill-worker-2");
-  EXPECT_EQ(claim(one.get(), Role::kDecode, 1), "decode-worker-1");
-  two.reset();
-  EXPECT_EQ(claim(one.get(), Role::kPrefill, 3), "prefill-worker-2");
-}
-
-TEST(ClaimName, WaitsForARegistryThatIsAwayUntilItsTimeIsUp) {
-  const auto store = std::make_shared<discovery::FakeStore>();
-  discovery::FakeRegistry inner(store);
-  const auto lease = inner.lease(std::chrono::seconds(10));
-  FlakyRegistry registry(&inner, /*outages=*/2);
-  const auto name = claim_name(&registry, lease.get(), "ns", Role::kAggregated, 1, soon());
-  ASSERT_TRUE(name.is_ok()) << name.status().to_string();
-  EXPECT_EQ(*name, "worker-1");
-  FlakyRegistry gone(&inner, /*outages=*/1'000'000);
-  const Time until = Clock::steady().now() + std::chrono::milliseconds(500);
-  EXPECT_EQ(claim_name(&gone, lease.get(), "ns", Role::kAggregated, 1, until).status().code(), Code::kUnavailable);
-}
-
 // Nodes around no engine, of which one can be told to change its role as over the network.
 class RolesTest : public testing::Test {
  protected:
   struct Worker {
+    std::unique_ptr<FakeHost> host;
     std::unique_ptr<WorkerNode> node;
     std::shared_ptr<rpc::Channel> channel;
   };
@@ -102,27 +48,24 @@ class RolesTest : public testing::Test {
     options.version = "1";
     options.role = role;
     options.listen_host = options.announced_host = "127.0.0.1";
-    auto node = WorkerNode::start(options, registry, &bus_, &io_, soon(), [&](const std::string&, kv::KvEventSink*) {
-      HostedEngine engine;
-      engine.generator =
-          std::make_shared<ScriptedGenerator>([](const GenerateRequest&) { return ScriptedGenerator::Answer(); });
-      engine.load = [] { return engine::EngineLoad{.total_blocks = 1}; };
-      engine.clear_blocks = [] {};
-      engine.transfer = "tcp";
-      engine.model = model;
-      engine.model_bundle = bundle;
-      engine.block_tokens = 16;
-      engine.max_batch_tokens = engine.context_length = 100;
-      return Result<HostedEngine>(std::move(engine));
-    });
+    EngineSpec spec;
+    spec.transfer = "tcp";
+    spec.roles = {Role::kAggregated, Role::kPrefill, Role::kDecode};
+    spec.model = model;
+    spec.model_bundle = bundle;
+    spec.block_tokens = 16;
+    spec.max_batch_tokens = spec.context_length = 100;
+    auto host = std::make_unique<FakeHost>(std::move(spec));
+    auto node = WorkerNode::listen(std::move(options), &io_);
     CHECK_OK(node);
+    CHECK((*node)->start(registry, &bus_, host.get(), [](double) {}, soon()).is_ok());
     rpc::ChannelOptions to;
     to.address = (*node)->instance().address;
     to.expected_instance = (*node)->instance().instance;
     to.identity = {"ns", "1", 0};
     auto channel = rpc::Channel::create(asking_io_.at(0).get_executor(), std::move(to));
     boost::asio::post(asking_io_.at(0), [channel] { channel->start(); });
-    workers_.push_back({std::move(node).value(), std::move(channel)});
+    workers_.push_back({std::move(host), std::move(node).value(), std::move(channel)});
     return workers_.size() - 1;
   }
   // Asks at once; get() gives the worker's new name, or why not.
@@ -190,8 +133,8 @@ TEST_F(RolesTest, TheLastThatAnswersStaysAndSaysWhoElseThereIs) {
   EXPECT_EQ(set_role(last, "prefill").get().value(), "prefill-worker-2");
 }
 
-// Each list of the workers waits for one of the other node, so that both look before either has said anything; in vain if they do not
-// look at the same time.
+// Each list of the workers waits for one of the other node, so that both look before either has said anything; in vain
+// if they do not look at the same time.
 class MeetingRegistry final : public discovery::Registry {
  public:
   struct Place {
@@ -266,17 +209,46 @@ TEST_F(RolesTest, AWorkerWhoseModelHasNoFitNameIsNotAnnounced) {
   NodeOptions options;
   options.name_space = "ns";
   options.listen_host = options.announced_host = "127.0.0.1";
-  const auto node =
-      WorkerNode::start(options, &registry_, &bus_, &io_, soon(), [&](const std::string&, kv::KvEventSink*) {
-        HostedEngine engine;
-        engine.load = [] { return engine::EngineLoad{.total_blocks = 1}; };
-        engine.model = "m\r\n";
-        engine.block_tokens = 16;
-        return Result<HostedEngine>(std::move(engine));
-      });
-  EXPECT_EQ(node.status().code(), Code::kInvalid);
-  EXPECT_THAT(node.status().text(), testing::HasSubstr("'model' is 'm?"));
+  EngineSpec spec;
+  spec.model = "m\r\n";
+  spec.block_tokens = 16;
+  FakeHost host(std::move(spec));
+  const auto node = WorkerNode::listen(options, &io_);
+  CHECK_OK(node);
+  const Status status = (*node)->start(&registry_, &bus_, &host, [](double) {}, soon());
+  EXPECT_EQ(status.code(), Code::kInvalid);
+  EXPECT_THAT(status.text(), testing::HasSubstr("'model' is 'm?"));
+  (*node)->stop(Clock::steady().now());
+  EXPECT_TRUE(host.is_stopped);
   EXPECT_TRUE(roles().empty());
+}
+
+TEST_F(RolesTest, AnEngineIsNotAnnouncedInARoleThatItCannotTake) {
+  NodeOptions options;
+  options.name_space = "ns";
+  options.role = Role::kPrefill;
+  EngineSpec spec;
+  spec.model = "m";
+  spec.model_bundle = "bundle";
+  spec.block_tokens = 16;
+  FakeHost host(std::move(spec));
+  const auto node = WorkerNode::listen(options, &io_);
+  CHECK_OK(node);
+  const Status status = (*node)->start(&registry_, &bus_, &host, [](double) {}, soon());
+  EXPECT_EQ(status.code(), Code::kUnsupported);
+  EXPECT_EQ(status.text(), "this engine cannot serve as prefill");
+  (*node)->stop(Clock::steady().now());
+  EXPECT_TRUE(roles().empty());
+}
+
+TEST_F(RolesTest, APortThatIsTakenIsSaidBeforeAnythingIsStarted) {
+  start(&registry_, Role::kDecode);
+  const std::string address = workers_[0].node->instance().address;
+  NodeOptions options;
+  options.port = static_cast<uint16_t>(std::stoi(address.substr(address.rfind(':') + 1)));
+  const auto node = WorkerNode::listen(options, &io_);
+  EXPECT_EQ(node.status().code(), Code::kUnavailable);
+  EXPECT_THAT(node.status().text(), testing::HasSubstr(address));
 }
 
 }  // namespace

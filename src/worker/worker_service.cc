@@ -1,8 +1,11 @@
 #include "worker/worker_service.h"
 
+#include <fmt/format.h>
+
 #include "rpc/flow.h"
 #include "rpc/generate_messages.h"
 #include "wire/messages.pb.h"
+#include "wire/status.h"
 
 namespace dynamo::worker {
 namespace {
@@ -65,39 +68,66 @@ Task<Status> WorkerService::handle(std::string request, rpc::ReplyStream* reply)
   wire::Request message;
   if (!message.ParseFromString(request)) co_return corrupt("a request that cannot be read");
   switch (message.kind_case()) {
-    case wire::Request::kGenerate: {
-      auto generate = rpc::from_message(message.generate(), Clock::steady().now());
-      if (!generate.is_ok()) co_return generate.status();
-      co_return co_await answer_generate(parts_.generator.get(), std::move(generate).value(), reply);
-    }
+    case wire::Request::kGenerate:
+      co_return co_await generate(&message.generate(), reply);
     case wire::Request::kModel:
       co_return co_await send_model(message.model().digest(), reply);
     case wire::Request::kBlocks:
       co_return co_await send_blocks(reply);
     case wire::Request::kClear:
-      parts_.clear_blocks();
+      parts_.host->clear_cache();
       co_return Status();
-    case wire::Request::kPrefill: {
-      if (!parts_.prefill) co_return unsupported("this worker has no way to move KV blocks to another");
-      std::string reply_bytes = co_await parts_.prefill(std::move(*message.mutable_prefill()));
-      reply->send_last(std::move(reply_bytes));
-      co_return Status();
-    }
-    case wire::Request::kRole: {
-      std::string reply_bytes = co_await parts_.set_role(std::move(*message.mutable_role()));
-      reply->send_last(std::move(reply_bytes));
-      co_return Status();
-    }
+    case wire::Request::kPrefill:
+      co_return co_await prefill(&message.prefill(), reply);
+    case wire::Request::kRole:
+      co_return co_await set_role(&message.role(), reply);
     case wire::Request::KIND_NOT_SET:
       break;
   }
   co_return unsupported("a request of a kind that this version does not know");
 }
 
+Task<Status> WorkerService::generate(const wire::Generate* message, rpc::ReplyStream* reply) const {
+  const RequestsInFlight::Stay stay(parts_.requests);
+  CO_TRY(GenerateRequest request, rpc::from_message(*message, Clock::steady().now()));
+  co_return co_await answer_generate(generator_.get(), std::move(request), reply);
+}
+
+Task<Status> WorkerService::prefill(const wire::Prefill* message, rpc::ReplyStream* reply) const {
+  const RequestsInFlight::Stay stay(parts_.requests);
+  Result<handoff::PrefillReport> report = internal("not asked");
+  auto order = handoff::order_from_message(*message, Clock::steady().now());
+  if (order.is_ok()) {
+    report = co_await parts_.host->prefill(std::move(order).value());
+  } else {
+    report = order.status();
+  }
+  reply->send_last(handoff::to_bytes(report));
+  co_return Status();
+}
+
+Task<Status> WorkerService::set_role(const wire::SetRole* message, rpc::ReplyStream* reply) const {
+  Result<std::string> name =
+      invalid(fmt::format("role '{}': aggregated, prefill and decode are there", message->role()));
+  if (const auto role = discovery::parse_role(message->role())) {
+    const std::chrono::seconds drain(message->drain_seconds());
+    name = co_await parts_.set_role(*role, drain);
+  }
+  wire::RoleReply answer;
+  if (name.is_ok()) {
+    answer.set_name(*name);
+  } else {
+    answer.set_failure(wire::to_bytes(name.status()));
+  }
+  reply->send_last(answer.SerializeAsString());
+  co_return Status();
+}
+
 Task<Status> WorkerService::send_model(std::string digest, rpc::ReplyStream* reply) const {
   if (digest != parts_.model_digest) co_return not_found("this worker has no model " + digest);
-  for (size_t at = 0; at < parts_.model_bundle.size(); at += kPieceBytes) {
-    Status status = co_await reply->send(parts_.model_bundle.substr(at, kPieceBytes));
+  const std::string& bundle = parts_.host->spec().model_bundle;
+  for (size_t at = 0; at < bundle.size(); at += kPieceBytes) {
+    Status status = co_await reply->send(bundle.substr(at, kPieceBytes));
     if (!status.is_ok()) co_return status;
   }
   co_return Status();
