@@ -65,7 +65,7 @@ int wait_for_end(const StopSignals& signals, int ready_fd, const std::string& ur
   if (ready_fd == kNobodyAsked) return signals.wait();
   while (!is_ready())
     if (const int signal = signals.wait_for(std::chrono::milliseconds(20)); signal != 0) return signal;
-  tell_ready(ready_fd, url);
+  tell_ready(ready_fd, "frontend", url);
   return signals.wait();
 }
 

@@ -19,7 +19,7 @@ Status run_hub(hub::HubOptions options, int ready_fd) {
   if (!listening.is_ok()) return with_flag(listening.status(), {"--host", "--port"});
   auto server = std::move(listening).value();
   LOG(info, "hub ready", {"address", host_port_text(options.host, server->port())});
-  tell_ready(ready_fd, std::to_string(server->port()));
+  tell_ready(ready_fd, "hub", std::to_string(server->port()));
   signals.wait();
   signals.release();
   server->stop();

@@ -8,11 +8,10 @@ void add_ready_option(int* fd, OptionSet* options) {
   options->add("--ready-fd", number(fd, kNobodyAsked, 1 << 20), "").without_variable().hidden();
 }
 
-void tell_ready(int fd, std::string what) {
+void tell_ready(int fd, const std::string& name, const std::string& where) {
   if (fd == kNobodyAsked) return;
-  what += '\n';
-  [[maybe_unused]] const ssize_t written = ::write(fd, what.data(), what.size());  // who asked may have gone since
-  ::close(fd);
+  const std::string line = name + ' ' + where + '\n';
+  [[maybe_unused]] const ssize_t written = ::write(fd, line.data(), line.size());  // who asked may have gone since
 }
 
 }  // namespace dynamo::apps

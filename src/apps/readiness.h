@@ -1,5 +1,6 @@
-// How a process tells who started it that it is ready: `--ready-fd N` names a descriptor that it inherited, and one line on that
-// says so. Independent of the log: levels, forms and dropped lines change nothing.
+// How a process tells who started it that it is ready, and by which name it goes: `--ready-fd N` names a descriptor
+// that it inherited, and a line on that says so. Independent of the log: levels, forms and dropped lines change
+// nothing.
 #pragma once
 
 #include <string>
@@ -12,7 +13,8 @@ inline constexpr int kNobodyAsked = -1;
 
 // Its option, which is not shown, since `serve` gives it to the processes that it starts.
 void add_ready_option(int* fd, OptionSet* options);
-// Writes `what` (a port, a name, a URL) and the line's end, and closes the descriptor. Does nothing where nobody asked.
-void tell_ready(int fd, std::string what);
+// Writes one line: the name, which has no space, and where it is reached (a port, a URL; may be empty). The first says
+// that the process is ready; a later one, that it goes by another name. Does nothing where nobody asked. Threads: any.
+void tell_ready(int fd, const std::string& name, const std::string& where);
 
 }  // namespace dynamo::apps

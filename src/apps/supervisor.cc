@@ -36,7 +36,8 @@ void pass_on(const std::string& name, std::string_view line) {
   log::write_text(log::is_json() ? fmt::format("{}\n", line) : fmt::format("{} | {}\n", name, line));
 }
 
-// The ends of a pipe: what a child writes, its parent reads without waiting. No other process has them, unless it is given them.
+// The ends of a pipe: what a child writes, its parent reads without waiting. No other process has them, unless it is
+// given them.
 struct Pipe {
   int read = -1;
   int write = -1;
@@ -62,11 +63,13 @@ struct Pipe {
 
 struct Supervisor::Child {
   ChildOptions options;
-  pid_t pid = -1;  // -1: not running
+  std::string name;  // that it goes by
+  pid_t pid = -1;    // -1: not running
   int output = -1;
   std::string partial;  // of a line
-  int ready = -1;       // what it tells when it is ready
-  std::string ready_text;
+  int ready = -1;       // where it tells that it is ready, and its name
+  std::string told;     // of a line
+  std::string where;    // it is reached
   bool is_ready = false;
   bool has_failed = false;
   std::string end;  // how it ended last
@@ -143,7 +146,8 @@ Status Supervisor::spawn(Child* child) {
   child->output = std::exchange(output.read, -1);
   child->partial.clear();
   child->ready = std::exchange(ready.read, -1);
-  child->ready_text.clear();
+  child->name = child->options.name;
+  child->told.clear();
   child->is_ready = false;
   child->started = Clock::steady().now();
   child->restart_at = Time::max();
@@ -158,7 +162,7 @@ bool Supervisor::read_output(Child* child) {
   if (count > 0) text.append(bytes, static_cast<size_t>(count));
   size_t begin = 0;
   const auto pass = [&](size_t end, size_t next) {
-    pass_on(child->options.name, std::string_view(text).substr(begin, end - begin));
+    pass_on(child->name, std::string_view(text).substr(begin, end - begin));
     begin = next;
   };
   for (size_t end; (end = text.find('\n', begin)) != std::string::npos;) pass(end, end + 1);
@@ -174,11 +178,17 @@ void Supervisor::read_ready(Child* child) {
   char bytes[1024];
   const ssize_t count = read(child->ready, bytes, sizeof(bytes));
   if (count < 0 && (errno == EINTR || errno == EAGAIN)) return;
-  if (count > 0) child->ready_text.append(bytes, static_cast<size_t>(count));
-  const size_t end = child->ready_text.find('\n');
-  child->is_ready = end != std::string::npos;
-  if (child->is_ready) child->ready_text.resize(end);
-  if (count <= 0 || child->is_ready) close(std::exchange(child->ready, -1));
+  if (count <= 0) {
+    close(std::exchange(child->ready, -1));
+    return;
+  }
+  child->told.append(bytes, static_cast<size_t>(count));
+  for (size_t end; (end = child->told.find('\n')) != std::string::npos; child->told.erase(0, end + 1)) {
+    const std::string line = child->told.substr(0, end);
+    const size_t space = line.find(' ');
+    child->name = line.substr(0, space);
+    if (!std::exchange(child->is_ready, true)) child->where = line.substr(space + 1);
+  }
 }
 
 void Supervisor::reap() {
@@ -195,7 +205,7 @@ void Supervisor::reap() {
     const Time now = Clock::steady().now();
     if (now - child->started >= kLongLife) child->pause = kFirstPause;
     child->restart_at = now + child->pause;
-    LOG(warn, "a process ended and is started again", {"process", child->options.name}, {"with", child->end},
+    LOG(warn, "a process ended and is started again", {"process", child->name}, {"with", child->end},
         {"after", fmt::format("{} ms", std::chrono::duration_cast<std::chrono::milliseconds>(child->pause).count())});
     child->pause = std::min<Duration>(child->pause * 2, kLongestPause);
   }
@@ -225,8 +235,8 @@ int Supervisor::turn(Time until) {
   const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(until - Clock::steady().now()).count();
   poll(watched.data(), watched.size(), static_cast<int>(std::clamp<int64_t>(left + 1, 0, 60000)));
   for (const auto& child : children_) {
+    if (child->ready >= 0) read_ready(child.get());  // first: what it writes from then on has its name in front
     if (child->output >= 0) read_output(child.get());
-    if (child->ready >= 0) read_ready(child.get());
   }
   int taken = 0;
   signalfd_siginfo info;
@@ -245,10 +255,10 @@ Result<std::string> Supervisor::wait_until_ready(Time until) {
     bool is_ready = true;
     for (const auto& child : children_) {
       if (child->has_failed)
-        return unavailable(fmt::format("{} ended with {}; what it said is above", child->options.name, child->end));
+        return unavailable(fmt::format("{} ended with {}; what it said is above", child->name, child->end));
       is_ready &= child->is_ready;
     }
-    if (is_ready) return children_.back()->ready_text;
+    if (is_ready) return children_.back()->where;
     if (Clock::steady().now() >= until) return deadline("not all processes were ready in time");
     if (turn(until) != 0) return cancelled("stopped before all was ready");
   }

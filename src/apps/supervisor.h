@@ -1,6 +1,6 @@
-// Runs this program's other commands as processes of their own: starts them, passes their output on line by line with their
-// name in front, starts those again that die, and ends them in order. Their output goes the way of the log (base/log_output.h), so a log
-// that nobody reads holds nobody up.
+// Runs this program's other commands as processes of their own: starts them, passes their output on line by line with
+// their name in front, starts those again that die, and ends them in order. Their output goes the way of the log
+// (base/log_output.h), so a log that nobody reads holds nobody up.
 // Threads: one, the main thread; children die with it.
 #pragma once
 
@@ -18,7 +18,7 @@
 namespace dynamo::apps {
 
 struct ChildOptions {
-  std::string name;                            // in front of its lines
+  std::string name;                            // in front of its lines, until it tells by which it goes
   std::vector<std::string> arguments;          // after the program's name
   std::chrono::milliseconds stop_limit{5000};  // after SIGTERM; then SIGKILL
 };
@@ -34,7 +34,8 @@ class Supervisor {
   Status start(ChildOptions options);
   // What the child of that name is started with from now on.
   void set_arguments(const std::string& name, std::vector<std::string> arguments);
-  // Passes output on until every child is ready (apps/readiness.h). Returns: what the child that was started last told with that.
+  // Passes output on until every child is ready (apps/readiness.h). Returns: where the child that was started last says
+  // that it is reached.
   // Errors: kUnavailable (one ended before, with its exit status), kCancelled (a signal came), kDeadline.
   Result<std::string> wait_until_ready(Time until);
   // Passes output on and starts children again until a signal comes. Returns: the signal.

@@ -93,6 +93,10 @@ Status run_worker(WorkerFlags flags) {
   const auto host = make_host(flags, whereabouts, &io, &metrics);
   worker::NodeOptions options = node_options(flags.planes, whereabouts, flags.handoffs.role, &metrics);
   options.port = flags.port;
+  options.on_renamed = [&, show_name = options.on_renamed](const std::string& first, const std::string& now) {
+    show_name(first, now);
+    tell_ready(flags.ready_fd, now, "");
+  };
   auto listening = worker::WorkerNode::listen(std::move(options), &io);
   if (!listening.is_ok()) return with_flag(listening.status(), {"--host", "--port"});
   const auto node = std::move(listening).value();
@@ -108,12 +112,12 @@ Status run_worker(WorkerFlags flags) {
     return status;
   }
   const discovery::WorkerInstance instance = node->instance();
+  tell_ready(flags.ready_fd, instance.name, instance.address);
   LOG(info, "worker ready", {"worker", instance.name}, {"instance", instance_text(instance.instance)},
       {"role", discovery::role_name(instance.role)}, {"model", instance.model}, {"address", instance.address},
       {"transfer", instance.transfer.empty() ? "none" : instance.transfer},
       {"system_port", system ? std::to_string(system->port()) : "none"});
   starting.reset();
-  tell_ready(flags.ready_fd, instance.name);
   const int signal = signals.wait();
   signals.release();
   LOG(info, "stopping: running requests may finish", {"signal", signal},

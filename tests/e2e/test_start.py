@@ -71,6 +71,14 @@ def test_a_flag_of_serve_wins_over_its_variable_in_the_processes_too(start_serve
 # ---- readiness ----
 
 
+def test_each_worker_goes_by_its_name_in_the_log_of_serve(start_server):
+    server = start_server("--workers", "2")
+    said = lambda: sorted(re.findall(r"^(\S+) \| .*worker ready worker=(\S+) ", server.log(), re.MULTILINE))
+    wait_until(lambda: len(said()) == 2)
+    assert said() == [("worker-1", "worker-1"), ("worker-2", "worker-2")]
+
+
+
 def is_answered(url):
     try:
         return web.post(f"{url}/v1/completions", json={"model": MODEL, "prompt": "Hi", "max_tokens": 1}).status_code == 200
