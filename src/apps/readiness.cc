@@ -5,7 +5,7 @@
 namespace dynamo::apps {
 
 void add_ready_option(int* fd, OptionSet* options) {
-  options->add("--ready-fd", number(fd, kNobodyAsked, 1 << 20), "").without_variable().hidden();
+  options->add("--ready-fd", number(fd, 3, 1 << 20), "").without_variable().hidden();
 }
 
 void tell_ready(int fd, const std::string& name, const std::string& where) {

@@ -14,8 +14,9 @@ Status RequestsInFlight::wait_until_quiet(Duration quiet, Time until) {
     const Time now = Clock::steady().now();
     const Time quiet_at = std::max(begun, last_change_) + quiet;
     if (count_ == 0 && now >= quiet_at) return {};
-    if (now >= until) return deadline(fmt::format("{} requests are not over", count_));
-    changed_.wait_until(mutex_, count_ == 0 ? std::min(quiet_at, until) : until);
+    const Time limit = count_ == 0 ? std::max(begun, until) + quiet : until;
+    if (now >= limit) return deadline(fmt::format("{} requests are not over", count_));
+    changed_.wait_until(mutex_, count_ == 0 ? std::min(quiet_at, limit) : limit);
   }
 }
 

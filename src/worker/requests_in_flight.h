@@ -25,8 +25,8 @@ class RequestsInFlight {
     RequestsInFlight* requests_;
   };
 
-  // Blocks until there has been none for `quiet`. Errors: kDeadline (how many there are), kCancelled (stop_waiting()
-  // was called).
+  // Blocks until there has been none for `quiet`; they have until `until` to end. Errors: kDeadline (how many there are),
+  // kCancelled (stop_waiting() was called).
   Status wait_until_quiet(Duration quiet, Time until);
   // From now on nobody waits.
   void stop_waiting();

@@ -69,13 +69,14 @@ class RolesTest : public testing::Test {
     return workers_.size() - 1;
   }
   // Asks at once; get() gives the worker's new name, or why not.
-  std::future<Result<std::string>> set_role(size_t worker, const std::string& role) {
-    const auto ask = [](std::shared_ptr<rpc::Channel> channel, std::string to) -> Task<Result<std::string>> {
+  std::future<Result<std::string>> set_role(size_t worker, const std::string& role, uint32_t drain_seconds = 10) {
+    const auto ask = [](std::shared_ptr<rpc::Channel> channel, std::string to,
+                        uint32_t drain) -> Task<Result<std::string>> {
       const Status connected = co_await channel->wait_connected(soon());
       if (!connected.is_ok()) co_return connected;
       wire::Request request;
       request.mutable_role()->set_role(to);
-      request.mutable_role()->set_drain_seconds(10);
+      request.mutable_role()->set_drain_seconds(drain);
       CO_TRY(auto stream, channel->open(request.SerializeAsString()));
       auto piece = co_await stream->next(soon());
       if (!piece.is_ok()) co_return piece.status();
@@ -84,7 +85,8 @@ class RolesTest : public testing::Test {
       if (!reply.failure().empty()) co_return wire::failure_from_bytes(reply.failure());
       co_return reply.name();
     };
-    return boost::asio::co_spawn(asking_io_.at(0), ask(workers_.at(worker).channel, role), boost::asio::use_future);
+    return boost::asio::co_spawn(asking_io_.at(0), ask(workers_.at(worker).channel, role, drain_seconds),
+                                 boost::asio::use_future);
   }
   // "decode": 2, of those that do not say that they leave.
   std::map<std::string, int> roles() {
@@ -191,6 +193,11 @@ TEST_F(RolesTest, OfTwoThatAreToldAtOnceOneStays) {
     boost::asio::post(asking_io_.at(0), [channel = worker.channel] { channel->stop(); });
     worker.node->stop(Clock::steady().now());
   }
+}
+
+TEST_F(RolesTest, AnIdleWorkerChangesItsRoleThoughNoRequestWouldBeWaitedFor) {
+  start(&registry_, Role::kPrefill);
+  EXPECT_EQ(set_role(0, "decode", /*drain_seconds=*/0).get().value(), "decode-worker-1");
 }
 
 TEST_F(RolesTest, WhileAnotherHasItsTurnItWaits) {
