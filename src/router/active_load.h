@@ -6,7 +6,7 @@
 // nobody parts within. An edge is found by the edge before it and its first block, and is compared block by block: a
 // hash stands for nothing but itself here. Clients can make blocks whose hashes collide, so a chain may hold a hash
 // twice, or one that others hold after other blocks. Chains count as different where any hash of them differs; blocks
-// of other tokens whose whole chains are equal count as shared, which makes a worker look less busy, and no more. 
+// of other tokens whose whole chains are equal count as shared, which makes a worker look less busy, and no more.
 // Threads: one at a time.
 #pragma once
 

@@ -22,7 +22,7 @@ struct RouterSettings {
   double overlap_weight = 4.0;  // worth of a block to prefill against a block that decodes.  [0, 100]
   double temperature = 0.0;     // 0: the lowest cost wins; higher spreads.  [0, 100]
   // A prompt of which at most so many tokens are not cached where it is decoded is computed there; 0: none is, as long
-  // as there are prefill workers. Absent: judged by what waits at either and measured rates ("auto"). 
+  // as there are prefill workers. Absent: judged by what waits at either and measured rates ("auto").
   // --max-local-prefill-length
   std::optional<uint32_t> max_local_prefill_length = 0;
   std::optional<double> busy_threshold;  // share of a worker's blocks in use above which it gets nothing new.  (0, 1]
