@@ -12,6 +12,7 @@
 #include "json/node.h"
 #include "json/object_reader.h"
 #include "json/parse.h"
+#include "json/read.h"
 #include "json/writer.h"
 
 namespace dynamo::json {
@@ -38,7 +39,9 @@ void read_all(const Node& node) {
   const auto integer = node.find_integer(-8, 8);
   CHECK(!integer.is_ok() || (**integer >= -8 && **integer <= 8));
   CHECK(node.find_count().is_ok() || !node.find_count().status().text().empty());
-  CHECK(node.find_number().is_ok() == node.value()->is_number());
+  // Boost.JSON 1.81 makes no finite number of 0e555; that is refused like any that is out of range.
+  const bool is_finite = node.value()->is_number() && std::isfinite(number_of(*node.value()));
+  CHECK(node.find_number().is_ok() == is_finite);
   CHECK(node.find_bool().is_ok() == node.value()->is_bool());
   CHECK(node.find_string().is_ok() == node.value()->is_string());
   if (const auto list = node.array(); list.is_ok()) {

@@ -46,7 +46,7 @@ Result<std::optional<uint32_t>> Node::find_count() const {
 }
 
 Result<std::optional<double>> Node::find_number() const {
-  constexpr double kMost = std::numeric_limits<double>::infinity();
+  constexpr double kMost = std::numeric_limits<double>::max();  // what is not finite is no number of JSON's
   return find<double>(Range{-kMost, kMost});
 }
 

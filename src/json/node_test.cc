@@ -16,6 +16,13 @@ const value& document() {
   return parsed;
 }
 
+TEST(Node, ANumberIsFinite) {
+  for (const char* text : {"1e999", "-1e999", "0e555"}) {
+    const value document = parse(text).value();
+    EXPECT_EQ(Node(document).find_number().status().code(), Code::kCorrupt) << text;
+  }
+}
+
 TEST(Node, GivesWhatIsThereAndNothingForWhatIsNot) {
   const Node root(document());
   EXPECT_EQ(root["text"].find_string().value(), "words");
