@@ -34,7 +34,7 @@ void declare_engine_flags(CLI::App* command, EngineFlags* flags) {
       ->check(CLI::Range(1, 4096));
   option("--max-queue", flags->worker.max_waiting, "Requests waiting per worker; more are refused with 503")
       ->check(CLI::Range(0, 1 << 20));
-  option("--threads", flags->worker.cpu.threads,
+  option("--threads", flags->worker.backend.threads,
          "Threads per worker; 0: the usable cores, by affinity and the control groups' CPU quota, shared among a "
          "machine's workers where `serve` starts them")
       ->check(CLI::Range(0, 1024));
@@ -46,7 +46,7 @@ void declare_engine_flags(CLI::App* command, EngineFlags* flags) {
 
 Status complete(EngineFlags* flags) {
   flags->worker.kv_cache_bytes = flags->kv_cache_mib << 20;
-  if (flags->cpu != "auto") flags->worker.cpu.level = kernels::parse_cpu_level(flags->cpu);
+  if (flags->cpu != "auto") flags->worker.backend.cpu_level = kernels::parse_cpu_level(flags->cpu);
   if (!flags->model_path.empty()) return {};
   const char* cache = std::getenv("DYNAMO_CACHE");
   const char* home = std::getenv("HOME");
@@ -75,7 +75,7 @@ std::vector<std::string> to_arguments(const EngineFlags& flags) {
   add("--max-batch-tokens", flags.worker.max_batch_tokens, defaults.worker.max_batch_tokens);
   add("--max-sequences", flags.worker.max_sequences, defaults.worker.max_sequences);
   add("--max-queue", flags.worker.max_waiting, defaults.worker.max_waiting);
-  add("--threads", flags.worker.cpu.threads, defaults.worker.cpu.threads);
+  add("--threads", flags.worker.backend.threads, defaults.worker.backend.threads);
   add("--cpu", flags.cpu, defaults.cpu);
   return arguments;
 }

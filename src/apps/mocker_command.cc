@@ -15,9 +15,9 @@
 #include "apps/whereabouts_flags.h"
 #include "base/log.h"
 #include "base/log_output.h"
+#include "base/shared_memory.h"
 #include "engine/local_generator.h"
 #include "mocker/simulated_runner.h"
-#include "transfer/shared_memory.h"
 #include "worker/model_files.h"
 #include "worker/worker_node.h"
 
@@ -41,7 +41,7 @@ struct MockerFlags {
 struct Simulated {
   std::unique_ptr<engine::Engine> engine;
   std::shared_ptr<engine::LocalGenerator> generator;
-  transfer::SharedMemory pool;                    // for hand-offs
+  SharedMemory pool;                              // for hand-offs
   std::unique_ptr<worker::HandoffHost> handoffs;  // null: aggregated
 };
 
@@ -98,7 +98,7 @@ Result<worker::HostedEngine> make_engine(const MockerFlags& flags, const Common&
   if (flags.mode != "aggregated") {
     // A few bytes stand for each block's KV: what travels is real, though nobody reads it.
     const kv::KvLayout layout{.layers = 1, .kv_heads = 1, .head_dim = 2, .block_tokens = common.engine.block_tokens};
-    TRY(out->pool, transfer::SharedMemory::create(common.engine.kv_blocks * layout.block_bytes()));
+    TRY(out->pool, SharedMemory::create(common.engine.kv_blocks * layout.block_bytes()));
     worker::HandoffOptions options;
     options.backend = flags.transfer;
     options.nixl = nixl_library(flags.nixl_library);
@@ -109,12 +109,8 @@ Result<worker::HostedEngine> make_engine(const MockerFlags& flags, const Common&
     options.model_digest = "mock";
     options.vocab_size = common.engine.vocab_size;
     options.identity = {flags.planes.name_space, DYNAMO_VERSION, 0};
-    transfer::PoolMemory pool;
-    pool.data = out->pool.data();
-    pool.bytes = out->pool.bytes();
-    pool.fd = out->pool.fd();
-    auto started =
-        worker::HandoffHost::start(std::move(options), engine, pool, layout, common.engine.kv_blocks, io, metrics);
+    auto started = worker::HandoffHost::start(std::move(options), engine, out->pool.memory(), layout,
+                                              common.engine.kv_blocks, io, metrics);
     if (!started.is_ok()) return started.status().with("--disaggregation-transfer-backend");
     out->handoffs = std::move(started).value();
     serve_handoffs(out->handoffs.get(), &hosted);

@@ -9,7 +9,7 @@
 #include "apps/supervisor.h"
 #include "base/log.h"
 #include "base/log_output.h"
-#include "kernels/cpu/usable_cores.h"
+#include "base/usable_cores.h"
 
 namespace dynamo::apps {
 namespace {
@@ -55,7 +55,7 @@ Result<std::string> start_all(const ServeFlags& flags, Supervisor* supervisor) {
   // Ended and started again it must be found where it was.
   supervisor->set_arguments("hub", joined({"hub", "--port", port}, flags.log_arguments));
   EngineFlags engine = flags.engine;
-  if (engine.worker.cpu.threads == 0) engine.worker.cpu.threads = std::max(1U, kernels::usable_cores() / flags.all());
+  if (engine.worker.backend.threads == 0) engine.worker.backend.threads = std::max(1U, usable_cores() / flags.all());
   const auto drain = std::to_string(flags.frontend.drain_timeout);
   const auto start_workers = [&](uint32_t count, const std::string& name, const std::string& mode) -> Status {
     for (uint32_t i = 1; i <= count; ++i) {

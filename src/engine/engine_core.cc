@@ -44,7 +44,15 @@ EngineCore::EngineCore(EngineOptions options, std::unique_ptr<StepRunner> runner
       step_rows_(metrics->histogram(kStepRows, labels)),
       step_seconds_(metrics->histogram(kStepSeconds, labels)),
       queue_seconds_(metrics->histogram(kQueueSeconds, labels)),
-      next_seed_((uint64_t{std::random_device{}()} << 32) | std::random_device{}()) {}
+      next_seed_((uint64_t{std::random_device{}()} << 32) | std::random_device{}()) {
+  step_.paged.block_tokens = options.block_tokens;
+  step_.gets_on = [this] {
+    const Time now = clock_->now();
+    if (now < looked_ + kLook) return;
+    looked_ = now;
+    tell_signs_of_life();
+  };
+}
 
 Status EngineCore::check(const EngineOptions& options, const GenerateRequest& request) {
   if (request.prompt.empty()) return invalid("the prompt is empty");
@@ -128,34 +136,40 @@ void EngineCore::tell_signs_of_life() {
     if (!sequence->is_receiving) tell_sign_of_life(sequence, now);
 }
 
-StepInput EngineCore::input_for(const std::vector<Sequence*>& step) const {
-  StepInput input;
-  input.paged.block_tokens = options_.block_tokens;
+void EngineCore::fill_step(const std::vector<Sequence*>& step) {
+  step_.tokens.clear();
+  step_.draws.clear();
+  step_.paged.sequences.clear();
+  step_.paged.block_table.clear();
+  step_.paged.positions.clear();
   for (const Sequence* sequence : step) {
     const uint32_t end = sequence->computed + sequence->scheduled;
-    input.paged.sequences.push_back({.first_row = static_cast<uint32_t>(input.tokens.size()),
+    const auto seat = static_cast<uint32_t>(step_.paged.sequences.size());
+    step_.paged.sequences.push_back({.first_row = static_cast<uint32_t>(step_.tokens.size()),
                                      .rows = sequence->scheduled,
                                      .length = end,
-                                     .first_block = static_cast<uint32_t>(input.paged.block_table.size())});
+                                     .first_block = static_cast<uint32_t>(step_.paged.block_table.size()),
+                                     .seat = seat});
     const uint32_t blocks = (end + options_.block_tokens - 1) / options_.block_tokens;
-    for (uint32_t i = 0; i < blocks; ++i) input.paged.block_table.push_back(sequence->blocks[i].value);
+    for (uint32_t i = 0; i < blocks; ++i) step_.paged.block_table.push_back(sequence->blocks[i].value);
     for (uint32_t position = sequence->computed; position < end; ++position) {
-      input.paged.positions.push_back(position);
-      input.tokens.push_back(sequence->tokens[position]);
+      step_.paged.positions.push_back(position);
+      step_.tokens.push_back(sequence->tokens[position]);
     }
     if (end < sequence->size()) continue;  // a chunk of a prompt: nothing to draw yet
     const bool is_below_minimum = sequence->output_size() < sequence->request.stop.min_tokens;
-    input.samples.push_back({.row = static_cast<uint32_t>(input.tokens.size()) - 1,
-                             .sampling = &sequence->request.sampling,
-                             .seed = sequence->seed,
-                             .prompt = std::span(sequence->tokens).first(sequence->prompt_size()),
-                             .output = std::span(sequence->tokens).subspan(sequence->prompt_size()),
-                             .masked = is_below_minimum
-                                           ? std::span<const TokenId>(sequence->request.stop.stop_token_ids)
-                                           : std::span<const TokenId>(),
-                             .logprobs = sequence->request.logprobs});
+    step_.draws.push_back({.row = static_cast<uint32_t>(step_.tokens.size()) - 1,
+                           .seat = seat,
+                           .sampling = &sequence->request.sampling,
+                           .seed = sequence->seed,
+                           .index = sequence->output_size(),
+                           .prompt = std::span(sequence->tokens).first(sequence->prompt_size()),
+                           .output = std::span(sequence->tokens).subspan(sequence->prompt_size()),
+                           .masked = is_below_minimum ? std::span<const TokenId>(sequence->request.stop.stop_token_ids)
+                                                      : std::span<const TokenId>(),
+                           .allowed = {},
+                           .logprobs = sequence->request.logprobs});
   }
-  return input;
 }
 
 void EngineCore::emit(Sequence* sequence, DrawnToken drawn) {
@@ -283,14 +297,10 @@ bool EngineCore::step() {
     begin(sequence);
     if (sequence->handoff.target) tell_target(sequence);  // what the cache had of it travels while the rest is computed
   }
-  StepInput input = input_for(step);
-  input.gets_on = [this, looked = started]() mutable {
-    const Time now = clock_->now();
-    if (now < looked + kLook) return;
-    looked = now;
-    tell_signs_of_life();
-  };
-  auto drawn = runner_->run(input);
+  fill_step(step);
+  looked_ = started;
+  const Status begun = runner_->begin(step_);
+  auto drawn = begun.is_ok() ? runner_->finish() : begun;
   if (!drawn.is_ok()) {
     LOG(error, "a step failed", {"sequences", step.size()}, {"why", drawn.status().to_string()});
     // Of this place, not of what was asked: another may do.
@@ -299,8 +309,8 @@ bool EngineCore::step() {
     return true;
   }
   CHECK(drawn->size() == drawing.size());
-  step_rows_.Observe(static_cast<double>(input.tokens.size()));
-  measure(input.tokens.size(), drawing.size(), seconds(clock_->now() - started));
+  step_rows_.Observe(static_cast<double>(step_.tokens.size()));
+  measure(step_.tokens.size(), drawing.size(), seconds(clock_->now() - started));
   scheduler_.complete(step);
   for (Sequence* sequence : step)
     if (sequence->handoff.target) tell_target(sequence);

@@ -44,7 +44,7 @@ class EngineCore {
 
  private:
   void expire();
-  StepInput input_for(const std::vector<Sequence*>& step) const;
+  void fill_step(const std::vector<Sequence*>& step);
   void emit(Sequence* sequence, DrawnToken drawn);
   void fail_alone(const Sequence& sequence, const Status& status);
   void reserve(Sequence* sequence);
@@ -68,6 +68,8 @@ class EngineCore {
   prometheus::Histogram& step_rows_;
   prometheus::Histogram& step_seconds_;
   prometheus::Histogram& queue_seconds_;
+  kernels::Step step_;  // as begun last; kept for its memory
+  Time looked_;         // for sequences that wait for a sign of life, while a step runs
   uint64_t counted_preemptions_ = 0;
   double prefill_rate_ = 0;  // tokens/s
   uint64_t next_seed_;

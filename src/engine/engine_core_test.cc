@@ -243,13 +243,18 @@ TEST_F(EngineCoreTest, ASignOfLifeComesWhereThereIsNothingToShowForAQuarterOfThe
 class LongRunner final : public StepRunner {
  public:
   LongRunner(FakeClock* clock, int parts, bool hangs) : clock_(clock), parts_(parts), hangs_(hangs) {}
-  Result<std::vector<Result<DrawnToken>>> run(const StepInput& input) override {
+  uint32_t depth() const override { return 1; }
+  Status begin(const kernels::Step& step) override {
     for (int i = 0; i < parts_; ++i) {
       clock_->advance(seconds(1));
-      if (!hangs_) input.gets_on();
+      if (!hangs_) step.gets_on();
     }
     during_ = sink->signs;
-    return std::vector<Result<DrawnToken>>(input.samples.size(), DrawnToken{});
+    draws_ = step.draws.size();
+    return {};
+  }
+  Result<std::vector<Result<DrawnToken>>> finish() override {
+    return std::vector<Result<DrawnToken>>(draws_, DrawnToken{});
   }
   std::shared_ptr<Collected> sink = std::make_shared<Collected>();
   int during_ = 0;
@@ -258,6 +263,7 @@ class LongRunner final : public StepRunner {
   FakeClock* clock_;
   int parts_;
   bool hangs_;
+  size_t draws_ = 0;
 };
 
 TEST_F(EngineCoreTest, AStepThatTakesLongGivesSignsOfLifeWhileItGetsOnAndNoneWhileItHangs) {
@@ -313,8 +319,8 @@ TEST_F(EngineCoreTest, WhatFindsNoTokenFailsAloneWhateverItsStepHolds) {
       start(100, 512);
       events_.blocks.clear();
       const GenerateRequest bad = request(counted(17), 12);
-      runner_->spoil = [&](const SampleInput& sample, DrawnToken token) -> Result<DrawnToken> {
-        if (std::ranges::equal(sample.prompt, bad.prompt) && sample.output.size() == drawn_before) return failure;
+      runner_->spoil = [&](const kernels::Draw& sample, DrawnToken token) -> Result<DrawnToken> {
+        if (std::ranges::equal(sample.prompt, bad.prompt) && sample.index == drawn_before) return failure;
         return token;
       };
       const auto failed = add(bad);
@@ -342,7 +348,7 @@ TEST_F(EngineCoreTest, WhatFollowsABrokenSequencesBlocksIsForgottenWithThem) {
   ASSERT_EQ(core_->load().cached_blocks, 8U + 5U);
   const auto holder = add(request(counted(33), 30));  // holds them while they are forgotten
   core_->step();
-  runner_->spoil = [](const SampleInput& sample, DrawnToken token) -> Result<DrawnToken> {
+  runner_->spoil = [](const kernels::Draw& sample, DrawnToken token) -> Result<DrawnToken> {
     if (sample.prompt.size() == 17) return internal("no numbers");
     return token;
   };

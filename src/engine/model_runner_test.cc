@@ -10,7 +10,8 @@
 #include "base/testing/fake_clock.h"
 #include "engine/engine_core.h"
 #include "generate/sampling_limits.h"
-#include "kernels/cpu/cpu_backend.h"
+#include "kernels/backend_factory.h"
+#include "model/testing/run_decoder.h"
 #include "model/testing/tiny_model.h"
 
 namespace dynamo::engine {
@@ -46,12 +47,12 @@ class ModelRunnerTest : public testing::Test {
     CHECK(model::testing::write_tiny_gguf({}, path).is_ok());
     const auto source = model::open_model(path);
     CHECK_OK(source);
-    auto backend = kernels::make_cpu_backend({.level = kernels::supported_cpu_levels().back(), .threads = 1});
+    auto backend = kernels::make_backend({.threads = 1});
     CHECK_OK(backend);
     backend_ = std::move(backend).value();
-    auto decoder = model::Decoder::create(
+    auto decoder = model::testing::make_decoder(
         **source, backend_.get(),
-        {.block_tokens = kBlockTokens, .kv_blocks = kBlocks, .max_rows = 64, .max_logits_rows = 64}, nullptr);
+        {.block_tokens = kBlockTokens, .kv_blocks = kBlocks, .max_rows = 64, .max_draws = 64});
     CHECK_OK(decoder);
     decoder_ = std::move(decoder).value();
     options_ = {.block_tokens = kBlockTokens,
@@ -84,7 +85,7 @@ class ModelRunnerTest : public testing::Test {
     core_->pool().check_invariants();
   }
   // As a peer may do: every byte of every block is part of a NaN now.
-  void spoil_kv() { std::memset(decoder_->kv_pool().data(), 0xFF, decoder_->kv_pool().size()); }
+  void spoil_kv() { std::memset(decoder_->kv_pool().memory().data, 0xFF, decoder_->kv_pool().bytes()); }
 
   model::testing::TemporaryFolder folder_;
   std::unique_ptr<kernels::Backend> backend_;

@@ -102,7 +102,7 @@ class SteppedEngine final : public engine::Engine, public std::enable_shared_fro
   void received(SequenceId id, uint32_t attempt, uint32_t tokens) override {
     order([=, this] { core_.received(id, attempt, tokens); });
   }
-  void received_all(SequenceId id, uint32_t attempt, engine::DrawnToken first, uint32_t cached) override {
+  void received_all(SequenceId id, uint32_t attempt, DrawnToken first, uint32_t cached) override {
     order([=, this] { core_.received_all(id, attempt, first, cached); });
   }
   void fetch_again(SequenceId id, uint32_t attempt) override {
@@ -686,9 +686,8 @@ TEST(HandoffSimulation, WhoeverWaitsForRoomOrForAPromptHearsThatTheWorkersGetOn)
 
 // A prompt of 40 tokens with two places to compute it, the first of which makes of its first token what `spoil` says: that is the last
 // place but the one where it is decoded, which builds upon nothing that came.
-void expect_computed_where_decoded(
-    const std::function<Result<engine::DrawnToken>(const engine::SampleInput&, engine::DrawnToken)>& spoil,
-    const char* end) {
+void expect_computed_where_decoded(const std::function<Result<DrawnToken>(const kernels::Draw&, DrawnToken)>& spoil,
+                                   const char* end) {
   World world(1);
   Network network;
   Node first(&world, &network, "first", /*blocks=*/100, /*batch=*/16);
@@ -716,9 +715,8 @@ void expect_computed_where_decoded(
 }
 
 TEST(HandoffSimulation, APromptThatBreaksWhereItIsComputedIsTriedOnceMoreAndThatIsWhereItIsDecoded) {
-  expect_computed_where_decoded([](const engine::SampleInput&,
-                                   engine::DrawnToken) -> Result<engine::DrawnToken> { return internal("no numbers"); },
-                                "refused");
+  expect_computed_where_decoded(
+      [](const kernels::Draw&, DrawnToken) -> Result<DrawnToken> { return internal("no numbers"); }, "refused");
 }
 
 TEST(HandoffSimulation, AFirstTokenWhoseLogProbabilitiesCannotBeItsIsAsBroken) {
@@ -729,7 +727,7 @@ TEST(HandoffSimulation, AFirstTokenWhoseLogProbabilitiesCannotBeItsIsAsBroken) {
            [](TokenLogprobs* all) { all->top = {{0, NAN}}; },
        }) {
     expect_computed_where_decoded(
-        [&](const engine::SampleInput&, engine::DrawnToken token) -> Result<engine::DrawnToken> {
+        [&](const kernels::Draw&, DrawnToken token) -> Result<DrawnToken> {
           token.logprobs.drawn = {token.token, -1};
           change(&token.logprobs);
           return token;

@@ -6,7 +6,6 @@
 
 #include "engine/model_runner.h"
 #include "model/decoder.h"
-#include "transfer/shared_memory.h"
 
 namespace dynamo::worker {
 namespace {
@@ -19,17 +18,8 @@ uint32_t divide_up(uint32_t value, uint32_t by) {
   return (value + by - 1) / by;
 }
 
-kv::KvLayout layout_of(const model::ModelConfig& config, const WorkerOptions& options) {
-  return {.layers = config.layers,
-          .kv_heads = config.kv_heads,
-          .head_dim = config.head_dim,
-          .block_tokens = options.block_tokens,
-          .dtype = kv::KvDtype::kF16};
-}
-
 // Blocks of the KV pool. Errors: kInvalid when the cache asked for has no room for two blocks.
-Result<uint32_t> pool_blocks(const model::ModelConfig& config, const WorkerOptions& options) {
-  const uint64_t block_bytes = layout_of(config, options).block_bytes();
+Result<uint32_t> pool_blocks(const model::ModelConfig& config, const WorkerOptions& options, uint64_t block_bytes) {
   if (options.kv_cache_bytes == 0) {
     const uint32_t context =
         std::min(options.context_length ? options.context_length : config.context_length, kDefaultContext);
@@ -59,7 +49,6 @@ Result<uint32_t> served_context(const model::ModelConfig& config, const WorkerOp
 // In order of construction: each uses those above it.
 struct ModelWorker::State {
   std::unique_ptr<kernels::Backend> backend;
-  transfer::SharedMemory pool;  // if it is shared
   std::unique_ptr<model::Decoder> decoder;
   std::unique_ptr<engine::Engine> engine;
   std::string name;
@@ -78,22 +67,20 @@ Result<std::unique_ptr<ModelWorker>> ModelWorker::start(const ModelFiles& files,
   }
   const model::ModelConfig& config = files.source->config();
   auto state = std::make_unique<State>();
-  TRY(state->blocks, pool_blocks(config, options));
+  TRY(state->backend, kernels::make_backend(options.backend));
+  const kv::KvLayout layout = model::kv_layout_of(config, state->backend->traits(), options.block_tokens);
+  TRY(state->blocks, pool_blocks(config, options, layout.block_bytes()));
   TRY(state->context_length, served_context(config, options, state->blocks));
-  TRY(state->backend, kernels::make_cpu_backend(options.cpu));
   state->name = options.name;
-  model::DecoderOptions decoder_options{.block_tokens = options.block_tokens,
-                                        .kv_blocks = state->blocks,
-                                        .max_rows = options.max_batch_tokens,
-                                        .max_logits_rows = std::min(options.max_sequences, options.max_batch_tokens),
-                                        .context_length = state->context_length,
-                                        .kv_dtype = kv::KvDtype::kF16,
-                                        .kv_memory = {}};
-  if (options.shares_pool) {
-    TRY(state->pool, transfer::SharedMemory::create(state->blocks * layout_of(config, options).block_bytes()));
-    decoder_options.kv_memory = {state->pool.data(), state->pool.bytes()};
-  }
-  TRY(state->decoder, model::Decoder::create(*files.source, state->backend.get(), decoder_options, progress));
+  const model::DecoderOptions decoder_options{
+      .block_tokens = options.block_tokens,
+      .kv_blocks = state->blocks,
+      .max_rows = options.max_batch_tokens,
+      .max_draws = std::min(options.max_sequences, options.max_batch_tokens),
+      .context_length = state->context_length,
+      .kv_sharing = options.shares_pool ? kernels::Sharing::kShared : kernels::Sharing::kPrivate};
+  TRY(model::DecoderWeights weights, model::load_weights(*files.source, state->backend.get(), progress));
+  TRY(state->decoder, model::Decoder::create(std::move(weights), state->backend.get(), decoder_options));
   const engine::EngineOptions engine_options{.block_tokens = options.block_tokens,
                                              .kv_blocks = state->blocks,
                                              .context_length = state->context_length,
@@ -116,11 +103,7 @@ const kv::KvLayout& ModelWorker::kv_layout() const {
   return state_->decoder->kv_layout();
 }
 transfer::PoolMemory ModelWorker::pool() const {
-  transfer::PoolMemory pool;
-  pool.data = state_->pool.data();
-  pool.bytes = state_->pool.bytes();
-  pool.fd = state_->pool.fd();
-  return pool;
+  return state_->decoder->kv_pool().memory();
 }
 uint32_t ModelWorker::context_length() const {
   return state_->context_length;
@@ -134,7 +117,7 @@ engine::EngineLoad ModelWorker::load() const {
 
 std::string ModelWorker::description() const {
   const kv::KvLayout& layout = state_->decoder->kv_layout();
-  return fmt::format("{}; KV {} tokens, {} MiB; weights {} MiB", state_->backend->name(),
+  return fmt::format("{}; KV {} tokens, {} MiB; weights {} MiB", state_->backend->traits().name,
                      uint64_t{state_->blocks} * layout.block_tokens, state_->blocks * layout.block_bytes() / kMiB,
                      state_->decoder->weight_bytes() / kMiB);
 }

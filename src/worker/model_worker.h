@@ -15,7 +15,7 @@
 #include "engine/local_generator.h"
 #include "generate/generator.h"
 #include "generate/model_card.h"
-#include "kernels/cpu/cpu_backend.h"
+#include "kernels/backend_factory.h"
 #include "kv/kv_layout.h"
 #include "transfer/kv_transport.h"
 #include "worker/model_files.h"
@@ -24,7 +24,7 @@ namespace dynamo::worker {
 
 struct WorkerOptions {
   std::string name = "worker-1";  // in logs, metrics and answers
-  kernels::CpuOptions cpu;
+  kernels::BackendOptions backend;
   uint32_t block_tokens = 16;  // tokens per KV block.  [1, 256]  --page-size
   uint64_t kv_cache_bytes =
       0;  // 0: 256 MiB, or one full context of at most 8,192 tokens if that is more.  --kv-cache-mib
@@ -38,7 +38,7 @@ struct WorkerOptions {
 class ModelWorker {
  public:
   // Loads the weights (`progress` is told the fraction done) and starts the engine. `files` may be closed afterwards; `metrics` and
-  // `events` (may be null) outlive the worker. Errors: kInvalid (an option, by name), those of Decoder::create and make_cpu_backend.
+  // `events` (may be null) outlive the worker. Errors: kInvalid (an option, by name), those of load_weights, Decoder::create and make_backend.
   static Result<std::unique_ptr<ModelWorker>> start(const ModelFiles& files, WorkerOptions options, Metrics* metrics,
                                                     kv::KvEventSink* events,
                                                     const std::function<void(double)>& progress);

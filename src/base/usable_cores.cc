@@ -1,4 +1,4 @@
-#include "kernels/cpu/usable_cores.h"
+#include "base/usable_cores.h"
 
 #include <sched.h>
 
@@ -12,7 +12,7 @@
 #include <thread>
 #include <vector>
 
-namespace dynamo::kernels {
+namespace dynamo {
 namespace {
 
 namespace fs = std::filesystem;
@@ -138,4 +138,4 @@ uint32_t usable_cores() {
                       quota_cores("/"));
 }
 
-}  // namespace dynamo::kernels
+}  // namespace dynamo

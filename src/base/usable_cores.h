@@ -9,7 +9,7 @@
 #include <optional>
 #include <string_view>
 
-namespace dynamo::kernels {
+namespace dynamo {
 
 // Cores that this process may use: at least 1. A quota of 1.5 cores counts as 2. Cost: reads a few files of /proc and /sys.
 uint32_t usable_cores();
@@ -26,4 +26,4 @@ std::optional<double> parse_cfs_quota(std::string_view quota, std::string_view p
 // What the two make together.
 uint32_t usable_cores(uint32_t allowed, std::optional<double> quota);
 
-}  // namespace dynamo::kernels
+}  // namespace dynamo
