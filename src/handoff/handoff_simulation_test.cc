@@ -65,6 +65,7 @@ struct World {
   FakeClock clock;
   asio::io_context io{1};
   double trouble = 0;
+  uint32_t depth = 1;          // steps that engines have under way
   bool knows_writers = false;  // as shm and tcp do; as nixl does not
   Time first_put_goes_on{};    // of each mover: nothing of it is written before
 };
@@ -75,7 +76,7 @@ class SteppedEngine final : public engine::Engine, public std::enable_shared_fro
   SteppedEngine(World* world, engine::EngineOptions options, std::span<std::byte> pool)
       : world_(world),
         options_(options),
-        runner_(new engine::CheckingRunner(kVocab, pool)),
+        runner_(new engine::CheckingRunner(kVocab, pool, world->depth)),
         core_(options, std::unique_ptr<engine::StepRunner>(runner_), &world->clock, /*events=*/nullptr, &metrics_,
               MetricLabels{}) {}
 
@@ -462,6 +463,7 @@ class Simulation {
   explicit Simulation(uint64_t seed, bool mixes_blocks = false) : world_(seed), mixes_blocks_(mixes_blocks) {
     world_.trouble = seed % 3 == 0 ? 0 : 0.5;
     world_.knows_writers = seed % 2 == 0;
+    world_.depth = 1 + seed / 6 % 3;
     for (int i = 0; i < 2; ++i) add_node("prefill");
     for (int i = 0; i < 2; ++i) add_node("decode");
     if (world_.chance(0.2)) add_node("odd");

@@ -53,7 +53,11 @@ class CheckingRunner final : public StepRunner {
     CHECK(!under_way_.empty());
     Begun begun = std::move(under_way_.front());
     under_way_.pop_front();
-    if (std::exchange(fail_next, false)) return internal("the device failed");
+    if (std::exchange(fail_next, false)) failing_ = 1 + under_way_.size();
+    if (failing_ > 0) {
+      --failing_;
+      return internal("the device failed");
+    }
     for (const auto& sequence : begun.paged.sequences) {
       for (uint32_t row = sequence.first_row; row < sequence.first_row + sequence.rows; ++row) {
         const bool is_drawn_last = begun.tokens[row] == kernels::kDrawnLast;
@@ -72,7 +76,7 @@ class CheckingRunner final : public StepRunner {
   size_t rows = 0;
   size_t largest_step = 0;
   size_t most_under_way = 0;
-  bool fail_next = false;        // finish()
+  bool fail_next = false;        // finish(), and those of the steps begun by then
   bool fail_next_begin = false;  // begin()
   // What becomes of a sequence's token instead; null: nothing.
   std::function<Result<DrawnToken>(const kernels::Draw&, DrawnToken)> spoil;
@@ -141,6 +145,7 @@ class CheckingRunner final : public StepRunner {
   std::vector<Slot> own_;
   std::span<Slot> slots_;
   std::deque<Begun> under_way_;
+  size_t failing_ = 0;                              // steps
   std::map<uint32_t, std::vector<TokenId>> drawn_;  // by seat, of all that had it
 };
 
