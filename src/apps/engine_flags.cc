@@ -28,10 +28,12 @@ void declare_engine_flags(CLI::App* command, EngineFlags* flags) {
       ->check(CLI::Range(0, 1 << 24));
   option("--context-length", flags->worker.context_length, "Prompt and answer together, in tokens; 0: the model's own")
       ->check(CLI::Range(0, 1 << 24));
-  option("--max-batch-tokens", flags->worker.max_batch_tokens, "Tokens computed per engine step")
-      ->check(CLI::Range(1, 65536));
-  option("--max-sequences", flags->worker.max_sequences, "Requests computed at once per worker")
-      ->check(CLI::Range(1, 4096));
+  option("--max-batch-tokens", flags->worker.max_batch_tokens,
+         "Tokens computed per engine step; 0: what suits the device, on a CPU 512")
+      ->check(CLI::Range(0, 65536));
+  option("--max-sequences", flags->worker.max_sequences,
+         "Requests computed at once per worker; 0: what suits the device, on a CPU 64")
+      ->check(CLI::Range(0, 4096));
   option("--max-queue", flags->worker.max_waiting, "Requests waiting per worker; more are refused with 503")
       ->check(CLI::Range(0, 1 << 20));
   option("--threads", flags->worker.backend.threads,

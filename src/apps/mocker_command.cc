@@ -76,9 +76,9 @@ Result<Common> prepare(const MockerFlags& flags) {
                    .kv_blocks = flags.blocks,
                    .context_length = std::min(wanted, flags.blocks * flags.engine.worker.block_tokens),
                    .vocab_size = files.card.vocab_size,
-                   .max_batch_tokens = flags.engine.worker.max_batch_tokens,
-                   .max_sequences = flags.engine.worker.max_sequences,
                    .max_waiting = flags.engine.worker.max_waiting};
+  if (flags.engine.worker.max_batch_tokens > 0) common.engine.max_batch_tokens = flags.engine.worker.max_batch_tokens;
+  if (flags.engine.worker.max_sequences > 0) common.engine.max_sequences = flags.engine.worker.max_sequences;
   common.simulation.speedup = flags.speedup;
   // Ordinary tokens of byte-level vocabularies: after the bytes and marks, before what is added at the end.
   common.simulation.first_token = std::min(1000U, files.card.vocab_size / 2);

@@ -109,9 +109,9 @@ Result<worker::HostedEngine> make_engine(const WorkerFlags& flags, const std::st
   hosted.model = files.card.name;
   hosted.model_bundle = std::move(bundle);
   hosted.block_tokens = options.block_tokens;
-  hosted.max_batch_tokens = options.max_batch_tokens;
-  hosted.max_sequences = std::min(options.max_sequences, options.max_batch_tokens);
-  hosted.context_length = engine->context_length();
+  hosted.max_batch_tokens = engine->options().max_batch_tokens;
+  hosted.max_sequences = engine->options().max_sequences;
+  hosted.context_length = engine->options().context_length;
   return hosted;
 }
 

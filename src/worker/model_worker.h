@@ -25,14 +25,13 @@ namespace dynamo::worker {
 struct WorkerOptions {
   std::string name = "worker-1";  // in logs, metrics and answers
   kernels::BackendOptions backend;
-  uint32_t block_tokens = 16;  // tokens per KV block.  [1, 256]  --page-size
-  uint64_t kv_cache_bytes =
-      0;  // 0: 256 MiB, or one full context of at most 8,192 tokens if that is more.  --kv-cache-mib
-  uint32_t context_length = 0;      // 0: the model's, as far as the cache reaches.  --context-length
-  uint32_t max_batch_tokens = 512;  // as EngineOptions.  --max-batch-tokens
-  uint32_t max_sequences = 64;      // as EngineOptions.  --max-sequences
-  uint32_t max_waiting = 1024;      // as EngineOptions.  --max-queue
-  bool shares_pool = false;         // other workers write into its KV pool: it is in memory that they can map
+  uint32_t block_tokens = 16;     // tokens per KV block.  [1, 256]  --page-size
+  uint64_t kv_cache_bytes = 0;    // 0: what suits the device (worker/pool_size.h).  --kv-cache-mib
+  uint32_t context_length = 0;    // 0: the model's, as far as the cache reaches.  --context-length
+  uint32_t max_batch_tokens = 0;  // as EngineOptions; 0: what suits the device.  --max-batch-tokens
+  uint32_t max_sequences = 0;     // as EngineOptions; 0: what suits the device.  --max-sequences
+  uint32_t max_waiting = 1024;    // as EngineOptions.  --max-queue
+  bool shares_pool = false;       // other workers write into its KV pool: it is in memory that they can map
 };
 
 class ModelWorker {
@@ -50,7 +49,7 @@ class ModelWorker {
   const kv::KvLayout& kv_layout() const;
   // Requires: shares_pool.
   transfer::PoolMemory pool() const;
-  uint32_t context_length() const;  // prompt and answer together, in tokens, as this worker serves it
+  const engine::EngineOptions& options() const;  // as the engine runs
   engine::EngineLoad load() const;
   void clear_cache();
   std::string description() const;  // "cpu-avx512, 2 threads; KV 11648 tokens, 256 MiB; weights 94 MiB"
