@@ -11,9 +11,9 @@
 
 namespace dynamo {
 
-// How the next token is drawn from the logits, in this order: repetition, presence and frequency penalties, logit bias,
-// minimum tokens (stop ids masked), temperature, top-k, top-p, min-p, draw. Defaults change nothing. Ranges are those of
-// generate/sampling_limits.h: an engine refuses anything else.
+// How the next token is drawn from the logits, in this order: repetition, presence and frequency penalties, logit
+// bias, minimum tokens (stop ids masked), temperature, top-k, top-p, min-p, draw. Defaults change nothing. Ranges are
+// those of generate/sampling_limits.h: an engine refuses anything else.
 struct SamplingParams {
   float temperature = 1.0F;         // 0: the most likely token.  [0, 100]
   float top_p = 1.0F;               // smallest set of tokens whose probability reaches this.  [1e-6, 1]

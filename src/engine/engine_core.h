@@ -34,8 +34,8 @@ class EngineCore {
   bool has_work() const { return scheduler_.running() + scheduler_.waiting() + scheduler_.under_way() > 0; }
   // Gives up what is past its deadline, issues steps as far as the runner has room for them, and finishes the oldest:
   // hands out what was drawn, and signs of life. Requires: has_work().
-  // Returns: false if there was nothing to compute: all sequences wait for prompts from elsewhere, or for room that those
-  // have. No step is under way then.
+  // Returns: false if there was nothing to compute: all sequences wait for prompts from elsewhere, or for room that
+  // those have. No step is under way then.
   bool step();
   // When step() has something to do at the latest, though nothing comes from outside.
   Time next_deadline() const;

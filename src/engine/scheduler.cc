@@ -93,8 +93,8 @@ bool Scheduler::cover(Sequence* sequence, uint32_t tokens) {
   return true;
 }
 
-// As cover(), taking blocks from the last in order, which may be this sequence itself: then false. Also false where steps
-// are under way, which must end before.
+// As cover(), taking blocks from the last in order, which may be this sequence itself: then false. Also false where
+// steps are under way, which must end before.
 bool Scheduler::cover_or_preempt(Sequence* sequence, uint32_t tokens) {
   while (!cover(sequence, tokens)) {
     must_drain_ = !under_way_.empty();

@@ -3,15 +3,16 @@
 // A sequence has tokens to compute: one when it decodes, the rest of its prompt when it prefills (or was preempted). A
 // step takes up to max_batch_tokens of them: first the sequences that decode, then chunks of those that prefill, then
 // waiting ones are admitted, by priority and then arrival, as long as the pool has room for their whole prompt. When a
-// running sequence needs a block and none is left, the lowest in that order gives up its blocks and waits again; what it
-// had is recomputed (or found in the cache), and its tokens so far stand. Idea: Agrawal et al. 2024 (Sarathi-Serve).
+// running sequence needs a block and none is left, the lowest in that order gives up its blocks and waits again; what
+// it had is recomputed (or found in the cache), and its tokens so far stand. Idea: Agrawal et al. 2024
+// (Sarathi-Serve).
 //
 // Steps under way, from schedule() to complete(), in order. What holds meanwhile:
 //   - a sequence decodes on before the host knows the token that it decodes: Sequence::issued and drawing count what is
 //     under way, computed and tokens what is done. Nothing is issued beyond its limit
 //   - blocks become known to the pool when their step is completed, and not before
-//   - a block that a step under way may read or write returns to the pool when that step is completed: those of sequences
-//     that were removed, and those that store() gave another for. So do seats
+//   - a block that a step under way may read or write returns to the pool when that step is completed: those of
+//     sequences that were removed, and those that store() gave another for. So do seats
 //   - who is removed leaves the steps under way: what they compute and draw for it is thrown away
 //   - nobody is preempted: where that would be needed, no more steps are issued until none is under way
 // Threads: the engine's.
@@ -60,12 +61,13 @@ class Scheduler {
   std::span<const Turn> schedule();
   // Takes back the step scheduled last, which did not begin. Requires: its sequences are removed next.
   std::vector<Turn> withdraw();
-  // The oldest step is over. If it was computed, full blocks become known to the pool; else nothing is known of it, and its
-  // sequences are to be removed next. Returns: its turns. Requires: a step is under way.
+  // The oldest step is over. If it was computed, full blocks become known to the pool; else nothing is known of it,
+  // and its sequences are to be removed next. Returns: its turns. Requires: a step is under way.
   std::vector<Turn> complete(bool is_computed);
   size_t under_way() const { return under_way_.size(); }
 
-  // Those that schedule() has admitted and whose prompt comes from elsewhere; they are in no step until end_receiving().
+  // Those that schedule() has admitted and whose prompt comes from elsewhere; they are in no step until
+  // end_receiving().
   std::vector<Sequence*> take_receiving() { return std::exchange(receiving_, {}); }
   // Records that the first `tokens` tokens of a receiving sequence are in its blocks. Fewer than known are ignored.
   void receive(Sequence* sequence, uint32_t tokens);

@@ -24,8 +24,8 @@ class StepRunner {
   // Errors: kInternal or kUnavailable (the device failed): none of the step's sequences can go on here.
   virtual Status begin(const kernels::Step& step) = 0;
   // Waits for the oldest step begun, which is finished then, whatever comes of it.
-  // Returns: a result per draw, in order. An error there is of that sequence alone: kInvalid (what it asks for leaves no
-  // token to draw), kInternal (its logits are no numbers, so its KV may not be either).
+  // Returns: a result per draw, in order. An error there is of that sequence alone: kInvalid (what it asks for leaves
+  // no token to draw), kInternal (its logits are no numbers, so its KV may not be either).
   // Errors: as begin(). Requires: a step is under way.
   virtual Result<std::vector<Result<DrawnToken>>> finish() = 0;
 };

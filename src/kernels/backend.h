@@ -6,13 +6,14 @@
 // there once, by begin().
 //
 // A step is a function of operations. begin() puts the step's tables on the device and calls the function, or replays
-// what an earlier step of the same shape called: so the function depends on the StepView's shape alone, and the addresses
-// that operations see stay the same from step to step. finish() gives what was drawn, step by step in the order of
-// begin(); up to traits().depth steps may be begun and not finished. Operations run in the order they are called in, of
-// one step before those of the next.
+// what an earlier step of the same shape called: so the function depends on the StepView's shape alone, and the
+// addresses that operations see stay the same from step to step. finish() gives what was drawn, step by step in the
+// order of begin(); up to traits().depth steps may be begun and not finished. Operations run in the order they are
+// called in, of one step before those of the next.
 //
 // Batch invariance, if traits() say so: the bits of an output row depend on that row's inputs alone, never on how many
-// rows or which other sequences share the call, nor on how a prompt was cut into chunks. Reproducible answers rest on it.
+// rows or which other sequences share the call, nor on how a prompt was cut into chunks. Reproducible answers rest on
+// it.
 //
 // kernels/backend_contract_test.cc holds every backend to this. The interface is wider than the six methods of our
 // other interfaces because it is the list of operations itself.
@@ -81,15 +82,15 @@ enum class Sharing : uint8_t {
   kShared,   // others read and write it too: other processes, network cards
 };
 
-// cos and sin of every position and pair: [positions][head_dim / 2] fp32 each. The pairing is by halves: (i, i + head_dim
-// / 2). Source: Su et al. 2021; scaling factors are already in the frequencies (model/rope.h).
+// cos and sin of every position and pair: [positions][head_dim / 2] fp32 each. The pairing is by halves: (i, i +
+// head_dim / 2). Source: Su et al. 2021; scaling factors are already in the frequencies (model/rope.h).
 struct RopeTable {
   Tensor cosines;
   Tensor sines;
 };
 
-// One layer's share of the KV pool: K of block b, head h, token t, dim d is at `offset` + element b * block_stride + (h *
-// block_tokens + t) * head_dim + d, V at the same place plus value_offset. Counts are in elements.
+// One layer's share of the KV pool: K of block b, head h, token t, dim d is at `offset` + element b * block_stride +
+// (h * block_tokens + t) * head_dim + d, V at the same place plus value_offset. Counts are in elements.
 struct KvView {
   const Buffer* buffer = nullptr;
   size_t offset = 0;                      // bytes from the buffer's start
@@ -142,14 +143,14 @@ class Backend {
   // Errors: kUnavailable (the device failed).
   virtual Status begin(const Step& step, const Ops& ops) = 0;
   // Waits for the oldest step begun, which is finished then.
-  // Returns: a result per draw of it, or none if its operations did not sample. An error there is of that sequence alone:
-  // kInvalid (what it asks for leaves no token to draw), kInternal (its logits are no numbers, so its KV may not be
-  // either); its seat then holds any token of the vocabulary. Requires: a step is under way.
+  // Returns: a result per draw of it, or none if its operations did not sample. An error there is of that sequence
+  // alone: kInvalid (what it asks for leaves no token to draw), kInternal (its logits are no numbers, so its KV may
+  // not be either); its seat then holds any token of the vocabulary. Requires: a step is under way.
   // Errors: kUnavailable (the device failed): nothing is known of the step.
   virtual Result<std::vector<Result<DrawnToken>>> finish() = 0;
 
-  // Operations; those that take a StepView are called within begin() only, for its step. Tensors have as many rows as the
-  // step, or as its draws.
+  // Operations; those that take a StepView are called within begin() only, for its step. Tensors have as many rows as
+  // the step, or as its draws.
 
   // out[i] = the row of `table` for the step's token i. Requires: every token < table.rows().
   virtual void embed(const Matrix& table, const StepView& step, Tensor out) = 0;
@@ -169,9 +170,10 @@ class Backend {
   virtual void silu_mul(Tensor gate_up, Tensor out) = 0;
   // out[i] = the row of x that the step's draw i is of.
   virtual void gather_drawn(const StepView& step, Tensor x, Tensor out) = 0;
-  // Draws the step's tokens from `logits` [draws][vocabulary], which are changed. In this order: repetition, presence and
-  // frequency penalties, logit bias, masked and allowed tokens, temperature, top-k, top-p, min-p, draw. A draw is a pure
-  // function of its logits and its Draw (kernels/philox.h). Requires: the settings are within generate/sampling_limits.h.
+  // Draws the step's tokens from `logits` [draws][vocabulary], which are changed. In this order: repetition, presence
+  // and frequency penalties, logit bias, masked and allowed tokens, temperature, top-k, top-p, min-p, draw. A draw is
+  // a pure function of its logits and its Draw (kernels/philox.h). Requires: the settings are within
+  // generate/sampling_limits.h.
   virtual void sample(const StepView& step, Tensor logits) = 0;
 };
 

@@ -1,6 +1,6 @@
-// What every backend must do (kernels/backend.h): each operation against its plain definition in double precision, batch
-// invariance where the traits say so, steps under way, and drawing. A backend joins by a line at the end; where this
-// machine cannot run it, its tests are skipped.
+// What every backend must do (kernels/backend.h): each operation against its plain definition in double precision,
+// batch invariance where the traits say so, steps under way, and drawing. A backend joins by a line at the end; where
+// this machine cannot run it, its tests are skipped.
 #include <gtest/gtest.h>
 #include <unistd.h>
 

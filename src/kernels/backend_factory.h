@@ -31,7 +31,8 @@ struct BackendOptions {
   uint32_t depth = 0;                      // steps under way; 0: what suits the device.  [0, 8]
 };
 
-// Errors: kUnsupported (the device, the level or the KV dtype, by name, with what is missing), kUnavailable (no device).
+// Errors: kUnsupported (the device, the level or the KV dtype, by name, with what is missing), kUnavailable (no
+// device).
 Result<std::unique_ptr<Backend>> make_backend(const BackendOptions& options);
 
 }  // namespace dynamo::kernels

@@ -1,7 +1,8 @@
 // One step of an engine: the tokens it computes and the tokens it draws. Host values, the same for every backend.
 //
-// A backend may have several steps under way, so a step may need a token that an earlier one has not given out yet. Such
-// tokens stay on the device: each sequence has a seat there, and kDrawnLast stands for the token last drawn in it.
+// A backend may have several steps under way, so a step may need a token that an earlier one has not given out yet.
+// Such tokens stay on the device: each sequence has a seat there, and kDrawnLast stands for the token last drawn in
+// it.
 // Threads: values.
 #pragma once
 

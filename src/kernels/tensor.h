@@ -1,9 +1,9 @@
 // Device memory, and the matrices that lie in it.
 //
-// A tensor names its buffer instead of an address, so that a backend can tell its own memory from another's, and so that
-// devices without one address space for all can implement the same interface. It has two dimensions because all that a
-// decoder computes between its layers are rows of numbers; what is scattered, the KV pool, has a description of its own
-// (KvView in kernels/backend.h). Threads: values; a buffer's memory is used as kernels/backend.h says.
+// A tensor names its buffer instead of an address, so that a backend can tell its own memory from another's, and so
+// that devices without one address space for all can implement the same interface. It has two dimensions because all
+// that a decoder computes between its layers are rows of numbers; what is scattered, the KV pool, has a description of
+// its own (KvView in kernels/backend.h). Threads: values; a buffer's memory is used as kernels/backend.h says.
 #pragma once
 
 #include <cstddef>

@@ -2,8 +2,8 @@
 //
 // Owns the weights, the KV pool and the activations' memory; allocates nothing after create().
 // Source: Touvron et al. 2023; Qwen2 and Qwen3 technical reports; the numbers are checked against Hugging Face's
-// implementation (docs/accuracy.md).  Threads: one, the engine's; the KV pool may be read and written by others where no
-// step under way uses it.
+// implementation (docs/accuracy.md).  Threads: one, the engine's; the KV pool may be read and written by others where
+// no step under way uses it.
 #pragma once
 
 #include <cstdint>
@@ -37,7 +37,8 @@ class Decoder {
 
   // CHECKs that a step is within the options: rows, positions, blocks, tokens, draws and seats.
   void check(const kernels::Step& step) const;
-  // The operations of a step, for Backend::begin: computes the KV of its rows, and the logits of those that it draws from.
+  // The operations of a step, for Backend::begin: computes the KV of its rows, and the logits of those that it draws
+  // from.
   void forward(const kernels::StepView& step);
   // Where forward() leaves the logits, [draws][vocab_size]: until the next step begins.
   kernels::Tensor logits(uint32_t draws) const;

@@ -36,8 +36,9 @@ struct WorkerOptions {
 
 class ModelWorker {
  public:
-  // Loads the weights (`progress` is told the fraction done) and starts the engine. `files` may be closed afterwards; `metrics` and
-  // `events` (may be null) outlive the worker. Errors: kInvalid (an option, by name), those of load_weights, Decoder::create and make_backend.
+  // Loads the weights (`progress` is told the fraction done) and starts the engine. `files` may be closed afterwards;
+  // `metrics` and `events` (may be null) outlive the worker. Errors: kInvalid (an option, by name), those of
+  // load_weights, Decoder::create and make_backend.
   static Result<std::unique_ptr<ModelWorker>> start(const ModelFiles& files, WorkerOptions options, Metrics* metrics,
                                                     kv::KvEventSink* events,
                                                     const std::function<void(double)>& progress);

@@ -20,11 +20,11 @@ struct PoolSize {
   uint32_t context_length = 0;  // as far as the pool reaches
 };
 
-// What the wishes come to for a model of `model_context` tokens of which a block takes `block_bytes`. `free_bytes` is what
-// the device has left: a pool that may choose takes nine tenths of it. None (a host): 256 MiB, or one full context of at
-// most 8,192 tokens if that is more.
-// Errors: kInvalid (a wish, by its flag: no room for two blocks, a context beyond the model's), kExhausted (more than is
-// free, with both numbers).
+// What the wishes come to for a model of `model_context` tokens of which a block takes `block_bytes`. `free_bytes` is
+// what the device has left: a pool that may choose takes nine tenths of it. None (a host): 256 MiB, or one full
+// context of at most 8,192 tokens if that is more.
+// Errors: kInvalid (a wish, by its flag: no room for two blocks, a context beyond the model's), kExhausted (more than
+// is free, with both numbers).
 Result<PoolSize> pool_size(const PoolWishes& wishes, uint32_t model_context, uint64_t block_bytes,
                            std::optional<uint64_t> free_bytes);
 

@@ -1,11 +1,11 @@
-// A StepRunner that computes no model but checks the paging: every row's token and position is written to its slot of the
-// pool, with a hash of all tokens up to there as they are found through the block table, as a real KV depends on them.
-// Before a token is drawn the whole sequence is read back in the same way. The token drawn is that hash of all before it,
-// so an answer depends on its prompt alone, and any mix-up of blocks, also a block that was computed after other tokens,
-// shows as another answer or as a failed CHECK.
+// A StepRunner that computes no model but checks the paging: every row's token and position is written to its slot of
+// the pool, with a hash of all tokens up to there as they are found through the block table, as a real KV depends on
+// them. Before a token is drawn the whole sequence is read back in the same way. The token drawn is that hash of all
+// before it, so an answer depends on its prompt alone, and any mix-up of blocks, also a block that was computed after
+// other tokens, shows as another answer or as a failed CHECK.
 //
-// As late as a device may be: a step is computed when it is finished, and not a moment before. So whoever reads or reuses
-// the blocks of a step under way finds them as they were before it, or is overwritten by it.
+// As late as a device may be: a step is computed when it is finished, and not a moment before. So whoever reads or
+// reuses the blocks of a step under way finds them as they were before it, or is overwritten by it.
 #pragma once
 
 #include <deque>

@@ -1,7 +1,7 @@
 // What one instruction set has to provide: the inner loops of the CPU backend, each over a part of its outputs.
 //
-// Batch invariance: an output element is the same sequence of floating-point operations whatever range and whatever other
-// rows a call covers. Threads: pure functions over memory that the caller splits.
+// Batch invariance: an output element is the same sequence of floating-point operations whatever range and whatever
+// other rows a call covers. Threads: pure functions over memory that the caller splits.
 #pragma once
 
 #include <cstddef>
@@ -37,8 +37,8 @@ struct QuantRows {
 };
 
 // A block-quantised weight matrix taken apart: codes, scales and minima in arrays of their own, so that they load in
-// vectors. w = scale * code + minimum; Q4 codes are nibbles 0..15 (Q4_0's offset is in its minimum), Q8 codes are signed
-// bytes.
+// vectors. w = scale * code + minimum; Q4 codes are nibbles 0..15 (Q4_0's offset is in its minimum), Q8 codes are
+// signed bytes.
 struct QuantMatrix {
   const uint8_t* codes = nullptr;    // [rows][columns / 2], as GGML orders nibbles in a block, or [rows][columns]
   const uint16_t* scales = nullptr;  // fp16 [rows][padded_blocks]

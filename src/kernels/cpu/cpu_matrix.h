@@ -11,7 +11,8 @@
 
 namespace dynamo::kernels {
 
-// Private: memory of this process, of which a page costs something once it is written. Shared: a memfd. Errors: kExhausted.
+// Private: memory of this process, of which a page costs something once it is written. Shared: a memfd. Errors:
+// kExhausted.
 Result<std::unique_ptr<Buffer>> make_host_buffer(size_t bytes, Sharing sharing);
 
 // Stacked rows of one dtype.

@@ -36,7 +36,8 @@ double log_sum_exp(std::span<const float> logits, float largest) {
 
 }  // namespace
 
-// Repetition, presence and frequency penalties, bias, and tokens that must not be drawn. Returns: whether there are any.
+// Repetition, presence and frequency penalties, bias, and tokens that must not be drawn. Returns: whether there are
+// any.
 bool Sampler::penalize(std::span<float> logits, const Draw& draw, const DrawnTokens& drawn) {
   const SamplingParams& sampling = *draw.sampling;
   const bool has_repetition = sampling.repetition_penalty != 1.0F;

@@ -17,7 +17,8 @@ namespace dynamo::kernels {
 
 class Sampler {
  public:
-  // `drawn` has what of the output the host does not know. `logits` [vocab] are changed in place; no setting within generate/sampling_limits.h makes one of them NaN or infinite.
+  // `drawn` has what of the output the host does not know. `logits` [vocab] are changed in place; no setting within
+  // generate/sampling_limits.h makes one of them NaN or infinite.
   // Errors: kInternal (as they came, one is NaN or infinite, or none is finite), kInvalid (none is left to draw).
   // Cost: linear in the vocabulary; top-p without top-k looks at as many of the most likely tokens as it needs.
   Result<DrawnToken> draw(std::span<float> logits, const Draw& draw, const DrawnTokens& drawn);
