@@ -79,7 +79,7 @@ TEST_F(SchedulerTest, WhoNeedsTheTokenOnTheHostTakesEveryOtherStepAndTheRestGoOn
   }
 }
 
-TEST_F(SchedulerTest, BlocksAndSlotOfARemovedSequenceComeFreeWithTheLastStepIssued) {
+TEST_F(SchedulerTest, BlocksAndSeatOfARemovedSequenceComeFreeWithTheLastStepIssued) {
   make(/*blocks=*/10, /*max_sequences=*/2);
   const uint32_t seat = *[&] {
     add(1, {1, 2, 3, 4, 5}, 10);
