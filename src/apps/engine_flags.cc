@@ -45,16 +45,20 @@ OptionSet options_of(EngineFlags* flags) {
       .add("--context-length", number(&engine.context_length, 0U, 1U << 24),
            "Prompt and answer together, in tokens; 0: the model's own")
       .called("context_length");
-  options.add("--max-batch-tokens", number(&engine.max_batch_tokens, 1U, 65536U), "Tokens computed per engine step")
+  options
+      .add("--max-batch-tokens", number(&engine.max_batch_tokens, 0U, 65536U),
+           "Tokens computed per engine step; 0: what suits the device, on a CPU 512")
       .called("max_batch_tokens");
-  options.add("--max-sequences", number(&engine.max_sequences, 1U, 4096U), "Requests computed at once per worker")
+  options
+      .add("--max-sequences", number(&engine.max_sequences, 0U, 4096U),
+           "Requests computed at once per worker; 0: what suits the device, on a CPU 64")
       .called("max_sequences");
   options.add("--max-queue", number(&engine.max_waiting, 0U, 1U << 20),
               "Requests waiting per worker; more are refused with 503");
-  options.add("--threads", number(&flags->worker.cpu.threads, 0U, 1024U),
+  options.add("--threads", number(&flags->worker.backend.threads, 0U, 1024U),
               "Threads per worker; 0: the usable cores, by affinity and the control groups' CPU quota, shared among a "
               "machine's workers where `serve` starts them");
-  options.add("--cpu", cpu_level(&flags->worker.cpu.level), "Kernels to use: auto, scalar, avx2 or avx512")
+  options.add("--cpu", cpu_level(&flags->worker.backend.cpu_level), "Kernels to use: auto, scalar, avx2 or avx512")
       .from("DYNAMO_CPU");
   return options;
 }

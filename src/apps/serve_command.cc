@@ -9,7 +9,7 @@
 #include "apps/frontend_flags.h"
 #include "apps/supervisor.h"
 #include "base/log.h"
-#include "kernels/cpu/usable_cores.h"
+#include "base/usable_cores.h"
 
 namespace dynamo::apps {
 namespace {
@@ -78,8 +78,8 @@ Result<std::string> start_all(const ServeFlags& flags, Supervisor* supervisor) {
 // The flags are told to the processes as they are then.
 int serve(ServeFlags* flags) {
   Status status = find_model(&flags->engine);
-  uint32_t& threads = flags->engine.worker.cpu.threads;
-  if (threads == 0 && flags->all() > 0) threads = std::max(1U, kernels::usable_cores() / flags->all());
+  uint32_t& threads = flags->engine.worker.backend.threads;
+  if (threads == 0 && flags->all() > 0) threads = std::max(1U, usable_cores() / flags->all());
   if (status.is_ok() && flags->aggregated() + flags->decode_workers == 0)
     status = invalid("--prefill-workers compute prompts only: --decode-workers (or --workers) are needed to answer");
   const StopSignals signals;

@@ -44,7 +44,15 @@ EngineCore::EngineCore(EngineOptions options, std::unique_ptr<StepRunner> runner
       step_rows_(metrics->histogram(kStepRows, labels)),
       step_seconds_(metrics->histogram(kStepSeconds, labels)),
       queue_seconds_(metrics->histogram(kQueueSeconds, labels)),
-      next_seed_((uint64_t{std::random_device{}()} << 32) | std::random_device{}()) {}
+      next_seed_((uint64_t{std::random_device{}()} << 32) | std::random_device{}()) {
+  step_.paged.block_tokens = options.block_tokens;
+  step_.gets_on = [this] {
+    const Time now = clock_->now();
+    if (now < looked_ + kLook) return;
+    looked_ = now;
+    tell_signs_of_life();
+  };
+}
 
 Status EngineCore::check(const EngineOptions& options, const GenerateRequest& request) {
   if (request.prompt.empty()) return invalid("the prompt is empty");
@@ -78,6 +86,7 @@ void EngineCore::add(SequenceId id, GenerateRequest request, std::shared_ptr<Chu
   sequence->seed = request.sampling.seed.value_or(next_seed_++);
   sequence->arrival = sequence->heard = clock_->now();
   sequence->tokens = request.prompt;
+  sequence->limit = longest(options_, request);
   sequence->request = std::move(request);
   scheduler_.add(std::move(sequence));
 }
@@ -106,6 +115,7 @@ void EngineCore::fail_alone(const Sequence& sequence, const Status& status) {
 
 void EngineCore::fail_all(const Status& status) {
   for (Sequence* sequence : scheduler_.sequences()) fail(sequence->id, status);
+  while (scheduler_.under_way() > 0) finish_oldest();
 }
 
 void EngineCore::expire() {
@@ -128,34 +138,41 @@ void EngineCore::tell_signs_of_life() {
     if (!sequence->is_receiving) tell_sign_of_life(sequence, now);
 }
 
-StepInput EngineCore::input_for(const std::vector<Sequence*>& step) const {
-  StepInput input;
-  input.paged.block_tokens = options_.block_tokens;
-  for (const Sequence* sequence : step) {
-    const uint32_t end = sequence->computed + sequence->scheduled;
-    input.paged.sequences.push_back({.first_row = static_cast<uint32_t>(input.tokens.size()),
-                                     .rows = sequence->scheduled,
+void EngineCore::fill_step(std::span<const Turn> turns) {
+  step_.tokens.clear();
+  step_.draws.clear();
+  step_.paged.sequences.clear();
+  step_.paged.block_table.clear();
+  step_.paged.positions.clear();
+  for (const Turn& turn : turns) {
+    const Sequence& sequence = *turn.sequence;
+    const uint32_t end = turn.first + turn.rows;
+    step_.paged.sequences.push_back({.first_row = static_cast<uint32_t>(step_.tokens.size()),
+                                     .rows = turn.rows,
                                      .length = end,
-                                     .first_block = static_cast<uint32_t>(input.paged.block_table.size())});
+                                     .first_block = static_cast<uint32_t>(step_.paged.block_table.size()),
+                                     .seat = *sequence.seat});
     const uint32_t blocks = (end + options_.block_tokens - 1) / options_.block_tokens;
-    for (uint32_t i = 0; i < blocks; ++i) input.paged.block_table.push_back(sequence->blocks[i].value);
-    for (uint32_t position = sequence->computed; position < end; ++position) {
-      input.paged.positions.push_back(position);
-      input.tokens.push_back(sequence->tokens[position]);
+    for (uint32_t i = 0; i < blocks; ++i) step_.paged.block_table.push_back(sequence.blocks[i].value);
+    for (uint32_t position = turn.first; position < end; ++position) {
+      step_.paged.positions.push_back(position);
+      step_.tokens.push_back(position < sequence.size() ? sequence.tokens[position] : kernels::kDrawnLast);
     }
-    if (end < sequence->size()) continue;  // a chunk of a prompt: nothing to draw yet
-    const bool is_below_minimum = sequence->output_size() < sequence->request.stop.min_tokens;
-    input.samples.push_back({.row = static_cast<uint32_t>(input.tokens.size()) - 1,
-                             .sampling = &sequence->request.sampling,
-                             .seed = sequence->seed,
-                             .prompt = std::span(sequence->tokens).first(sequence->prompt_size()),
-                             .output = std::span(sequence->tokens).subspan(sequence->prompt_size()),
-                             .masked = is_below_minimum
-                                           ? std::span<const TokenId>(sequence->request.stop.stop_token_ids)
-                                           : std::span<const TokenId>(),
-                             .logprobs = sequence->request.logprobs});
+    if (!turn.draws) continue;  // a chunk of a prompt
+    const uint32_t index = sequence.output_size() + sequence.drawing - 1;
+    const bool is_below_minimum = index < sequence.request.stop.min_tokens;
+    step_.draws.push_back({.row = static_cast<uint32_t>(step_.tokens.size()) - 1,
+                           .seat = *sequence.seat,
+                           .sampling = &sequence.request.sampling,
+                           .seed = sequence.seed,
+                           .index = index,
+                           .prompt = std::span(sequence.tokens).first(sequence.prompt_size()),
+                           .output = std::span(sequence.tokens).subspan(sequence.prompt_size()),
+                           .masked = is_below_minimum ? std::span<const TokenId>(sequence.request.stop.stop_token_ids)
+                                                      : std::span<const TokenId>(),
+                           .allowed = {},
+                           .logprobs = sequence.request.logprobs});
   }
-  return input;
 }
 
 void EngineCore::emit(Sequence* sequence, DrawnToken drawn) {
@@ -169,7 +186,7 @@ void EngineCore::emit(Sequence* sequence, DrawnToken drawn) {
   if (sequence->output_size() > stop.min_tokens &&
       std::ranges::find(stop.stop_token_ids, drawn.token) != stop.stop_token_ids.end()) {
     chunk.finish = FinishReason::kStop;
-  } else if (sequence->output_size() >= stop.max_tokens || sequence->size() >= options_.context_length) {
+  } else if (sequence->size() >= sequence->limit) {
     chunk.finish = FinishReason::kLength;
   }
   const bool is_over = chunk.finish.has_value();
@@ -180,7 +197,7 @@ void EngineCore::emit(Sequence* sequence, DrawnToken drawn) {
 }
 
 // Of an admitted sequence; only the first time counts. Where its prompt is from does not change what is said of it.
-void EngineCore::begin(Sequence* sequence) {
+void EngineCore::start(Sequence* sequence) {
   if (std::exchange(sequence->has_begun, true)) return;
   queue_seconds_.Observe(seconds(clock_->now() - sequence->arrival));
   prompt_tokens_.Increment(sequence->size());
@@ -190,7 +207,7 @@ void EngineCore::begin(Sequence* sequence) {
 
 // Tells the source of an admitted sequence where its prompt must go.
 void EngineCore::reserve(Sequence* sequence) {
-  begin(sequence);
+  start(sequence);
   ++sequence->attempt;
   for (const BlockId block : sequence->blocks) pool_.hold(block);
   sequence->handoff.source->on_reserved(sequence->id, sequence->attempt, sequence->computed, sequence->blocks);
@@ -210,9 +227,19 @@ void EngineCore::tell_target(Sequence* sequence) {
                                         std::move(blocks));
 }
 
-// Steps that are mostly prompts tell how fast those are computed.
-void EngineCore::measure(size_t rows, size_t drawn, double step_seconds) {
+// A step that was finished just now. Those that are mostly prompts tell how fast those are computed.
+void EngineCore::measure(const std::vector<Turn>& turns, Time issued) {
   constexpr double kLatest = 0.1;  // share of the last step
+  const Time now = clock_->now();
+  // The device computes one step after the other.
+  const double step_seconds = seconds(now - std::max(issued, std::exchange(finished_, now)));
+  size_t rows = 0;
+  size_t drawn = 0;
+  for (const Turn& turn : turns) {
+    rows += turn.rows;
+    drawn += turn.draws;
+  }
+  step_rows_.Observe(static_cast<double>(rows));
   step_seconds_.Observe(step_seconds);
   if (rows < 32 || rows < 4 * drawn || step_seconds <= 0) return;
   const double rate = static_cast<double>(rows) / step_seconds;
@@ -266,54 +293,70 @@ Time EngineCore::next_deadline() const {
   return earliest;
 }
 
-bool EngineCore::step() {
-  expire();
-  const std::vector<Sequence*> step = scheduler_.schedule();
+void EngineCore::fail_step(const std::vector<Turn>& turns, const Status& why) {
+  LOG(error, "a step failed", {"sequences", turns.size()}, {"why", why.to_string()});
+  // Of this place, not of what was asked: another may do.
+  const Status status = unavailable(fmt::format("a step of the engine failed: {}", why.text()));
+  for (const Turn& turn : turns)
+    if (turn.sequence != nullptr) fail(turn.sequence->id, status);
+}
+
+// Schedules a step and begins it; if the device fails to, its sequences end. Returns: whether there was one.
+bool EngineCore::issue() {
+  const std::span<const Turn> turns = scheduler_.schedule();
   for (Sequence* sequence : scheduler_.take_receiving()) reserve(sequence);
   preemption_count_.Increment(static_cast<double>(scheduler_.preemptions() - counted_preemptions_));
   counted_preemptions_ = scheduler_.preemptions();
-  if (step.empty()) {
-    tell_signs_of_life();
-    return false;
+  if (turns.empty()) return false;
+  const Time now = looked_ = clock_->now();
+  for (const Turn& turn : turns) {
+    start(turn.sequence);
+    if (turn.sequence->handoff.target) tell_target(turn.sequence);  // what the cache had of it travels meanwhile
   }
-  const Time started = clock_->now();
-  std::vector<Sequence*> drawing;
-  for (Sequence* sequence : step) {
-    if (sequence->computed + sequence->scheduled == sequence->size()) drawing.push_back(sequence);
-    begin(sequence);
-    if (sequence->handoff.target) tell_target(sequence);  // what the cache had of it travels while the rest is computed
+  fill_step(turns);
+  const Status begun = runner_->begin(step_);
+  if (begun.is_ok()) {
+    issued_.push_back(now);
+  } else {
+    fail_step(scheduler_.withdraw(), begun);
   }
-  StepInput input = input_for(step);
-  input.gets_on = [this, looked = started]() mutable {
-    const Time now = clock_->now();
-    if (now < looked + kLook) return;
-    looked = now;
-    tell_signs_of_life();
-  };
-  auto drawn = runner_->run(input);
-  if (!drawn.is_ok()) {
-    LOG(error, "a step failed", {"sequences", step.size()}, {"why", drawn.status().to_string()});
-    // Of this place, not of what was asked: another may do.
-    const Status status = unavailable(fmt::format("a step of the engine failed: {}", drawn.status().text()));
-    for (Sequence* sequence : step) fail(sequence->id, status);
-    return true;
-  }
-  CHECK(drawn->size() == drawing.size());
-  step_rows_.Observe(static_cast<double>(input.tokens.size()));
-  measure(input.tokens.size(), drawing.size(), seconds(clock_->now() - started));
-  scheduler_.complete(step);
-  for (Sequence* sequence : step)
-    if (sequence->handoff.target) tell_target(sequence);
-  for (size_t i = 0; i < drawing.size(); ++i) {
-    Result<DrawnToken>& one = (*drawn)[i];
+  return true;
+}
+
+void EngineCore::finish_oldest() {
+  auto drawn = runner_->finish();
+  const std::vector<Turn> turns = scheduler_.complete(drawn.is_ok());
+  const Time issued = issued_.front();
+  issued_.pop_front();
+  if (!drawn.is_ok()) return fail_step(turns, drawn.status());
+  measure(turns, issued);
+  for (const Turn& turn : turns)
+    if (turn.sequence != nullptr && turn.sequence->handoff.target) tell_target(turn.sequence);
+  size_t next = 0;
+  for (const Turn& turn : turns) {
+    if (!turn.draws) continue;
+    CHECK(next < drawn->size());
+    Result<DrawnToken>& one = (*drawn)[next++];
+    if (turn.sequence == nullptr) continue;  // it ended meanwhile
     if (one.is_ok()) {
-      emit(drawing[i], std::move(one).value());
+      emit(turn.sequence, std::move(one).value());
     } else {
-      fail_alone(*drawing[i], one.status());
+      fail_alone(*turn.sequence, one.status());
     }
   }
+  CHECK(next == drawn->size());
+}
+
+bool EngineCore::step() {
+  expire();
+  bool has_run = false;
+  while (scheduler_.under_way() < runner_->depth() && issue()) has_run = true;
+  if (scheduler_.under_way() > 0) {
+    finish_oldest();
+    has_run = true;
+  }
   tell_signs_of_life();
-  return true;
+  return has_run;
 }
 
 EngineLoad EngineCore::load() const {

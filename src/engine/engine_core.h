@@ -2,7 +2,9 @@
 // Tests and simulation drive it directly; engine.cc gives it a thread and an inbox.  Threads: one.
 #pragma once
 
+#include <deque>
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "base/metrics.h"
@@ -29,14 +31,16 @@ class EngineCore {
   void prefill_here(SequenceId id, uint32_t attempt, bool keeps_received);
   void release(const std::vector<BlockId>& blocks);
 
-  bool has_work() const { return scheduler_.running() + scheduler_.waiting() > 0; }
-  // One step: gives up what is past its deadline, schedules, runs, and hands out what was drawn, and signs of life. Requires: has_work().
-  // Returns: false if there was nothing to compute: all sequences wait for prompts from elsewhere, or for room that those have.
+  bool has_work() const { return scheduler_.running() + scheduler_.waiting() + scheduler_.under_way() > 0; }
+  // Gives up what is past its deadline, issues steps as far as the runner has room for them, and finishes the oldest:
+  // hands out what was drawn, and signs of life. Requires: has_work().
+  // Returns: false if there was nothing to compute: all sequences wait for prompts from elsewhere, or for room that
+  // those have. No step is under way then.
   bool step();
   // When step() has something to do at the latest, though nothing comes from outside.
   Time next_deadline() const;
   void clear_cache() { pool_.clear(); }
-  // Ends every sequence with `status`.
+  // Ends every sequence with `status`, and waits for the steps under way.
   void fail_all(const Status& status);
 
   EngineLoad load() const;
@@ -44,13 +48,16 @@ class EngineCore {
 
  private:
   void expire();
-  StepInput input_for(const std::vector<Sequence*>& step) const;
+  bool issue();
+  void finish_oldest();
+  void fill_step(std::span<const Turn> turns);
+  void fail_step(const std::vector<Turn>& turns, const Status& why);
   void emit(Sequence* sequence, DrawnToken drawn);
   void fail_alone(const Sequence& sequence, const Status& status);
   void reserve(Sequence* sequence);
   void tell_target(Sequence* sequence);
-  void begin(Sequence* sequence);
-  void measure(size_t rows, size_t drawn, double step_seconds);
+  void start(Sequence* sequence);
+  void measure(const std::vector<Turn>& turns, Time issued);
   Sequence* receiving(SequenceId id, uint32_t attempt) const;
   void fail(SequenceId id, const Status& status);
   void tell_signs_of_life();
@@ -68,6 +75,10 @@ class EngineCore {
   prometheus::Histogram& step_rows_;
   prometheus::Histogram& step_seconds_;
   prometheus::Histogram& queue_seconds_;
+  kernels::Step step_;           // as begun last; kept for its memory
+  std::deque<Time> issued_;      // when the steps under way were
+  Time finished_ = Time::min();  // when the last step was
+  Time looked_;                  // for sequences that wait for a sign of life, while a step runs
   uint64_t counted_preemptions_ = 0;
   double prefill_rate_ = 0;  // tokens/s
   uint64_t next_seed_;

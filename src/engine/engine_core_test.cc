@@ -46,10 +46,14 @@ struct Replay final : kv::KvEventSink {
   std::set<uint64_t> blocks;
 };
 
-class EngineCoreTest : public testing::Test {
+// By steps under way.
+class EngineCoreTest : public testing::TestWithParam<uint32_t> {
  protected:
   void start(uint32_t blocks, uint32_t batch_tokens, uint32_t sequences = 64) {
-    auto runner = std::make_unique<CheckingRunner>(kVocab);
+    start_at(GetParam(), blocks, batch_tokens, sequences);
+  }
+  void start_at(uint32_t depth, uint32_t blocks, uint32_t batch_tokens, uint32_t sequences = 64) {
+    auto runner = std::make_unique<CheckingRunner>(kVocab, std::span<std::byte>(), depth);
     runner_ = runner.get();
     options_ = {.block_tokens = 4,
                 .kv_blocks = blocks,
@@ -81,8 +85,9 @@ class EngineCoreTest : public testing::Test {
     EXPECT_EQ(core_->load().used_blocks, 0u);
     EXPECT_EQ(events_.blocks.size(), core_->load().cached_blocks);
   }
+  // One step at a time.
   std::vector<TokenId> alone(const GenerateRequest& request) {
-    start(100, 512);
+    start_at(/*depth=*/1, 100, 512);
     events_.blocks.clear();
     const auto sink = add(request);
     run();
@@ -104,7 +109,7 @@ std::vector<TokenId> counted(size_t size, TokenId first = 0) {
   return tokens;
 }
 
-TEST_F(EngineCoreTest, ChunkSizeDoesNotChangeTheAnswer) {
+TEST_P(EngineCoreTest, ChunkSizeDoesNotChangeTheAnswer) {
   const auto expected = alone(request(counted(37), 20));
   ASSERT_EQ(expected.size(), 20u);
   for (const uint32_t chunk : {1, 3, 4, 5, 15, 16, 17, 512}) {
@@ -118,7 +123,7 @@ TEST_F(EngineCoreTest, ChunkSizeDoesNotChangeTheAnswer) {
   }
 }
 
-TEST_F(EngineCoreTest, ASecondRequestReusesTheFirstOnesBlocksButComputesAtLeastOneToken) {
+TEST_P(EngineCoreTest, ASecondRequestReusesTheFirstOnesBlocksButComputesAtLeastOneToken) {
   start(100, 512);
   const auto first = add(request(counted(16), 4));
   run();
@@ -134,7 +139,7 @@ TEST_F(EngineCoreTest, ASecondRequestReusesTheFirstOnesBlocksButComputesAtLeastO
   EXPECT_EQ(other->cached, 0u);
 }
 
-TEST_F(EngineCoreTest, ABlockIsComputedOnceWhenTwoAskForItTogether) {
+TEST_P(EngineCoreTest, ABlockIsComputedOnceWhenTwoAskForItTogether) {
   start(100, 512);
   const auto first = add(request(counted(33), 4));
   const auto second = add(request(counted(33), 4));
@@ -144,7 +149,7 @@ TEST_F(EngineCoreTest, ABlockIsComputedOnceWhenTwoAskForItTogether) {
   EXPECT_EQ(first->tokens, second->tokens);
 }
 
-TEST_F(EngineCoreTest, CancellingTheOneThatComputesLetsTheOneThatWaitsGoOn) {
+TEST_P(EngineCoreTest, CancellingTheOneThatComputesLetsTheOneThatWaitsGoOn) {
   start(100, 4);
   const auto first = add(request(counted(33), 4));
   const SequenceId cancelled{last_id_};
@@ -157,16 +162,74 @@ TEST_F(EngineCoreTest, CancellingTheOneThatComputesLetsTheOneThatWaitsGoOn) {
   EXPECT_EQ(second->tokens, alone(request(counted(33), 4)));
 }
 
-TEST_F(EngineCoreTest, StopIdsEndTheAnswerOnceMinimumTokensAreReached) {
+TEST_P(EngineCoreTest, StopIdsEndTheAnswerOnceMinimumTokensAreReached) {
   const auto free_run = alone(request(counted(9), 12));
   auto stopped = request(counted(9), 12);
   stopped.stop.stop_token_ids = {free_run[3]};
   const auto tokens = alone(stopped);
   const auto end = std::find(free_run.begin(), free_run.end(), free_run[3]) - free_run.begin() + 1;
   EXPECT_EQ(tokens, std::vector<TokenId>(free_run.begin(), free_run.begin() + end));
+  start(100, 512);
+  events_.blocks.clear();
+  const auto sink = add(stopped);
+  run();
+  EXPECT_EQ(sink->tokens, tokens);
+  EXPECT_EQ(sink->finish, FinishReason::kStop);
+  EXPECT_EQ(runner_->most_under_way, GetParam());
 }
 
-TEST_F(EngineCoreTest, AnAnswerBrokenOffAnywhereGoesOnAsIfItHadNotBeen) {
+// Until the device has gone past all that was issued before, what the answer had stays.
+TEST_P(EngineCoreTest, WhatAStepUnderWayTouchesIsNotGivenToOthersWhenItsAnswerEnds) {
+  const auto free_run = alone(request(counted(9), 12));
+  auto stopped = request(counted(9), 12);
+  stopped.stop.stop_token_ids = {free_run[3]};
+  for (const bool is_cancelled : {false, true}) {
+    start(/*blocks=*/20, 512);
+    events_.blocks.clear();
+    const auto sink = add(is_cancelled ? request(counted(9), 12) : stopped);
+    const SequenceId id{last_id_};
+    while (is_cancelled ? sink->tokens.size() < 4 : !sink->finish) core_->step();
+    if (is_cancelled) core_->cancel(id);
+    EXPECT_EQ(core_->load().running, 0U);
+    EXPECT_EQ(core_->load().used_blocks > 0, GetParam() > 1);
+    EXPECT_EQ(core_->has_work(), GetParam() > 1);
+    const auto other = add(request(counted(40, 5), 12));  // needs most of the pool
+    run();
+    EXPECT_EQ(other->tokens, alone(request(counted(40, 5), 12)));
+    EXPECT_EQ(sink->tokens.size(), 4U);
+  }
+}
+
+TEST_P(EngineCoreTest, EndingAllLeavesNothingUnderWay) {
+  start(100, 512);
+  events_.blocks.clear();
+  const auto one = add(request(counted(9), 12));
+  const auto other = add(request(counted(9, 3), 12));
+  for (int i = 0; i < 3; ++i) core_->step();
+  core_->fail_all(unavailable("over"));
+  EXPECT_EQ(one->failure.code(), Code::kUnavailable);
+  EXPECT_EQ(other->failure.code(), Code::kUnavailable);
+  EXPECT_EQ(one->tokens.size(), 3U);
+  EXPECT_FALSE(core_->has_work());
+  EXPECT_EQ(core_->load().used_blocks, 0U);
+  core_->pool().check_invariants();
+}
+
+TEST_P(EngineCoreTest, AStepThatDoesNotBeginFailsItsSequencesAlone) {
+  const auto expected = alone(request(counted(9, 3), 12));
+  start(100, 512, /*sequences=*/1);
+  events_.blocks.clear();
+  const auto lost = add(request(counted(9), 12));
+  const auto served = add(request(counted(9, 3), 12));
+  core_->step();
+  runner_->fail_next_begin = true;
+  run();
+  EXPECT_EQ(lost->failure.code(), Code::kUnavailable);
+  EXPECT_NE(lost->failure.text().find("the device is gone"), std::string::npos);
+  EXPECT_EQ(served->tokens, expected);
+}
+
+TEST_P(EngineCoreTest, AnAnswerBrokenOffAnywhereGoesOnAsIfItHadNotBeen) {
   const std::vector<TokenId> prompt = {3, 1, 4, 1, 5};
   const auto whole = alone(request(prompt, 12));
   ASSERT_EQ(whole.size(), 12U);
@@ -181,12 +244,12 @@ TEST_F(EngineCoreTest, AnAnswerBrokenOffAnywhereGoesOnAsIfItHadNotBeen) {
   EXPECT_EQ(EngineCore::check(options_, wrong).code(), Code::kInvalid);
 }
 
-TEST_F(EngineCoreTest, TheContextEndsTheAnswer) {
+TEST_P(EngineCoreTest, TheContextEndsTheAnswer) {
   const auto tokens = alone(request(counted(190), 500));
   EXPECT_EQ(tokens.size(), 10u);
 }
 
-TEST_F(EngineCoreTest, WhatCannotFitIsRefusedWithBothNumbers) {
+TEST_P(EngineCoreTest, WhatCannotFitIsRefusedWithBothNumbers) {
   start(10, 512);
   const Status blocks = EngineCore::check(options_, request(counted(30), 30));
   EXPECT_EQ(blocks.code(), Code::kInvalid);
@@ -197,7 +260,7 @@ TEST_F(EngineCoreTest, WhatCannotFitIsRefusedWithBothNumbers) {
   EXPECT_EQ(EngineCore::check(options_, request({kVocab}, 1)).code(), Code::kInvalid);
 }
 
-TEST_F(EngineCoreTest, ADeadlineEndsARequestWhereverItIs) {
+TEST_P(EngineCoreTest, ADeadlineEndsARequestWhereverItIs) {
   start(100, 4, /*sequences=*/1);
   auto late = request(counted(33), 4);
   late.deadline = clock_.now() + std::chrono::seconds(1);
@@ -212,7 +275,7 @@ TEST_F(EngineCoreTest, ADeadlineEndsARequestWhereverItIs) {
 
 using std::chrono::seconds;
 
-TEST_F(EngineCoreTest, ASignOfLifeComesWhereThereIsNothingToShowForAQuarterOfTheSilenceLimit) {
+TEST_P(EngineCoreTest, ASignOfLifeComesWhereThereIsNothingToShowForAQuarterOfTheSilenceLimit) {
   start(100, /*batch_tokens=*/4, /*sequences=*/1);
   GenerateRequest asking = request(counted(36), 3);
   asking.silence_limit = seconds(8);
@@ -243,13 +306,18 @@ TEST_F(EngineCoreTest, ASignOfLifeComesWhereThereIsNothingToShowForAQuarterOfThe
 class LongRunner final : public StepRunner {
  public:
   LongRunner(FakeClock* clock, int parts, bool hangs) : clock_(clock), parts_(parts), hangs_(hangs) {}
-  Result<std::vector<Result<DrawnToken>>> run(const StepInput& input) override {
+  uint32_t depth() const override { return 1; }  // it computes in begin()
+  Status begin(const kernels::Step& step) override {
     for (int i = 0; i < parts_; ++i) {
       clock_->advance(seconds(1));
-      if (!hangs_) input.gets_on();
+      if (!hangs_) step.gets_on();
     }
     during_ = sink->signs;
-    return std::vector<Result<DrawnToken>>(input.samples.size(), DrawnToken{});
+    draws_ = step.draws.size();
+    return {};
+  }
+  Result<std::vector<Result<DrawnToken>>> finish() override {
+    return std::vector<Result<DrawnToken>>(draws_, DrawnToken{});
   }
   std::shared_ptr<Collected> sink = std::make_shared<Collected>();
   int during_ = 0;
@@ -258,9 +326,10 @@ class LongRunner final : public StepRunner {
   FakeClock* clock_;
   int parts_;
   bool hangs_;
+  size_t draws_ = 0;
 };
 
-TEST_F(EngineCoreTest, AStepThatTakesLongGivesSignsOfLifeWhileItGetsOnAndNoneWhileItHangs) {
+TEST_P(EngineCoreTest, AStepThatTakesLongGivesSignsOfLifeWhileItGetsOnAndNoneWhileItHangs) {
   for (const bool hangs : {false, true}) {
     start(100, 512);
     auto runner = std::make_unique<LongRunner>(&clock_, /*parts=*/20, hangs);
@@ -275,9 +344,9 @@ TEST_F(EngineCoreTest, AStepThatTakesLongGivesSignsOfLifeWhileItGetsOnAndNoneWhi
   }
 }
 
-TEST_F(EngineCoreTest, IsFullWhereSomeWaitForBlocksAndNotWhereTheyWaitForTheirTurnInAStep) {
+TEST_P(EngineCoreTest, IsFullWhereSomeWaitForBlocksAndNotWhereTheyWaitForTheirTurnInAStep) {
   start(/*blocks=*/30, /*batch_tokens=*/8);
-  add(request(counted(20), 30));
+  add(request(counted(28), 30));  // takes the first three steps alone
   add(request(counted(20, 5), 30));
   core_->step();
   EXPECT_EQ(core_->load().waiting, 1U);
@@ -291,7 +360,7 @@ TEST_F(EngineCoreTest, IsFullWhereSomeWaitForBlocksAndNotWhereTheyWaitForTheirTu
   EXPECT_FALSE(core_->load().is_full);
 }
 
-TEST_F(EngineCoreTest, AFailedStepFailsItsSequencesSoThatTheyGoElsewhereAndTheNextRequestIsServed) {
+TEST_P(EngineCoreTest, AFailedStepFailsItsSequencesSoThatTheyGoElsewhereAndTheNextRequestIsServed) {
   start(100, 512);
   const auto lost = add(request(counted(9), 4));
   const auto too = add(request(counted(9, 3), 4));
@@ -306,15 +375,15 @@ TEST_F(EngineCoreTest, AFailedStepFailsItsSequencesSoThatTheyGoElsewhereAndTheNe
   EXPECT_EQ(served->tokens.size(), 4u);
 }
 
-TEST_F(EngineCoreTest, WhatFindsNoTokenFailsAloneWhateverItsStepHolds) {
+TEST_P(EngineCoreTest, WhatFindsNoTokenFailsAloneWhateverItsStepHolds) {
   const std::vector<TokenId> expected = alone(request(counted(9, 3), 12));
   for (const Status& failure : {invalid("nothing is left"), internal("no numbers")}) {
     for (const size_t drawn_before : {0, 5}) {
       start(100, 512);
       events_.blocks.clear();
       const GenerateRequest bad = request(counted(17), 12);
-      runner_->spoil = [&](const SampleInput& sample, DrawnToken token) -> Result<DrawnToken> {
-        if (std::ranges::equal(sample.prompt, bad.prompt) && sample.output.size() == drawn_before) return failure;
+      runner_->spoil = [&](const kernels::Draw& sample, DrawnToken token) -> Result<DrawnToken> {
+        if (std::ranges::equal(sample.prompt, bad.prompt) && sample.index == drawn_before) return failure;
         return token;
       };
       const auto failed = add(bad);
@@ -333,7 +402,7 @@ TEST_F(EngineCoreTest, WhatFindsNoTokenFailsAloneWhateverItsStepHolds) {
   }
 }
 
-TEST_F(EngineCoreTest, WhatFollowsABrokenSequencesBlocksIsForgottenWithThem) {
+TEST_P(EngineCoreTest, WhatFollowsABrokenSequencesBlocksIsForgottenWithThem) {
   start(100, 512);
   auto longer = request(counted(33), 1);
   add(longer);  // leaves the shorter one's blocks and four more
@@ -342,12 +411,12 @@ TEST_F(EngineCoreTest, WhatFollowsABrokenSequencesBlocksIsForgottenWithThem) {
   ASSERT_EQ(core_->load().cached_blocks, 8U + 5U);
   const auto holder = add(request(counted(33), 30));  // holds them while they are forgotten
   core_->step();
-  runner_->spoil = [](const SampleInput& sample, DrawnToken token) -> Result<DrawnToken> {
+  runner_->spoil = [](const kernels::Draw& sample, DrawnToken token) -> Result<DrawnToken> {
     if (sample.prompt.size() == 17) return internal("no numbers");
     return token;
   };
   const auto broken = add(request(counted(17), 4));
-  core_->step();
+  for (uint32_t i = 0; i < GetParam(); ++i) core_->step();
   core_->pool().check_invariants();
   EXPECT_EQ(broken->failure.code(), Code::kInternal);
   EXPECT_EQ(events_.blocks.size(), 5U) << "those of the other prompt alone";
@@ -358,7 +427,7 @@ TEST_F(EngineCoreTest, WhatFollowsABrokenSequencesBlocksIsForgottenWithThem) {
   EXPECT_EQ(again->cached, 0U);
 }
 
-TEST_F(EngineCoreTest, NumbersThatNoSamplerBearsAreRefusedByName) {
+TEST_P(EngineCoreTest, NumbersThatNoSamplerBearsAreRefusedByName) {
   start(100, 512);
   for (const float value :
        {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity(), -1.0F, 0.0F}) {
@@ -370,7 +439,7 @@ TEST_F(EngineCoreTest, NumbersThatNoSamplerBearsAreRefusedByName) {
   }
 }
 
-TEST_F(EngineCoreTest, HigherPriorityIsAdmittedFirst) {
+TEST_P(EngineCoreTest, HigherPriorityIsAdmittedFirst) {
   start(100, 512, /*sequences=*/1);
   const auto low = add(request(counted(9, 1), 3));
   auto urgent = request(counted(9, 2), 3);
@@ -382,7 +451,7 @@ TEST_F(EngineCoreTest, HigherPriorityIsAdmittedFirst) {
   run();
 }
 
-TEST_F(EngineCoreTest, APromptThatIsPreemptedBeforeItsFirstBlockIsFullIsCountedOnce) {
+TEST_P(EngineCoreTest, APromptThatIsPreemptedBeforeItsFirstBlockIsFullIsCountedOnce) {
   start(/*blocks=*/4, /*batch_tokens=*/2);
   const auto first = add(request(counted(3), 10));
   const auto second = add(request(counted(12, 1), 1));
@@ -395,9 +464,9 @@ TEST_F(EngineCoreTest, APromptThatIsPreemptedBeforeItsFirstBlockIsFullIsCountedO
 
 // Random arrivals and cancels in pools so small that sequences are preempted all the time: every answer is the one it would have been
 // alone, every block comes back, and the events tell the cache.
-TEST_F(EngineCoreTest, AnswersDoNotDependOnWhatElseRuns) {
+TEST_P(EngineCoreTest, AnswersDoNotDependOnWhatElseRuns) {
   uint64_t preempted = 0;
-  for (uint32_t seed = 0; seed < 60; ++seed) {
+  for (uint32_t seed = 0; seed < 90; ++seed) {
     std::mt19937 random(seed);
     std::vector<GenerateRequest> requests;
     std::vector<std::vector<TokenId>> expected;
@@ -450,7 +519,7 @@ class CollidingBlocks : public EngineCoreTest {
   const std::vector<TokenId> rest_ = {20, 21, 22, 23, 24};  // a block and a token
 };
 
-TEST_F(CollidingBlocks, ABlockThatWasComputedAfterAnotherOfTheSameHashIsNotReused) {
+TEST_P(CollidingBlocks, ABlockThatWasComputedAfterAnotherOfTheSameHashIsNotReused) {
   const GenerateRequest victim = request(joined(known_, rest_), 6);
   const auto expected = alone(victim);
   start(100, 512);
@@ -470,7 +539,7 @@ TEST_F(CollidingBlocks, ABlockThatWasComputedAfterAnotherOfTheSameHashIsNotReuse
   EXPECT_EQ(again->tokens, expected);
 }
 
-TEST_F(CollidingBlocks, WhoTakesAHashFirstKeepsOthersOutOfTheCacheUntilItIsGivenUpAndNoLonger) {
+TEST_P(CollidingBlocks, WhoTakesAHashFirstKeepsOthersOutOfTheCacheUntilItIsGivenUpAndNoLonger) {
   start(100, 512);
   add(request(joined(other_of_the_same_hash(known_), {1}), 1));
   run();
@@ -492,7 +561,7 @@ TEST_F(CollidingBlocks, WhoTakesAHashFirstKeepsOthersOutOfTheCacheUntilItIsGiven
   EXPECT_EQ(served->tokens, denied->tokens);
 }
 
-TEST_F(CollidingBlocks, ASequenceDoesNotWaitForAnotherContentOfTheSameHash) {
+TEST_P(CollidingBlocks, ASequenceDoesNotWaitForAnotherContentOfTheSameHash) {
   start(100, 512);
   const auto one = add(request(joined(known_, {1}), 4));
   const auto other = add(request(joined(other_of_the_same_hash(known_), {1}), 4));
@@ -505,7 +574,7 @@ TEST_F(CollidingBlocks, ASequenceDoesNotWaitForAnotherContentOfTheSameHash) {
 
 // Random prompts out of few blocks, so that the same block follows different ones, with hashes so narrow that all of it collides:
 // answers are those of engines that are empty, and nothing waits for ever.
-TEST_F(EngineCoreTest, BlocksThatCollideChangeNoAnswer) {
+TEST_P(EngineCoreTest, BlocksThatCollideChangeNoAnswer) {
   uint64_t cached = 0;
   uint64_t preempted = 0;
   for (const int bits : {1, 3, 6}) {
@@ -549,6 +618,9 @@ TEST_F(EngineCoreTest, BlocksThatCollideChangeNoAnswer) {
   EXPECT_GT(cached, 1000u);
   EXPECT_GT(preempted, 100u);
 }
+
+INSTANTIATE_TEST_SUITE_P(StepsUnderWay, EngineCoreTest, testing::Values(1, 2, 3), testing::PrintToStringParamName());
+INSTANTIATE_TEST_SUITE_P(StepsUnderWay, CollidingBlocks, testing::Values(1, 2, 3), testing::PrintToStringParamName());
 
 }  // namespace
 }  // namespace dynamo::engine

@@ -37,7 +37,7 @@ struct Collected final : ChunkSink {
 
 // An engine with a pool of bytes.
 struct End {
-  End(uint32_t blocks, uint32_t batch_tokens, const Clock* clock) : pool(blocks * kBlockBytes) {
+  End(uint32_t blocks, uint32_t batch_tokens, const Clock* clock, uint32_t depth) : pool(blocks * kBlockBytes) {
     options = {.block_tokens = kBlock,
                .kv_blocks = blocks,
                .context_length = 200,
@@ -45,7 +45,7 @@ struct End {
                .max_batch_tokens = batch_tokens,
                .max_sequences = 16,
                .max_waiting = 1000};
-    auto runner = std::make_unique<CheckingRunner>(kVocab, std::as_writable_bytes(std::span(pool)));
+    auto runner = std::make_unique<CheckingRunner>(kVocab, std::as_writable_bytes(std::span(pool)), depth);
     core =
         std::make_unique<EngineCore>(options, std::move(runner), clock, /*events=*/nullptr, &metrics, MetricLabels{});
   }
@@ -67,11 +67,11 @@ struct End {
 
 // Both ends and everything that is on its way between them.
 struct Pair {
-  Pair(uint64_t seed, uint32_t prefill_blocks, uint32_t decode_blocks, double trouble)
+  Pair(uint32_t depth, uint64_t seed, uint32_t prefill_blocks, uint32_t decode_blocks, double trouble)
       : random(seed),
         trouble(trouble),
-        prefill(prefill_blocks, 1 + seed % 20, &clock),
-        decode(decode_blocks, 64, &clock) {}
+        prefill(prefill_blocks, 1 + seed % 20, &clock, depth),
+        decode(decode_blocks, 64, &clock, depth) {}
 
   bool chance(double probability) { return static_cast<double>(random() % 1000) < probability * 1000; }
 
@@ -214,18 +214,21 @@ std::vector<TokenId> prompt_of(size_t size, TokenId family = 0) {
 
 std::vector<TokenId> alone(const GenerateRequest& request) {
   FakeClock clock;
-  End end(60, 64, &clock);
+  End end(60, 64, &clock, /*depth=*/1);
   auto sink = std::make_shared<Collected>();
   end.core->add(SequenceId{1}, request, sink);
   while (end.core->has_work()) end.step();
   return sink->tokens;
 }
 
-TEST(Handoff, TheAnswerIsThatOfOneEngineWhateverThePromptsLength) {
+// By steps under way at either end.
+class Handoff : public testing::TestWithParam<uint32_t> {};
+
+TEST_P(Handoff, TheAnswerIsThatOfOneEngineWhateverThePromptsLength) {
   for (const size_t size : {1, 3, 4, 5, 8, 15, 16, 17, 60, 150}) {
     for (const uint32_t max_tokens : {1U, 2U, 30U}) {
       const GenerateRequest request = request_of(prompt_of(size), max_tokens);
-      Pair pair(size, 60, 60, /*trouble=*/0);
+      Pair pair(GetParam(), size, 60, 60, /*trouble=*/0);
       const auto sink = pair.add(request);
       for (int i = 0; !pair.is_quiet(); ++i) {
         ASSERT_LT(i, 10000);
@@ -238,8 +241,8 @@ TEST(Handoff, TheAnswerIsThatOfOneEngineWhateverThePromptsLength) {
   }
 }
 
-TEST(Handoff, WhatEitherEndHasIsNotComputedAgainAndWhatTheDecodingOneHasIsNotMoved) {
-  Pair pair(1, 60, 60, /*trouble=*/0);
+TEST_P(Handoff, WhatEitherEndHasIsNotComputedAgainAndWhatTheDecodingOneHasIsNotMoved) {
+  Pair pair(GetParam(), 1, 60, 60, /*trouble=*/0);
   const auto run = [&](const GenerateRequest& request) {
     const auto sink = pair.add(request);
     pair.moved_blocks = 0;
@@ -263,9 +266,9 @@ TEST(Handoff, WhatEitherEndHasIsNotComputedAgainAndWhatTheDecodingOneHasIsNotMov
   EXPECT_EQ(third->cached, 32U);
 }
 
-TEST(Handoff, WhoWaitsForAPromptHearsOfWhoComputesItAndWhoWaitsForRoomOfTheEngine) {
+TEST_P(Handoff, WhoWaitsForAPromptHearsOfWhoComputesItAndWhoWaitsForRoomOfTheEngine) {
   using std::chrono::seconds;
-  Pair pair(1, 60, /*decode_blocks=*/20, /*trouble=*/0);
+  Pair pair(GetParam(), 1, 60, /*decode_blocks=*/20, /*trouble=*/0);
   GenerateRequest asking = request_of(prompt_of(60), 2);
   asking.silence_limit = seconds(4);
   const auto receiving = pair.add(asking);
@@ -284,8 +287,8 @@ TEST(Handoff, WhoWaitsForAPromptHearsOfWhoComputesItAndWhoWaitsForRoomOfTheEngin
   EXPECT_EQ(waiting->signs, 3);
 }
 
-TEST(Handoff, APromptIsQueuedWhereItIsComputed) {
-  Pair pair(1, 60, 60, /*trouble=*/0);
+TEST_P(Handoff, APromptIsQueuedWhereItIsComputed) {
+  Pair pair(GetParam(), 1, 60, 60, /*trouble=*/0);
   const auto sink = pair.add(request_of(prompt_of(20), 6));
   pair.decode.step();
   EXPECT_EQ(pair.prefill.core->load().queued_tokens, 20U);
@@ -294,7 +297,7 @@ TEST(Handoff, APromptIsQueuedWhereItIsComputed) {
   EXPECT_EQ(pair.prefill.core->load().queued_tokens + pair.decode.core->load().queued_tokens, 0U);
 }
 
-TEST(Handoff, ResumedAnswersGoOnAsTheyWould) {
+TEST_P(Handoff, ResumedAnswersGoOnAsTheyWould) {
   const GenerateRequest whole = request_of(prompt_of(13), 20);
   const auto expected = alone(whole);
   for (uint32_t before = 1; before < 20; ++before) {
@@ -302,7 +305,7 @@ TEST(Handoff, ResumedAnswersGoOnAsTheyWould) {
     GenerateRequest rest = whole;
     rest.prompt.insert(rest.prompt.end(), expected.begin(), expected.begin() + before);
     rest.drawn_before = before;
-    Pair pair(before, 60, 60, /*trouble=*/0);
+    Pair pair(GetParam(), before, 60, 60, /*trouble=*/0);
     // The second finds all full blocks in the cache: where one token is left, it is the other worker's still.
     for (int round = 0; round < 2; ++round) {
       const auto sink = pair.add(rest);
@@ -313,10 +316,10 @@ TEST(Handoff, ResumedAnswersGoOnAsTheyWould) {
 }
 
 // As where a worker becomes a prefill worker while it still answers: answers come first, and take room from prompts.
-TEST(Handoff, APromptThatIsPreemptedWhereItIsComputedGoesOnAndEachBlockTravelsOnce) {
-  const GenerateRequest answered = request_of(prompt_of(10, 1), 100);  // 28 blocks
-  const GenerateRequest request = request_of(prompt_of(80, 2), 20);    // 20 blocks
-  Pair pair(/*seed=*/1, /*prefill_blocks=*/30, 60, /*trouble=*/0);     // 2 tokens a step
+TEST_P(Handoff, APromptThatIsPreemptedWhereItIsComputedGoesOnAndEachBlockTravelsOnce) {
+  const GenerateRequest answered = request_of(prompt_of(10, 1), 100);           // 28 blocks
+  const GenerateRequest request = request_of(prompt_of(80, 2), 20);             // 20 blocks
+  Pair pair(GetParam(), /*seed=*/1, /*prefill_blocks=*/30, 60, /*trouble=*/0);  // 2 tokens a step
   auto at_prefill = std::make_shared<Collected>();
   pair.prefill.core->add(SequenceId{++pair.prefill.last_id}, answered, at_prefill);
   while (at_prefill->tokens.size() < 20) pair.step();
@@ -351,12 +354,13 @@ std::vector<TokenId> mixed_prompt(std::mt19937_64* random, size_t most) {
   return tokens;
 }
 
-Preempted run_in_any_order(uint64_t seeds, std::vector<TokenId> (*make_prompt)(std::mt19937_64*, size_t)) {
+Preempted run_in_any_order(uint32_t depth, uint64_t seeds,
+                           std::vector<TokenId> (*make_prompt)(std::mt19937_64*, size_t)) {
   Preempted preempted;
   for (uint64_t seed = 1; seed <= seeds && !testing::Test::HasFailure(); ++seed) {
     SCOPED_TRACE(seed);
     std::mt19937_64 random(seed);
-    Pair pair(seed, 30 + random() % 40, 30 + random() % 40, seed % 2 == 0 ? 0.5 : 0);
+    Pair pair(depth, seed, 30 + random() % 40, 30 + random() % 40, seed % 2 == 0 ? 0.5 : 0);
     std::vector<std::pair<GenerateRequest, std::shared_ptr<Collected>>> all;
     std::vector<std::pair<GenerateRequest, std::shared_ptr<Collected>>> at_prefill;  // answered there
     std::map<size_t, uint64_t> cancelled;                                            // index -> decode id
@@ -396,31 +400,31 @@ Preempted run_in_any_order(uint64_t seeds, std::vector<TokenId> (*make_prompt)(s
   return preempted;
 }
 
-TEST(Handoff, AnyOrderFailuresAndTightPoolsChangeNoAnswerAndLeaveNothingHeld) {
-  const Preempted preempted = run_in_any_order(/*seeds=*/400, &family_prompt);
+TEST_P(Handoff, AnyOrderFailuresAndTightPoolsChangeNoAnswerAndLeaveNothingHeld) {
+  const Preempted preempted = run_in_any_order(GetParam(), /*seeds=*/400, &family_prompt);
   EXPECT_GT(preempted.decode, 20U);
   EXPECT_GT(preempted.prefill, 20U);
 }
 
 // As if clients had chosen their tokens so that blocks collide.
-TEST(Handoff, BlocksThatCollideChangeNoAnswerAndLeaveNothingHeld) {
+TEST_P(Handoff, BlocksThatCollideChangeNoAnswerAndLeaveNothingHeld) {
   for (const int bits : {1, 3, 6}) {
     SCOPED_TRACE(bits);
     const kv::NarrowHashes narrow(bits);
-    const Preempted preempted = run_in_any_order(/*seeds=*/200, &mixed_prompt);
+    const Preempted preempted = run_in_any_order(GetParam(), /*seeds=*/200, &mixed_prompt);
     EXPECT_GT(preempted.decode, 10U);
     EXPECT_GT(preempted.prefill, 10U);
   }
 }
 
 // A hand-off may take as long as its request has time; what has nothing to do with it must not wait so long.
-TEST(Handoff, APromptThatIsOnItsWayDelaysNoOtherOfWhichTheHashIsTheSame) {
+TEST_P(Handoff, APromptThatIsOnItsWayDelaysNoOtherOfWhichTheHashIsTheSame) {
   const kv::NarrowHashes narrow(1);
   const GenerateRequest slow = request_of({1, 2, 3, 4, 5}, 4);
   GenerateRequest other = request_of({1, 2, 3, 5, 5}, 4);
   const auto hash_of = [](const GenerateRequest& one) { return kv::hash_chain(one.prompt, kBlock, /*salt=*/0); };
   while (hash_of(other) != hash_of(slow)) ++other.prompt.front();
-  Pair pair(1, 60, 60, /*trouble=*/0);
+  Pair pair(GetParam(), 1, 60, 60, /*trouble=*/0);
   const auto on_its_way = pair.add(slow);
   pair.decode.step();
   auto answered = std::make_shared<Collected>();
@@ -431,6 +435,8 @@ TEST(Handoff, APromptThatIsOnItsWayDelaysNoOtherOfWhichTheHashIsTheSame) {
   while (!pair.is_quiet()) pair.step();
   EXPECT_EQ(on_its_way->tokens, alone(slow));
 }
+
+INSTANTIATE_TEST_SUITE_P(StepsUnderWay, Handoff, testing::Values(1, 2, 3), testing::PrintToStringParamName());
 
 }  // namespace
 }  // namespace dynamo::engine

@@ -1,33 +1,27 @@
 #include "engine/model_runner.h"
 
-#include "engine/sampler.h"
-
 namespace dynamo::engine {
 namespace {
 
 class ModelRunner final : public StepRunner {
  public:
-  explicit ModelRunner(model::Decoder* decoder) : decoder_(decoder) {}
+  explicit ModelRunner(model::Decoder* decoder)
+      : decoder_(decoder), backend_(decoder->backend()), ops_([this](const kernels::StepView& step) {
+          decoder_->forward(step);
+          if (step.draws() > 0) backend_->sample(step, decoder_->logits(step.draws()));
+        }) {}
 
-  Result<std::vector<Result<DrawnToken>>> run(const StepInput& input) override {
-    const size_t vocab = decoder_->config().vocab_size;
-    batch_.paged = input.paged;
-    batch_.tokens = input.tokens;
-    batch_.logits_rows.clear();
-    for (const SampleInput& sample : input.samples) batch_.logits_rows.push_back(sample.row);
-    logits_.resize(input.samples.size() * vocab);
-    decoder_->forward(batch_, logits_, input.gets_on);
-    std::vector<Result<DrawnToken>> drawn;
-    for (size_t i = 0; i < input.samples.size(); ++i)
-      drawn.push_back(sampler_.draw(std::span(logits_).subspan(i * vocab, vocab), input.samples[i]));
-    return drawn;
+  uint32_t depth() const override { return backend_->traits().depth; }
+  Status begin(const kernels::Step& step) override {
+    decoder_->check(step);
+    return backend_->begin(step, ops_);
   }
+  Result<std::vector<Result<DrawnToken>>> finish() override { return backend_->finish(); }
 
  private:
   model::Decoder* decoder_;
-  Sampler sampler_;
-  model::StepBatch batch_;
-  std::vector<float> logits_;
+  kernels::Backend* backend_;
+  const kernels::Backend::Ops ops_;
 };
 
 }  // namespace

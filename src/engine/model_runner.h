@@ -1,4 +1,4 @@
-// The StepRunner that computes: a decoder and a sampler.
+// The StepRunner that computes: a decoder, and its backend to draw tokens.
 // Threads: as StepRunner.
 #pragma once
 

@@ -10,7 +10,8 @@
 #include "base/testing/fake_clock.h"
 #include "engine/engine_core.h"
 #include "generate/sampling_limits.h"
-#include "kernels/cpu/cpu_backend.h"
+#include "kernels/backend_factory.h"
+#include "model/testing/run_decoder.h"
 #include "model/testing/tiny_model.h"
 
 namespace dynamo::engine {
@@ -39,19 +40,20 @@ struct Collected final : ChunkSink {
   Status failure;
 };
 
-class ModelRunnerTest : public testing::Test {
+// By steps under way.
+class ModelRunnerTest : public testing::TestWithParam<uint32_t> {
  protected:
   void SetUp() override {
     const std::string path = folder_ / "tiny.gguf";
     CHECK(model::testing::write_tiny_gguf({}, path).is_ok());
     const auto source = model::open_model(path);
     CHECK_OK(source);
-    auto backend = kernels::make_cpu_backend({.level = kernels::supported_cpu_levels().back(), .threads = 1});
+    auto backend = kernels::make_backend({.threads = 1, .depth = GetParam()});
     CHECK_OK(backend);
     backend_ = std::move(backend).value();
-    auto decoder = model::Decoder::create(
+    auto decoder = model::testing::make_decoder(
         **source, backend_.get(),
-        {.block_tokens = kBlockTokens, .kv_blocks = kBlocks, .max_rows = 64, .max_logits_rows = 64}, nullptr);
+        {.block_tokens = kBlockTokens, .kv_blocks = kBlocks, .max_rows = 64, .max_draws = 64});
     CHECK_OK(decoder);
     decoder_ = std::move(decoder).value();
     options_ = {.block_tokens = kBlockTokens,
@@ -84,7 +86,7 @@ class ModelRunnerTest : public testing::Test {
     core_->pool().check_invariants();
   }
   // As a peer may do: every byte of every block is part of a NaN now.
-  void spoil_kv() { std::memset(decoder_->kv_pool().data(), 0xFF, decoder_->kv_pool().size()); }
+  void spoil_kv() { std::memset(decoder_->kv_pool().memory().data, 0xFF, decoder_->kv_pool().bytes()); }
 
   model::testing::TemporaryFolder folder_;
   std::unique_ptr<kernels::Backend> backend_;
@@ -96,7 +98,7 @@ class ModelRunnerTest : public testing::Test {
   uint64_t last_id_ = 0;
 };
 
-TEST_F(ModelRunnerTest, NoParametersOfOneRequestChangeTheTokensOfAnother) {
+TEST_P(ModelRunnerTest, NoParametersOfOneRequestChangeTheTokensOfAnother) {
   std::mt19937 random(5);
   const auto one_of = [&](std::initializer_list<double> values) {
     return static_cast<float>(values.begin()[random() % values.size()]);
@@ -140,7 +142,7 @@ TEST_F(ModelRunnerTest, NoParametersOfOneRequestChangeTheTokensOfAnother) {
   }
 }
 
-TEST_F(ModelRunnerTest, ARequestThatMasksEveryTokenFailsAlone) {
+TEST_P(ModelRunnerTest, ARequestThatMasksEveryTokenFailsAlone) {
   const auto alone = add(request(1, 20, 8));
   run();
   GenerateRequest nothing_left = request(2, 5, 8);
@@ -153,7 +155,7 @@ TEST_F(ModelRunnerTest, ARequestThatMasksEveryTokenFailsAlone) {
   EXPECT_EQ(beside->tokens, alone->tokens);
 }
 
-TEST_F(ModelRunnerTest, BrokenKvReachesThoseAloneWhoseBlocksItIsInAndIsNotFoundAgain) {
+TEST_P(ModelRunnerTest, BrokenKvReachesThoseAloneWhoseBlocksItIsInAndIsNotFoundAgain) {
   const GenerateRequest shared = request(1, 40, 8);
   const GenerateRequest other = request(2, 23, 8);
   const auto expected = add(shared);
@@ -177,16 +179,18 @@ TEST_F(ModelRunnerTest, BrokenKvReachesThoseAloneWhoseBlocksItIsInAndIsNotFoundA
   EXPECT_EQ(again->logprobs, expected->logprobs);
 }
 
-TEST_F(ModelRunnerTest, KvThatBreaksInTheMiddleOfAnAnswerEndsThatAnswer) {
+TEST_P(ModelRunnerTest, KvThatBreaksInTheMiddleOfAnAnswerEndsThatAnswer) {
   const auto running = add(request(1, 20, 30));
   for (int i = 0; i < 4; ++i) core_->step();
   spoil_kv();
   const auto later = add(request(2, 20, 8));
   run();
   EXPECT_EQ(running->failure.code(), Code::kInternal);
-  EXPECT_EQ(running->tokens.size(), 4U);
+  EXPECT_EQ(running->tokens.size(), 4U + GetParam() - 1) << "steps under way were computed before";
   EXPECT_EQ(later->tokens.size(), 8U) << later->failure.to_string();
 }
+
+INSTANTIATE_TEST_SUITE_P(StepsUnderWay, ModelRunnerTest, testing::Values(1, 2, 3), testing::PrintToStringParamName());
 
 }  // namespace
 }  // namespace dynamo::engine

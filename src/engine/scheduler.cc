@@ -13,6 +13,10 @@ uint32_t blocks_for(uint32_t tokens, uint32_t block_tokens) {
 
 }  // namespace
 
+Scheduler::Scheduler(SchedulerOptions options, BlockPool* pool) : options_(options), pool_(pool) {
+  for (uint32_t seat = options.max_sequences; seat > 0; --seat) free_seats_.push_back(seat - 1);
+}
+
 void Scheduler::add(std::unique_ptr<Sequence> sequence) {
   CHECK(sequence->blocks.empty() && sequence->computed == 0 && !sequence->tokens.empty());
   Sequence* added = sequence.get();
@@ -26,6 +30,10 @@ std::unique_ptr<Sequence> Scheduler::remove(SequenceId id) {
   std::unique_ptr<Sequence> sequence = std::move(found->second);
   all_.erase(found);
   if (running_.erase(sequence.get()) == 0) waiting_.erase(sequence.get());
+  for (std::vector<Turn>& step : under_way_) {
+    for (Turn& turn : step)
+      if (turn.sequence == sequence.get()) turn.sequence = nullptr;
+  }
   release_blocks(sequence.get());
   return sequence;
 }
@@ -40,17 +48,27 @@ void Scheduler::extend_chain(Sequence* sequence) const {
   }
 }
 
+// What a sequence holds, and what others may wait for it to compute.
 void Scheduler::release_blocks(Sequence* sequence) {
   for (const kv::BlockHash& hash : sequence->chain) {
     const auto found = computing_.find(hash);
     if (found != computing_.end() && found->second == sequence) computing_.erase(found);
   }
-  while (!sequence->blocks.empty()) {
-    pool_->release(sequence->blocks.back());
-    sequence->blocks.pop_back();
-  }
-  sequence->computed = 0;
-  sequence->scheduled = 0;
+  retire(std::exchange(sequence->blocks, {}), std::exchange(sequence->seat, std::nullopt));
+  sequence->computed = sequence->issued = sequence->drawing = 0;
+}
+
+// Gives them back as soon as no step under way can touch them: when the last one issued is completed.
+void Scheduler::retire(std::vector<BlockId> blocks, std::optional<uint32_t> seat) {
+  if (blocks.empty() && !seat) return;
+  Retired retired{.after = completed_ + under_way_.size(), .blocks = std::move(blocks), .seat = seat};
+  if (under_way_.empty()) return give_back(retired);
+  retired_.push_back(std::move(retired));
+}
+
+void Scheduler::give_back(const Retired& retired) {
+  for (auto block = retired.blocks.rbegin(); block != retired.blocks.rend(); ++block) pool_->release(*block);
+  if (retired.seat) free_seats_.push_back(*retired.seat);
 }
 
 void Scheduler::preempt(Sequence* sequence) {
@@ -75,9 +93,12 @@ bool Scheduler::cover(Sequence* sequence, uint32_t tokens) {
   return true;
 }
 
-// As cover(), taking blocks from the last in order, which may be this sequence itself: then false.
+// As cover(), taking blocks from the last in order, which may be this sequence itself: then false. Also false where
+// steps are under way, which must end before.
 bool Scheduler::cover_or_preempt(Sequence* sequence, uint32_t tokens) {
   while (!cover(sequence, tokens)) {
+    must_drain_ = !under_way_.empty();
+    if (must_drain_) return false;
     // Blocks that are being written from elsewhere would not come free by that.
     Sequence* last = *std::find_if(running_.rbegin(), running_.rend(), [](auto* one) { return !one->is_receiving; });
     preempt(last);
@@ -110,13 +131,16 @@ bool Scheduler::admit(Sequence* sequence) {
   const size_t matchable = (sequence->tokens.size() - 1) / options_.block_tokens;
   const auto chain = std::span(sequence->chain).first(std::min(matchable, sequence->chain.size()));
   sequence->blocks = pool_->match(sequence->tokens, chain, sequence->request.cache_salt);
-  sequence->computed = static_cast<uint32_t>(sequence->blocks.size()) * options_.block_tokens;
+  sequence->computed = sequence->issued = static_cast<uint32_t>(sequence->blocks.size()) * options_.block_tokens;
   const uint32_t missing =
       blocks_for(sequence->size(), options_.block_tokens) - static_cast<uint32_t>(sequence->blocks.size());
   if (is_computed_elsewhere(*sequence) || missing > pool_->available()) {
-    release_blocks(sequence);
+    for (; !sequence->blocks.empty(); sequence->blocks.pop_back()) pool_->release(sequence->blocks.back());
+    sequence->computed = sequence->issued = 0;
     return false;
   }
+  sequence->seat = free_seats_.back();
+  free_seats_.pop_back();
   CHECK(cover(sequence, sequence->size()));
   for (size_t i = sequence->computed / options_.block_tokens; i < sequence->chain.size(); ++i) {
     computing_.try_emplace(sequence->chain[i], sequence);
@@ -127,29 +151,36 @@ bool Scheduler::admit(Sequence* sequence) {
   return true;
 }
 
-std::vector<Sequence*> Scheduler::schedule() {
-  std::vector<Sequence*> step;
-  uint32_t budget = options_.max_batch_tokens;
-  const auto take = [&](Sequence* sequence) {
-    sequence->scheduled = std::min(budget, sequence->uncomputed());
-    budget -= sequence->scheduled;
-    step.push_back(sequence);
-  };
-  // Decoding sequences, in order. Preempting takes from the far end, so never one that this loop has taken.
-  for (auto at = running_.begin(); at != running_.end() && budget > 0;) {
+void Scheduler::take(Sequence* sequence, uint32_t* budget, std::vector<Turn>* step) {
+  sequence->scheduled = std::min(*budget, sequence->unissued());
+  *budget -= sequence->scheduled;
+  step->push_back({.sequence = sequence,
+                   .first = sequence->issued,
+                   .rows = sequence->scheduled,
+                   .draws = sequence->scheduled == sequence->unissued()});
+}
+
+// In order. Preempting takes from the far end, so never one that this loop has taken.
+void Scheduler::take_decoding(uint32_t* budget, std::vector<Turn>* step) {
+  for (auto at = running_.begin(); at != running_.end() && *budget > 0;) {
     Sequence* sequence = *at;
-    const bool is_decoding = sequence->uncomputed() == 1 && sequence->output_size() > 0 && !sequence->is_receiving;
-    if (is_decoding) {
-      if (!cover_or_preempt(sequence, sequence->size())) break;  // it was the last in order
-      take(sequence);
+    if (sequence->is_decoding() && sequence->can_be_issued()) {
+      if (!cover_or_preempt(sequence, sequence->issued + 1)) return;
+      take(sequence, budget, step);
     }
     at = std::next(running_.find(sequence));
   }
-  for (auto at = running_.begin(); at != running_.end() && budget > 0; ++at) {
-    if ((*at)->scheduled == 0 && (*at)->uncomputed() > 0 && !(*at)->is_receiving) take(*at);
+}
+
+void Scheduler::take_prefilling(uint32_t* budget, std::vector<Turn>* step) {
+  for (auto at = running_.begin(); at != running_.end() && *budget > 0; ++at) {
+    if ((*at)->scheduled == 0 && !(*at)->is_decoding() && (*at)->can_be_issued()) take(*at, budget, step);
   }
+}
+
+void Scheduler::take_waiting(uint32_t* budget, std::vector<Turn>* step) {
   is_full_ = false;
-  for (auto at = waiting_.begin(); at != waiting_.end() && budget > 0 && running_.size() < options_.max_sequences;) {
+  for (auto at = waiting_.begin(); at != waiting_.end() && *budget > 0 && !free_seats_.empty();) {
     Sequence* sequence = *at++;
     const size_t before = pool_->available();
     if (admit(sequence)) {
@@ -158,19 +189,53 @@ std::vector<Sequence*> Scheduler::schedule() {
       if (sequence->is_receiving) {
         receiving_.push_back(sequence);
       } else {
-        take(sequence);
+        take(sequence, budget, step);
       }
     } else if (before < blocks_for(sequence->size(), options_.block_tokens)) {
       is_full_ = true;
       break;  // no room: those behind it must not overtake it for ever
     }
   }
-  is_full_ |= running_.size() >= options_.max_sequences;
+  is_full_ |= free_seats_.empty();
+}
+
+std::span<const Turn> Scheduler::schedule() {
+  if (must_drain_ && !under_way_.empty()) return {};
+  must_drain_ = false;
+  uint32_t budget = options_.max_batch_tokens;
+  std::vector<Turn> step;
+  take_decoding(&budget, &step);
+  if (!must_drain_) {
+    take_prefilling(&budget, &step);
+    take_waiting(&budget, &step);
+  }
+  if (step.empty()) return {};
+  for (const Turn& turn : step) {
+    turn.sequence->issued += std::exchange(turn.sequence->scheduled, 0);
+    turn.sequence->drawing += turn.draws;
+  }
+  under_way_.push_back(std::move(step));
+  return under_way_.back();
+}
+
+std::vector<Turn> Scheduler::withdraw() {
+  std::vector<Turn> step = std::move(under_way_.back());
+  under_way_.pop_back();
   return step;
 }
 
-void Scheduler::complete(const std::vector<Sequence*>& step) {
-  for (Sequence* sequence : step) advance(sequence, sequence->computed + std::exchange(sequence->scheduled, 0));
+std::vector<Turn> Scheduler::complete(bool is_computed) {
+  CHECK(!under_way_.empty());
+  std::vector<Turn> step = std::move(under_way_.front());
+  under_way_.pop_front();
+  ++completed_;
+  for (const Turn& turn : step) {
+    if (turn.sequence == nullptr || !is_computed) continue;
+    turn.sequence->drawing -= turn.draws;
+    advance(turn.sequence, turn.first + turn.rows);
+  }
+  for (; !retired_.empty() && retired_.front().after <= completed_; retired_.pop_front()) give_back(retired_.front());
+  return step;
 }
 
 // Blocks that are full now become known to the pool.
@@ -178,6 +243,7 @@ void Scheduler::advance(Sequence* sequence, uint32_t computed) {
   const uint32_t size = options_.block_tokens;
   const uint32_t first = sequence->computed / size;
   sequence->computed = computed;
+  sequence->issued = std::max(sequence->issued, computed);
   extend_chain(sequence);
   for (uint32_t i = first; (i + 1) * size <= sequence->computed; ++i) {
     const BlockPool::Content content{
@@ -185,7 +251,14 @@ void Scheduler::advance(Sequence* sequence, uint32_t computed) {
         .salt = sequence->request.cache_salt,
         .tokens = std::span(sequence->tokens).subspan(size_t{i} * size, size),
     };
-    sequence->blocks[i] = pool_->store(sequence->blocks[i], sequence->chain[i], content);
+    const BlockId own = sequence->blocks[i];
+    pool_->hold(own);  // steps under way have it in their tables, also if another takes its place now
+    sequence->blocks[i] = pool_->store(own, sequence->chain[i], content);
+    if (sequence->blocks[i] == own) {
+      pool_->release(own);
+    } else {
+      retire({own}, std::nullopt);
+    }
     const auto found = computing_.find(sequence->chain[i]);
     if (found != computing_.end() && found->second == sequence) computing_.erase(found);
   }

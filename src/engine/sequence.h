@@ -25,11 +25,16 @@ struct Sequence {
   Time arrival;
   Time heard;  // when its sink was told something last
 
-  std::vector<TokenId> tokens;       // prompt, then output
+  std::vector<TokenId> tokens;       // prompt, then output; without those that steps under way draw
   std::vector<kv::BlockHash> chain;  // of the full blocks of `tokens`
-  std::vector<BlockId> blocks;       // held; cover the computed tokens and those of the step being computed
+  std::vector<BlockId> blocks;       // held; cover the issued tokens
+  std::optional<uint32_t> seat;      // on the device, while it runs (kernels/step.h)
   uint32_t computed = 0;             // tokens whose KV is in the blocks
-  uint32_t scheduled = 0;            // tokens that the step being computed adds
+  uint32_t issued = 0;               // those, and the tokens of steps under way
+  uint32_t drawing = 0;              // tokens that steps under way draw for it
+  uint32_t scheduled = 0;            // tokens in the step that is being put together
+  uint32_t limit = UINT32_MAX;       // tokens, prompt and output, that it has at most
+  bool needs_token = false;          // the host must know a token before the next is drawn, as for a grammar
   std::optional<uint32_t> cached;    // prompt tokens found in the cache at first admission
   bool has_begun = false;            // was admitted, and is counted
 
@@ -42,7 +47,14 @@ struct Sequence {
   uint32_t prompt_size() const { return static_cast<uint32_t>(request.prompt.size()) - request.drawn_before; }
   uint32_t size() const { return static_cast<uint32_t>(tokens.size()); }
   uint32_t output_size() const { return size() - prompt_size(); }
-  uint32_t uncomputed() const { return size() - computed; }
+  // Tokens that no step has yet, one that is being drawn with them.
+  uint32_t unissued() const { return size() + drawing - issued; }
+  // It has one token to compute, after which the next is drawn.
+  bool is_decoding() const { return unissued() == 1 && output_size() + drawing > 0 && !is_receiving; }
+  // A step may have its next tokens now.
+  bool can_be_issued() const {
+    return unissued() > 0 && !is_receiving && size() + drawing < limit && !(needs_token && drawing > 0);
+  }
   // When its sink is to hear that the engine gets on, unless there is something to show before.
   Time next_sign() const {
     return request.silence_limit > Duration(0) ? heard + request.silence_limit / 4 : Time::max();

@@ -327,7 +327,7 @@ void DecodeSide::Rooms::release(Room* room) {
 void DecodeSide::Rooms::complete(Room* room) {
   room->is_complete = true;
   close(room);
-  engine::DrawnToken first{room->first->tokens.front(), {}};
+  DrawnToken first{room->first->tokens.front(), {}};
   if (!room->first->logprobs.empty()) first.logprobs = std::move(room->first->logprobs.front());
   engine_->received_all(room->id, room->attempt, std::move(first), room->first->cached_tokens);
   release(room);

@@ -65,6 +65,7 @@ struct World {
   FakeClock clock;
   asio::io_context io{1};
   double trouble = 0;
+  uint32_t depth = 1;          // steps that engines have under way
   bool knows_writers = false;  // as shm and tcp do; as nixl does not
   Time first_put_goes_on{};    // of each mover: nothing of it is written before
 };
@@ -75,7 +76,7 @@ class SteppedEngine final : public engine::Engine, public std::enable_shared_fro
   SteppedEngine(World* world, engine::EngineOptions options, std::span<std::byte> pool)
       : world_(world),
         options_(options),
-        runner_(new engine::CheckingRunner(kVocab, pool)),
+        runner_(new engine::CheckingRunner(kVocab, pool, world->depth)),
         core_(options, std::unique_ptr<engine::StepRunner>(runner_), &world->clock, /*events=*/nullptr, &metrics_,
               MetricLabels{}) {}
 
@@ -102,7 +103,7 @@ class SteppedEngine final : public engine::Engine, public std::enable_shared_fro
   void received(SequenceId id, uint32_t attempt, uint32_t tokens) override {
     order([=, this] { core_.received(id, attempt, tokens); });
   }
-  void received_all(SequenceId id, uint32_t attempt, engine::DrawnToken first, uint32_t cached) override {
+  void received_all(SequenceId id, uint32_t attempt, DrawnToken first, uint32_t cached) override {
     order([=, this] { core_.received_all(id, attempt, first, cached); });
   }
   void fetch_again(SequenceId id, uint32_t attempt) override {
@@ -465,6 +466,7 @@ class Simulation {
   explicit Simulation(uint64_t seed, bool mixes_blocks = false) : world_(seed), mixes_blocks_(mixes_blocks) {
     world_.trouble = seed % 3 == 0 ? 0 : 0.5;
     world_.knows_writers = seed % 2 == 0;
+    world_.depth = 1 + seed / 6 % 3;
     for (int i = 0; i < 2; ++i) add_node("prefill");
     for (int i = 0; i < 2; ++i) add_node("decode");
     if (world_.chance(0.2)) add_node("odd");
@@ -689,9 +691,8 @@ TEST(HandoffSimulation, WhoeverWaitsForRoomOrForAPromptHearsThatTheWorkersGetOn)
 
 // A prompt of 40 tokens with two places to compute it, the first of which makes of its first token what `spoil` says: that is the last
 // place but the one where it is decoded, which builds upon nothing that came.
-void expect_computed_where_decoded(
-    const std::function<Result<engine::DrawnToken>(const engine::SampleInput&, engine::DrawnToken)>& spoil,
-    const char* end) {
+void expect_computed_where_decoded(const std::function<Result<DrawnToken>(const kernels::Draw&, DrawnToken)>& spoil,
+                                   const char* end) {
   World world(1);
   Network network;
   Node first(&world, &network, "first", /*blocks=*/100, /*batch=*/16);
@@ -719,9 +720,8 @@ void expect_computed_where_decoded(
 }
 
 TEST(HandoffSimulation, APromptThatBreaksWhereItIsComputedIsTriedOnceMoreAndThatIsWhereItIsDecoded) {
-  expect_computed_where_decoded([](const engine::SampleInput&,
-                                   engine::DrawnToken) -> Result<engine::DrawnToken> { return internal("no numbers"); },
-                                "refused");
+  expect_computed_where_decoded(
+      [](const kernels::Draw&, DrawnToken) -> Result<DrawnToken> { return internal("no numbers"); }, "refused");
 }
 
 TEST(HandoffSimulation, AFirstTokenWhoseLogProbabilitiesCannotBeItsIsAsBroken) {
@@ -732,7 +732,7 @@ TEST(HandoffSimulation, AFirstTokenWhoseLogProbabilitiesCannotBeItsIsAsBroken) {
            [](TokenLogprobs* all) { all->top = {{0, NAN}}; },
        }) {
     expect_computed_where_decoded(
-        [&](const engine::SampleInput&, engine::DrawnToken token) -> Result<engine::DrawnToken> {
+        [&](const kernels::Draw&, DrawnToken token) -> Result<DrawnToken> {
           token.logprobs.drawn = {token.token, -1};
           change(&token.logprobs);
           return token;

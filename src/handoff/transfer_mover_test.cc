@@ -6,8 +6,8 @@
 #include <cstring>
 
 #include "base/check.h"
+#include "base/shared_memory.h"
 #include "base/testing/patience.h"
-#include "transfer/shared_memory.h"
 
 namespace dynamo::handoff {
 namespace {
@@ -28,10 +28,10 @@ class Worker {
     options.card.block_count = kBlocks;
     change(&options.card);
     options.card.block_bytes = block_bytes_ = options.card.layout.block_bytes();
-    auto memory = transfer::SharedMemory::create(kBlocks * block_bytes_);
+    auto memory = SharedMemory::create(kBlocks * block_bytes_);
     CHECK_OK(memory);
     memory_ = std::move(*memory);
-    options.pool = {.data = memory_.data(), .bytes = memory_.bytes(), .fd = memory_.fd()};
+    options.pool = memory_.memory();
     options.name = name;
     options.host = "127.0.0.1";
     options.backend = backend;
@@ -52,7 +52,7 @@ class Worker {
 
  private:
   size_t block_bytes_ = 0;
-  transfer::SharedMemory memory_;
+  SharedMemory memory_;
   std::unique_ptr<BlockMover> mover_;
 };
 

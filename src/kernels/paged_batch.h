@@ -17,6 +17,7 @@ struct PagedBatch {
     uint32_t rows = 0;         // >= 1
     uint32_t length = 0;       // tokens in cache once this step is done, >= rows
     uint32_t first_block = 0;  // index into block_table; ceil(length / block_tokens) entries belong to the sequence
+    uint32_t seat = 0;         // the sequence's on the device (kernels/step.h)
   };
 
   uint32_t block_tokens = 16;

@@ -4,8 +4,9 @@
 #include <thread>
 #include <utility>
 
+#include "base/shared_memory.h"
 #include "engine/local_generator.h"
-#include "transfer/shared_memory.h"
+
 #include "worker/model_files.h"
 
 namespace dynamo::mocker {
@@ -71,10 +72,8 @@ class MockHost final : public worker::EngineHost {
     of.engine = engine_.get();
     of.layout = {.layers = 1, .kv_heads = 1, .head_dim = 2, .block_tokens = options_.engine.block_tokens};
     of.blocks = options_.engine.kv_blocks;
-    TRY(pool_, transfer::SharedMemory::create(of.blocks * of.layout.block_bytes()));
-    of.pool.data = pool_.data();
-    of.pool.bytes = pool_.bytes();
-    of.pool.fd = pool_.fd();
+    TRY(pool_, SharedMemory::create(of.blocks * of.layout.block_bytes()));
+    of.pool = pool_.memory();
     of.model_digest = "mock";
     of.vocab_size = options_.engine.vocab_size;
     auto started = handoff::BothSides::start(*options_.handoffs, std::move(of), name, io_, metrics_);
@@ -89,7 +88,7 @@ class MockHost final : public worker::EngineHost {
   IoThreads* io_;
   Metrics* metrics_;
   worker::EngineSpec spec_;
-  transfer::SharedMemory pool_;  // for hand-offs; nobody reads what is in it
+  SharedMemory pool_;  // for hand-offs; nobody reads what is in it
   std::unique_ptr<engine::Engine> engine_;
   std::unique_ptr<handoff::BothSides> handoffs_;  // null: none
   std::shared_ptr<Generator> generator_;
@@ -107,6 +106,9 @@ Result<MockHostOptions> mock_of(const std::string& model_path, const std::string
   const uint32_t wanted = engine.context_length ? engine.context_length : files.card.context_length;
   engine.context_length = static_cast<uint32_t>(std::min<uint64_t>(wanted, room));
   engine.vocab_size = files.card.vocab_size;
+  const engine::EngineOptions usual;
+  if (engine.max_batch_tokens == 0) engine.max_batch_tokens = usual.max_batch_tokens;
+  if (engine.max_sequences == 0) engine.max_sequences = usual.max_sequences;
   out.engine = engine;
   return out;
 }

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <deque>
+
 #include "json/object_reader.h"
 #include "json/parse.h"
 
@@ -20,30 +22,50 @@ class SimulatedRunner final : public engine::StepRunner {
   SimulatedRunner(SimulationOptions options, std::function<void(std::chrono::nanoseconds)> sleep)
       : options_(options), sleep_(std::move(sleep)) {}
 
-  Result<std::vector<Result<engine::DrawnToken>>> run(const engine::StepInput& input) override {
-    const auto time = static_cast<double>(step_time(options_.profile, input).count()) / options_.speedup;
-    for (auto left = std::chrono::nanoseconds(static_cast<int64_t>(time)); left.count() > 0; left -= kPart) {
+  uint32_t depth() const override { return options_.depth; }
+
+  Status begin(const kernels::Step& step) override {
+    CHECK(under_way_.size() < options_.depth);
+    const double time = static_cast<double>(step_time(options_.profile, step.paged).count()) / options_.speedup;
+    Begun begun{.time = std::chrono::nanoseconds(static_cast<int64_t>(time)), .gets_on = step.gets_on, .drawn = {}};
+    begun.drawn.reserve(step.draws.size());
+    for (const kernels::Draw& draw : step.draws) begun.drawn.emplace_back(token_for(draw));
+    under_way_.push_back(std::move(begun));
+    return {};
+  }
+
+  Result<std::vector<Result<DrawnToken>>> finish() override {
+    CHECK(!under_way_.empty());
+    Begun begun = std::move(under_way_.front());
+    under_way_.pop_front();
+    for (auto left = begun.time; left.count() > 0; left -= kPart) {
       sleep_(std::min(left, kPart));
-      if (input.gets_on) input.gets_on();
+      if (begun.gets_on) begun.gets_on();
     }
-    std::vector<Result<engine::DrawnToken>> drawn;
-    for (const engine::SampleInput& sample : input.samples) {
-      // Of the whole prompt's length and a few of its tokens: cheap, and the same wherever the sequence is computed.
-      const uint64_t size = sample.prompt.size() + sample.output.size();
-      const uint64_t seed =
-          size * 0x9E3779B97F4A7C15ULL + sample.prompt.front() + (uint64_t{sample.prompt.back()} << 20);
-      const uint32_t range = options_.last_token - options_.first_token;
-      engine::DrawnToken token;
-      token.token = options_.first_token + static_cast<uint32_t>(mix(seed) % range);
-      if (sample.logprobs) token.logprobs.drawn = {token.token, 0.0F};
-      drawn.emplace_back(std::move(token));
-    }
-    return drawn;
+    return std::move(begun.drawn);
   }
 
  private:
+  struct Begun {
+    std::chrono::nanoseconds time;
+    std::function<void()> gets_on;
+    std::vector<Result<DrawnToken>> drawn;
+  };
+
+  // Of the whole sequence's length and two tokens of its prompt: cheap, and the same wherever it is computed.
+  DrawnToken token_for(const kernels::Draw& draw) const {
+    const uint64_t size = draw.prompt.size() + draw.index;
+    const uint64_t seed = size * 0x9E3779B97F4A7C15ULL + draw.prompt.front() + (uint64_t{draw.prompt.back()} << 20);
+    const uint32_t range = options_.last_token - options_.first_token;
+    DrawnToken token;
+    token.token = options_.first_token + static_cast<uint32_t>(mix(seed) % range);
+    if (draw.logprobs) token.logprobs.drawn = {token.token, 0.0F};
+    return token;
+  }
+
   SimulationOptions options_;
   std::function<void(std::chrono::nanoseconds)> sleep_;
+  std::deque<Begun> under_way_;
 };
 
 }  // namespace
@@ -68,9 +90,9 @@ Result<CostProfile> profile_from_json(std::string_view text) {
   return profile;
 }
 
-std::chrono::nanoseconds step_time(const CostProfile& profile, const engine::StepInput& input) {
+std::chrono::nanoseconds step_time(const CostProfile& profile, const kernels::PagedBatch& batch) {
   double milliseconds = profile.base;
-  for (const auto& sequence : input.paged.sequences) {
+  for (const auto& sequence : batch.sequences) {
     if (sequence.rows == 1) {
       milliseconds += profile.decode_sequence + profile.decode_token * sequence.length / 1e3;
       continue;
@@ -85,7 +107,7 @@ std::chrono::nanoseconds step_time(const CostProfile& profile, const engine::Ste
 
 std::unique_ptr<engine::StepRunner> make_simulated_runner(SimulationOptions options,
                                                           std::function<void(std::chrono::nanoseconds)> sleep) {
-  CHECK(options.speedup > 0 && options.first_token < options.last_token);
+  CHECK(options.speedup > 0 && options.depth > 0 && options.first_token < options.last_token);
   return std::make_unique<SimulatedRunner>(options, std::move(sleep));
 }
 

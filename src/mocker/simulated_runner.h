@@ -15,6 +15,7 @@
 
 #include "base/status.h"
 #include "engine/step_runner.h"
+#include "kernels/paged_batch.h"
 
 namespace dynamo::mocker {
 
@@ -31,13 +32,14 @@ struct CostProfile {
 Result<CostProfile> profile_from_json(std::string_view text);
 
 // The time of a step at speed-up 1.
-std::chrono::nanoseconds step_time(const CostProfile& profile, const engine::StepInput& input);
+std::chrono::nanoseconds step_time(const CostProfile& profile, const kernels::PagedBatch& batch);
 
 struct SimulationOptions {
   CostProfile profile;
   double speedup = 1;        // > 0
   uint32_t first_token = 0;  // made-up tokens are in [first_token, last_token)
   uint32_t last_token = 1;
+  uint32_t depth = 1;  // steps under way, > 0; they take their times one after the other
 };
 
 // `sleep` passes the time; tests and simulations bring their own. Tokens depend on the sequence's tokens alone.

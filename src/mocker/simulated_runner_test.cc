@@ -8,14 +8,14 @@ namespace {
 constexpr CostProfile kProfile{
     .base = 1, .prefill_token = 0.1, .prefill_pair = 1000, .decode_sequence = 2, .decode_token = 4};
 
-engine::StepInput step(std::vector<kernels::PagedBatch::Sequence> sequences) {
-  engine::StepInput input;
-  input.paged.sequences = std::move(sequences);
-  return input;
+kernels::PagedBatch step(std::vector<kernels::PagedBatch::Sequence> sequences) {
+  kernels::PagedBatch batch;
+  batch.sequences = std::move(sequences);
+  return batch;
 }
 
-double milliseconds(const engine::StepInput& input) {
-  return std::chrono::duration<double, std::milli>(step_time(kProfile, input)).count();
+double milliseconds(const kernels::PagedBatch& batch) {
+  return std::chrono::duration<double, std::milli>(step_time(kProfile, batch)).count();
 }
 
 TEST(StepTime, IsLinearInTheWorkAndQuadraticInAPrompt) {
@@ -29,23 +29,41 @@ TEST(StepTime, IsLinearInTheWorkAndQuadraticInAPrompt) {
   EXPECT_NEAR(parts - 1, milliseconds(step({{.rows = 10, .length = 10}})), 1e-5);
 }
 
-TEST(SimulatedRunner, SleepsTheTimeByTheSpeedupAndDrawsWithinItsRange) {
-  std::chrono::nanoseconds slept{};
-  const auto runner = make_simulated_runner({.profile = kProfile, .speedup = 10, .first_token = 100, .last_token = 200},
-                                            [&](std::chrono::nanoseconds time) { slept += time; });
+TEST(SimulatedRunner, SleepsTheTimeByTheSpeedupAndDrawsWithinItsRangeHoweverManyStepsAreUnderWay) {
   const std::vector<TokenId> prompt = {1, 2, 3};
-  engine::StepInput input = step({{.rows = 3, .length = 3}});
-  engine::SampleInput sample;
-  sample.row = 2;
-  sample.prompt = prompt;
-  input.samples.push_back(sample);
-  const auto drawn = runner->run(input);
-  ASSERT_TRUE(drawn.is_ok());
-  ASSERT_EQ(drawn->size(), 1U);
-  EXPECT_GE(drawn->at(0)->token, 100U);
-  EXPECT_LT(drawn->at(0)->token, 200U);
-  EXPECT_EQ(slept.count(), step_time(kProfile, input).count() / 10);
-  EXPECT_EQ(runner->run(input)->at(0)->token, drawn->at(0)->token);
+  std::vector<TokenId> expected;
+  for (const uint32_t depth : {1U, 2U, 3U}) {
+    SCOPED_TRACE(depth);
+    std::chrono::nanoseconds slept{};
+    const auto runner = make_simulated_runner(
+        {.profile = kProfile, .speedup = 10, .first_token = 100, .last_token = 200, .depth = depth},
+        [&](std::chrono::nanoseconds time) { slept += time; });
+    EXPECT_EQ(runner->depth(), depth);
+    int signs = 0;
+    std::vector<TokenId> tokens;
+    std::chrono::nanoseconds device{};
+    const auto finish = [&] {
+      const auto drawn = runner->finish();
+      ASSERT_TRUE(drawn.is_ok());
+      ASSERT_EQ(drawn->size(), 1U);
+      tokens.push_back(drawn->at(0)->token);
+    };
+    for (uint32_t index = 0; index < 6; ++index) {
+      if (index >= depth) finish();
+      kernels::Step input{
+          .paged = step({{.rows = 3, .length = 3 + index}}), .tokens = {}, .draws = {}, .gets_on = [&] { ++signs; }};
+      input.draws.push_back({.row = 2, .index = index, .prompt = prompt});
+      ASSERT_TRUE(runner->begin(input).is_ok());
+      device += step_time(kProfile, input.paged) / 10;
+    }
+    while (tokens.size() < 6) finish();
+    for (const TokenId token : tokens) EXPECT_TRUE(token >= 100 && token < 200);
+    EXPECT_EQ(slept, device);
+    EXPECT_EQ(signs, 6);
+    if (expected.empty()) expected = tokens;
+    EXPECT_EQ(tokens, expected);
+  }
+  EXPECT_NE(expected[0], expected[1]);
 }
 
 TEST(CostProfile, IsReadAndWhatIsWrongIsNamed) {

@@ -4,7 +4,7 @@
 
 #include <benchmark/benchmark.h>
 
-#include "kernels/cpu/cpu_backend.h"
+#include "kernels/backend_factory.h"
 #include "model/decoder.h"
 #include "model/testing/run_decoder.h"
 #include "model/testing/smollm2.h"
@@ -28,8 +28,8 @@ Result<std::unique_ptr<Loaded>> load(kernels::CpuLevel level) {
   TRY(const std::unique_ptr<ModelSource> source, open_model(testing::smollm2_path()));
   auto loaded = std::make_unique<Loaded>();
   loaded->level = level;
-  TRY(loaded->backend, kernels::make_cpu_backend({.level = level}));
-  TRY(loaded->decoder, Decoder::create(*source, loaded->backend.get(), {.kv_blocks = kBlocks}, nullptr));
+  TRY(loaded->backend, kernels::make_backend({.cpu_level = level}));
+  TRY(loaded->decoder, testing::make_decoder(*source, loaded->backend.get(), {.kv_blocks = kBlocks}));
   return loaded;
 }
 
@@ -46,29 +46,28 @@ Decoder* decoder_for(benchmark::State& state) {
     }
     loaded = std::move(fresh).value();
   }
-  state.SetLabel(loaded->backend->name());
+  state.SetLabel(loaded->backend->traits().name);
   return loaded->decoder.get();
 }
 
 // A step that computes `rows` tokens after `start` and the logits of the last.
-StepBatch step_of(uint32_t start, uint32_t rows) {
-  StepBatch batch;
-  batch.paged.sequences = {{.first_row = 0, .rows = rows, .length = start + rows, .first_block = 0}};
-  batch.paged.block_table = testing::blocks_in_order(kBlocks);
+kernels::Step step_of(uint32_t start, uint32_t rows) {
+  kernels::Step step;
+  step.paged.sequences = {{.first_row = 0, .rows = rows, .length = start + rows, .first_block = 0}};
+  step.paged.block_table = testing::blocks_in_order(kBlocks);
   for (uint32_t row = 0; row < rows; ++row) {
-    batch.paged.positions.push_back(start + row);
-    batch.tokens.push_back(1000 + (start + row) * 37 % 40000);
+    step.paged.positions.push_back(start + row);
+    step.tokens.push_back(1000 + (start + row) * 37 % 40000);
   }
-  batch.logits_rows = {rows - 1};
-  return batch;
+  step.draws = {{.row = rows - 1}};
+  return step;
 }
 
 void BM_SmolLm2Prefill(benchmark::State& state) {
   Decoder* decoder = decoder_for(state);
   if (!decoder) return;
-  const StepBatch prompt = step_of(0, kPrompt);
-  std::vector<float> logits(decoder->config().vocab_size);
-  for (auto _ : state) decoder->forward(prompt, logits);
+  const kernels::Step prompt = step_of(0, kPrompt);
+  for (auto _ : state) testing::logits_of(decoder, prompt);
   state.SetItemsProcessed(state.iterations() * kPrompt);
 }
 
@@ -76,12 +75,11 @@ void BM_SmolLm2Decode(benchmark::State& state) {
   Decoder* decoder = decoder_for(state);
   if (!decoder) return;
   const auto context = static_cast<uint32_t>(state.range(1));
-  std::vector<float> logits(decoder->config().vocab_size);
-  if (context > 0) decoder->forward(step_of(0, context), logits);
-  std::vector<StepBatch> steps;
+  if (context > 0) testing::logits_of(decoder, step_of(0, context));
+  std::vector<kernels::Step> steps;
   for (uint32_t token = 0; token < kAnswer; ++token) steps.push_back(step_of(context + token, 1));
   for (auto _ : state) {
-    for (const StepBatch& step : steps) decoder->forward(step, logits);
+    for (const kernels::Step& step : steps) testing::logits_of(decoder, step);
   }
   state.SetItemsProcessed(state.iterations() * kAnswer);
 }

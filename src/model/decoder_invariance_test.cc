@@ -5,7 +5,7 @@
 
 #include <gtest/gtest.h>
 
-#include "kernels/cpu/cpu_backend.h"
+#include "kernels/backend_factory.h"
 #include "model/decoder.h"
 #include "model/testing/run_decoder.h"
 #include "model/testing/smollm2.h"
@@ -101,28 +101,27 @@ void expect_same_for_chosen_rows(Decoder* decoder, std::span<const TokenId> toke
   const uint32_t vocab = decoder->config().vocab_size;
   TestSequence sequence{.blocks = testing::blocks_in_order(kBlocks)};
   const std::vector<float> all = testing::run_chunks(decoder, &sequence, tokens, static_cast<uint32_t>(tokens.size()));
-  StepBatch batch;
+  kernels::Step step;
   const auto rows = static_cast<uint32_t>(tokens.size());
-  batch.paged.sequences = {{.first_row = 0, .rows = rows, .length = rows, .first_block = 0}};
-  batch.paged.block_table = testing::blocks_in_order(kBlocks);
-  batch.paged.positions = testing::blocks_in_order(rows);
-  batch.tokens.assign(tokens.begin(), tokens.end());
-  decoder->forward(batch, {});  // only the cache is wanted
-  batch.logits_rows = {0, 7, rows - 1};
-  std::vector<float> chosen(batch.logits_rows.size() * vocab);
-  decoder->forward(batch, chosen);
-  for (size_t i = 0; i < batch.logits_rows.size(); ++i) {
-    EXPECT_TRUE(same_bits(row_of(chosen, i, vocab), row_of(all, batch.logits_rows[i], vocab)));
+  step.paged.sequences = {{.first_row = 0, .rows = rows, .length = rows, .first_block = 0}};
+  step.paged.block_table = testing::blocks_in_order(kBlocks);
+  step.paged.positions = testing::blocks_in_order(rows);
+  step.tokens.assign(tokens.begin(), tokens.end());
+  EXPECT_TRUE(testing::logits_of(decoder, step).empty());  // only the cache is wanted
+  const std::vector<uint32_t> wanted = {0, 7, rows - 1};
+  step.draws = testing::draws_of(wanted);
+  const std::vector<float> chosen = testing::logits_of(decoder, step);
+  for (size_t i = 0; i < wanted.size(); ++i) {
+    EXPECT_TRUE(same_bits(row_of(chosen, i, vocab), row_of(all, wanted[i], vocab)));
   }
 }
 
 void expect_invariant(const ModelSource& source, kernels::CpuLevel level, size_t length, kv::KvDtype kv_dtype) {
   SCOPED_TRACE(kernels::cpu_level_name(level));
-  const auto backend = kernels::make_cpu_backend({.level = level, .threads = 2});
+  const auto backend = kernels::make_backend({.cpu_level = level, .threads = 2, .kv = kv_dtype});
   CHECK_OK(backend);
   const auto decoder =
-      Decoder::create(source, backend->get(),
-                      {.kv_blocks = kBlocks, .max_rows = 128, .max_logits_rows = 128, .kv_dtype = kv_dtype}, nullptr);
+      testing::make_decoder(source, backend->get(), {.kv_blocks = kBlocks, .max_rows = 128, .max_draws = 128});
   CHECK_OK(decoder);
   const std::vector<TokenId> tokens = tokens_of(99, length, source.config().vocab_size);
   expect_same_in_any_chunks(decoder->get(), tokens);

@@ -6,7 +6,7 @@
 
 #include <gtest/gtest.h>
 
-#include "kernels/cpu/cpu_backend.h"
+#include "kernels/backend_factory.h"
 #include "model/testing/goldens.h"
 #include "model/testing/run_decoder.h"
 #include "model/testing/tiny_model.h"
@@ -26,10 +26,10 @@ std::vector<float> our_logits(const TinyGolden& golden, const std::string& path,
                               kv::KvDtype kv_dtype) {
   const auto source = open_model(path);
   CHECK_OK(source);
-  const auto backend = kernels::make_cpu_backend({.level = level, .threads = 2});
+  const auto backend = kernels::make_backend({.cpu_level = level, .threads = 2, .kv = kv_dtype});
   CHECK_OK(backend);
   const auto blocks = static_cast<uint32_t>(golden.tokens.size() / 16 + 1);
-  const auto decoder = Decoder::create(**source, backend->get(), {.kv_blocks = blocks, .kv_dtype = kv_dtype}, nullptr);
+  const auto decoder = testing::make_decoder(**source, backend->get(), {.kv_blocks = blocks});
   CHECK_OK(decoder);
   testing::TestSequence sequence{.blocks = testing::blocks_in_order(blocks)};
   const std::vector<float> all = testing::run_chunks(decoder->get(), &sequence, golden.tokens, /*chunk=*/64);
@@ -117,10 +117,10 @@ struct SmallDecoder {
     CHECK(testing::write_tiny_gguf({}, folder / "small.gguf").is_ok());
     auto source = open_model(folder / "small.gguf");
     CHECK_OK(source);
-    auto made = kernels::make_cpu_backend({.level = kernels::CpuLevel::kScalar, .threads = 1});
+    auto made = kernels::make_backend({.cpu_level = kernels::CpuLevel::kScalar, .threads = 1});
     CHECK_OK(made);
     backend = std::move(made).value();
-    auto created = Decoder::create(**source, backend.get(), options, progress);
+    auto created = testing::make_decoder(**source, backend.get(), options, progress);
     CHECK_OK(created);
     decoder = std::move(created).value();
   }
@@ -143,42 +143,41 @@ TEST(Decoder, PoolHasTheBlocksAskedFor) {
   const kv::KvLayout& layout = small.decoder->kv_layout();
   EXPECT_EQ(layout.block_tokens, 8U);
   EXPECT_EQ(layout.layers, small.decoder->config().layers);
-  EXPECT_EQ(small.decoder->kv_pool().size(), 5 * layout.block_bytes());
+  EXPECT_EQ(small.decoder->kv_pool().bytes(), 5 * layout.block_bytes());
   EXPECT_GT(small.decoder->weight_bytes(), 0U);
 }
 
 // Two rows of one sequence in block 0, the logits of the second wanted.
-StepBatch small_batch() {
-  StepBatch batch;
-  batch.paged.sequences = {{.first_row = 0, .rows = 2, .length = 2, .first_block = 0}};
-  batch.paged.block_table = {0};
-  batch.paged.positions = {0, 1};
-  batch.tokens = {7, 8};
-  batch.logits_rows = {1};
-  return batch;
+kernels::Step small_step() {
+  kernels::Step step;
+  step.paged.sequences = {{.first_row = 0, .rows = 2, .length = 2, .first_block = 0}};
+  step.paged.block_table = {0};
+  step.paged.positions = {0, 1};
+  step.tokens = {7, 8};
+  step.draws = {{.row = 1}};
+  return step;
 }
 
 TEST(DecoderDeathTest, RefusesABatchOutsideItsContract) {
   const SmallDecoder small({.kv_blocks = 2, .max_rows = 4});
   Decoder& decoder = *small.decoder;
-  std::vector<float> logits(decoder.config().vocab_size);
-  decoder.forward(small_batch(), logits);  // as it should be
+  testing::logits_of(&decoder, small_step());  // as it should be
   const auto dies = [&](auto&& spoil) {
-    StepBatch batch = small_batch();
-    spoil(batch);
-    EXPECT_DEATH(decoder.forward(batch, logits), "CHECK failed");
+    kernels::Step step = small_step();
+    spoil(step);
+    EXPECT_DEATH(decoder.check(step), "CHECK failed");
   };
-  dies([](StepBatch& batch) { batch.tokens[0] = 272; });
-  dies([](StepBatch& batch) { batch.tokens.pop_back(); });
-  dies([](StepBatch& batch) { batch.paged.block_table[0] = 2; });
-  dies([](StepBatch& batch) { batch.paged.block_table.clear(); });
-  dies([](StepBatch& batch) { batch.paged.positions[1] = 2; });
-  dies([](StepBatch& batch) { batch.paged.sequences[0].length = 33; });
-  dies([](StepBatch& batch) { batch.paged.sequences.clear(); });
-  dies([](StepBatch& batch) { batch.paged.block_tokens = 8; });
-  dies([](StepBatch& batch) { batch.logits_rows = {2}; });
-  dies([](StepBatch& batch) { batch.logits_rows = {1, 0}; });
-  dies([](StepBatch& batch) { batch.logits_rows = {0, 1}; });  // the span has room for one
+  dies([](kernels::Step& step) { step.tokens[0] = 272; });
+  dies([](kernels::Step& step) { step.tokens.pop_back(); });
+  dies([](kernels::Step& step) { step.paged.block_table[0] = 2; });
+  dies([](kernels::Step& step) { step.paged.block_table.clear(); });
+  dies([](kernels::Step& step) { step.paged.positions[1] = 2; });
+  dies([](kernels::Step& step) { step.paged.sequences[0].length = 33; });
+  dies([](kernels::Step& step) { step.paged.sequences.clear(); });
+  dies([](kernels::Step& step) { step.paged.block_tokens = 8; });
+  dies([](kernels::Step& step) { step.draws = {{.row = 2}}; });
+  dies([](kernels::Step& step) { step.draws = {{.row = 1}, {.row = 0}}; });
+  dies([](kernels::Step& step) { step.draws[0].seat = kernels::kMaxSeats; });
 }
 
 }  // namespace

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <initializer_list>
-#include <numeric>
 #include <utility>
 
 #include "model/rope.h"
@@ -16,19 +15,28 @@ size_t aligned(size_t floats) {
   return (floats + kAlignedFloats - 1) / kAlignedFloats * kAlignedFloats;
 }
 
-// Floats of all vectors and tables, each rounded up to where the next may start.
-size_t vector_floats(const ModelConfig& config, uint32_t positions) {
+// Floats of all vectors, each rounded up to where the next may start.
+size_t vector_floats(const ModelConfig& config) {
   const size_t qkv = (size_t{config.heads} + 2 * size_t{config.kv_heads}) * config.head_dim;
   size_t layer = 2 * aligned(config.width);
   if (config.plan().has_qkv_bias) layer += aligned(qkv);
   if (config.plan().has_qk_norm) layer += 2 * aligned(config.head_dim);
-  return config.layers * layer + aligned(config.width) + 2 * aligned(size_t{positions} * (config.head_dim / 2));
+  return config.layers * layer + aligned(config.width);
+}
+
+kernels::Tensor floats_at(const kernels::Buffer* buffer, size_t first, size_t rows, size_t columns) {
+  return {.buffer = buffer,
+          .offset = first * sizeof(float),
+          .dtype = kernels::DType::kF32,
+          .rows = rows,
+          .columns = columns,
+          .stride = columns};
 }
 
 class Loader {
  public:
-  Loader(const ModelSource& source, kernels::Backend* backend, std::span<float> vectors)
-      : source_(source), backend_(backend), free_(vectors) {}
+  Loader(const ModelSource& source, kernels::Backend* backend, const kernels::Buffer* vectors)
+      : source_(source), backend_(backend), vectors_(vectors) {}
 
   Result<std::unique_ptr<kernels::Matrix>> matrix(std::initializer_list<WeightRole> roles, uint32_t layer) {
     std::vector<kernels::MatrixSource> parts;
@@ -40,61 +48,24 @@ class Loader {
   }
 
   // The vectors of `roles`, one after the other, as fp32.
-  Result<const float*> vector(std::initializer_list<WeightRole> roles, uint32_t layer) {
-    const float* start = free_.data();
+  Result<kernels::Tensor> vector(std::initializer_list<WeightRole> roles, uint32_t layer) {
     size_t floats = 0;
     for (const WeightRole role : roles) {
       TRY(const kernels::MatrixSource part, source_.weight(role, layer));
-      CHECK(part.rows == 1 && floats + part.columns <= free_.size());
-      TRY_STATUS(write_rows(part, free_.data() + floats));
+      CHECK(part.rows == 1 && (next_ + floats + part.columns) * sizeof(float) <= vectors_->bytes());
+      TRY_STATUS(backend_->upload(part, floats_at(vectors_, next_ + floats, 1, part.columns)));
       floats += part.columns;
     }
-    free_ = free_.subspan(aligned(floats));
-    return start;
-  }
-
-  Result<kernels::RopeTable> rope(uint32_t positions) {
-    const std::vector<double> frequencies = rope_frequencies(source_.config());
-    const size_t pairs = frequencies.size();
-    float* cosines = free_.data();
-    float* sines = cosines + aligned(positions * pairs);
-    std::vector<float> host_cosines(kRopeRows * pairs);
-    std::vector<float> host_sines(kRopeRows * pairs);
-    for (uint32_t first = 0; first < positions; first += kRopeRows) {
-      const uint32_t rows = std::min(kRopeRows, positions - first);
-      for (uint32_t row = 0; row < rows; ++row) {
-        rope_angles(frequencies, first + row, std::span(host_cosines).subspan(row * pairs, pairs),
-                    std::span(host_sines).subspan(row * pairs, pairs));
-      }
-      TRY_STATUS(write_rows(floats_of(host_cosines, rows, pairs), cosines + first * pairs));
-      TRY_STATUS(write_rows(floats_of(host_sines, rows, pairs), sines + first * pairs));
-    }
-    free_ = free_.subspan(2 * aligned(positions * pairs));
-    return kernels::RopeTable{.cosines = cosines, .sines = sines, .positions = positions};
+    const kernels::Tensor all = floats_at(vectors_, next_, 1, floats);
+    next_ += aligned(floats);
+    return all;
   }
 
  private:
-  static constexpr uint32_t kRopeRows = 1024;  // positions moved at once
-
-  static kernels::MatrixSource floats_of(const std::vector<float>& values, size_t rows, size_t columns) {
-    return {.dtype = kernels::DType::kF32,
-            .rows = rows,
-            .columns = columns,
-            .data = reinterpret_cast<const std::byte*>(values.data())};
-  }
-
-  // Puts the rows of `from` on the device, without gaps: a matrix whose rows are then looked up in order.
-  Status write_rows(const kernels::MatrixSource& from, float* to) {
-    TRY(const std::unique_ptr<kernels::Matrix> packed, backend_->pack(std::span(&from, 1)));
-    std::vector<TokenId> ids(from.rows);
-    std::iota(ids.begin(), ids.end(), 0);
-    backend_->embed(*packed, ids, {.data = to, .rows = from.rows, .columns = from.columns, .stride = from.columns});
-    return {};
-  }
-
   const ModelSource& source_;
   kernels::Backend* backend_;
-  std::span<float> free_;
+  const kernels::Buffer* vectors_;
+  size_t next_ = 0;  // float of vectors_ that is free
 };
 
 Result<LayerWeights> load_layer(Loader* loader, const ModelConfig& config, uint32_t layer) {
@@ -126,13 +97,13 @@ size_t DecoderWeights::bytes() const {
   return bytes;
 }
 
-Result<DecoderWeights> load_weights(const ModelSource& source, kernels::Backend* backend, uint32_t positions,
+Result<DecoderWeights> load_weights(const ModelSource& source, kernels::Backend* backend,
                                     const std::function<void(double)>& progress) {
-  const ModelConfig& config = source.config();
   DecoderWeights weights;
-  const size_t floats = vector_floats(config, positions);
-  TRY(weights.vectors, backend->allocate(floats * sizeof(float)));
-  Loader loader(source, backend, {reinterpret_cast<float*>(weights.vectors->data()), floats});
+  weights.config = source.config();
+  const ModelConfig& config = weights.config;
+  TRY(weights.vectors, backend->allocate(vector_floats(config) * sizeof(float)));
+  Loader loader(source, backend, weights.vectors.get());
   // The embedding counts as one layer.
   const auto tell = [&](uint32_t done) {
     if (progress) progress(static_cast<double>(done) / (config.layers + 1));
@@ -143,7 +114,6 @@ Result<DecoderWeights> load_weights(const ModelSource& source, kernels::Backend*
     TRY(weights.own_output, loader.matrix({WeightRole::kOutput}, 0));
   }
   TRY(weights.final_norm, loader.vector({WeightRole::kFinalNorm}, 0));
-  TRY(weights.rope, loader.rope(positions));
   tell(1);
   for (uint32_t layer = 0; layer < config.layers; ++layer) {
     TRY(LayerWeights loaded, load_layer(&loader, config, layer));
@@ -151,6 +121,36 @@ Result<DecoderWeights> load_weights(const ModelSource& source, kernels::Backend*
     tell(layer + 2);
   }
   return weights;
+}
+
+Result<RopeTables> make_rope_tables(const ModelConfig& config, kernels::Backend* backend, uint32_t positions) {
+  constexpr uint32_t kRowsAtOnce = 1024;
+  const std::vector<double> frequencies = rope_frequencies(config);
+  const size_t pairs = frequencies.size();
+  const size_t floats = aligned(positions * pairs);
+  RopeTables tables;
+  TRY(tables.buffer, backend->allocate(2 * floats * sizeof(float)));
+  tables.table = {.cosines = floats_at(tables.buffer.get(), 0, positions, pairs),
+                  .sines = floats_at(tables.buffer.get(), floats, positions, pairs)};
+  std::vector<float> cosines(kRowsAtOnce * pairs);
+  std::vector<float> sines(kRowsAtOnce * pairs);
+  for (uint32_t first = 0; first < positions; first += kRowsAtOnce) {
+    const uint32_t rows = std::min(kRowsAtOnce, positions - first);
+    for (uint32_t row = 0; row < rows; ++row) {
+      rope_angles(frequencies, first + row, std::span(cosines).subspan(row * pairs, pairs),
+                  std::span(sines).subspan(row * pairs, pairs));
+    }
+    const auto put = [&](const std::vector<float>& values, size_t begin) {
+      const kernels::MatrixSource from{.dtype = kernels::DType::kF32,
+                                       .rows = rows,
+                                       .columns = pairs,
+                                       .data = reinterpret_cast<const std::byte*>(values.data())};
+      return backend->upload(from, floats_at(tables.buffer.get(), begin + first * pairs, rows, pairs));
+    };
+    TRY_STATUS(put(cosines, 0));
+    TRY_STATUS(put(sines, floats));
+  }
+  return tables;
 }
 
 }  // namespace dynamo::model

@@ -1,7 +1,7 @@
 // A decoder's weights on its device: matrices packed as the backend likes them, vectors and rope tables as fp32.
 //
 // What is read together is stacked: q, k and v are one matrix, so are gate and up. Everything reaches the device through
-// Backend::pack and embed, so that no dtype and no kind of memory is known here.  Threads: immutable once loaded.
+// Backend::pack and upload, so that no dtype and no kind of memory is known here.  Threads: immutable once loaded.
 #pragma once
 
 #include <cstdint>
@@ -16,32 +16,40 @@
 namespace dynamo::model {
 
 struct LayerWeights {
-  const float* attention_norm = nullptr;
+  kernels::Tensor attention_norm;
   std::unique_ptr<kernels::Matrix> qkv;
-  const float* qkv_bias = nullptr;  // null unless the model has it
-  const float* q_norm = nullptr;    // null unless the model has them
-  const float* k_norm = nullptr;
+  kernels::Tensor qkv_bias;  // none unless the model has it
+  kernels::Tensor q_norm;    // none unless the model has them
+  kernels::Tensor k_norm;
   std::unique_ptr<kernels::Matrix> attention_output;
-  const float* ffn_norm = nullptr;
+  kernels::Tensor ffn_norm;
   std::unique_ptr<kernels::Matrix> gate_up;
   std::unique_ptr<kernels::Matrix> down;
 };
 
 struct DecoderWeights {
+  ModelConfig config;
   std::unique_ptr<kernels::Matrix> embedding;
   std::unique_ptr<kernels::Matrix> own_output;  // null when the embedding is the output matrix too
-  const float* final_norm = nullptr;
+  kernels::Tensor final_norm;
   std::vector<LayerWeights> layers;
-  kernels::RopeTable rope;
-  std::unique_ptr<kernels::Buffer> vectors;  // what the pointers here point into
+  std::unique_ptr<kernels::Buffer> vectors;  // what the tensors here lie in
 
   const kernels::Matrix& output() const { return own_output ? *own_output : *embedding; }
   size_t bytes() const;  // of device memory
 };
 
-// Reads and packs all weights, and makes rope tables of `positions` positions. `progress`, if set, is told the fraction
-// done, layer by layer. Errors: those of ModelSource::weight, Backend::pack and Backend::allocate.
-Result<DecoderWeights> load_weights(const ModelSource& source, kernels::Backend* backend, uint32_t positions,
+// Reads and packs all weights. `progress`, if set, is told the fraction done, in [0, 1], layer by layer. The source may
+// be closed afterwards. Errors: those of ModelSource::weight, and of Backend::pack, upload and allocate.
+Result<DecoderWeights> load_weights(const ModelSource& source, kernels::Backend* backend,
                                     const std::function<void(double)>& progress);
+
+// cos and sin of `positions` positions.
+struct RopeTables {
+  kernels::RopeTable table;
+  std::unique_ptr<kernels::Buffer> buffer;  // what it lies in
+};
+// Errors: those of Backend::upload and allocate.
+Result<RopeTables> make_rope_tables(const ModelConfig& config, kernels::Backend* backend, uint32_t positions);
 
 }  // namespace dynamo::model

@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "kernels/cpu/cpu_backend.h"
+#include "kernels/backend_factory.h"
 #include "model/decoder.h"
 #include "model/testing/run_decoder.h"
 
@@ -21,18 +21,17 @@ Status write_logits(const std::vector<std::string>& arguments) {
   std::ifstream ids(arguments[2]);
   const std::vector<TokenId> tokens(std::istream_iterator<TokenId>(ids), {});
   if (tokens.empty() || !ids.eof()) return invalid(arguments[2] + " is not a list of token ids");
-  kernels::CpuOptions cpu;
+  kernels::BackendOptions on;
   if (arguments.size() > 4) {
-    cpu.level = kernels::parse_cpu_level(arguments[4]);
-    if (!cpu.level) return invalid(arguments[4] + " is no level");
+    on.cpu_level = kernels::parse_cpu_level(arguments[4]);
+    if (!on.cpu_level) return invalid(arguments[4] + " is no level");
   }
   const bool is_exact = arguments.size() > 5 && arguments[5] == "f32";
-  TRY(const std::unique_ptr<kernels::Backend> backend, kernels::make_cpu_backend(cpu));
-  const DecoderOptions options{.kv_blocks = static_cast<uint32_t>(tokens.size() / 16 + 1),
-                               .max_rows = kChunk,
-                               .max_logits_rows = kChunk,
-                               .kv_dtype = is_exact ? kv::KvDtype::kF32 : kv::KvDtype::kF16};
-  TRY(const std::unique_ptr<Decoder> decoder, Decoder::create(*source, backend.get(), options, nullptr));
+  on.kv = is_exact ? kv::KvDtype::kF32 : kv::KvDtype::kF16;
+  TRY(const std::unique_ptr<kernels::Backend> backend, kernels::make_backend(on));
+  const DecoderOptions options{
+      .kv_blocks = static_cast<uint32_t>(tokens.size() / 16 + 1), .max_rows = kChunk, .max_draws = kChunk};
+  TRY(const std::unique_ptr<Decoder> decoder, testing::make_decoder(*source, backend.get(), options));
   std::ofstream out(arguments[3], std::ios::binary);
   testing::TestSequence sequence{.blocks = testing::blocks_in_order(options.kv_blocks)};
   for (size_t first = 0; first < tokens.size(); first += kChunk) {

@@ -6,7 +6,7 @@
 
 #include <gtest/gtest.h>
 
-#include "kernels/cpu/cpu_backend.h"
+#include "kernels/backend_factory.h"
 #include "model/decoder.h"
 #include "model/testing/goldens.h"
 #include "model/testing/run_decoder.h"
@@ -24,10 +24,10 @@ class SmolLm2 : public ::testing::TestWithParam<kernels::CpuLevel> {
     if (path.empty()) GTEST_SKIP() << testing::kSmolLm2Missing;
     const auto source = open_model(path);
     CHECK_OK(source);
-    auto backend = kernels::make_cpu_backend({.level = GetParam()});
+    auto backend = kernels::make_backend({.cpu_level = GetParam()});
     CHECK_OK(backend);
     backend_ = std::move(backend).value();
-    auto decoder = Decoder::create(**source, backend_.get(), {.kv_blocks = kBlocks}, nullptr);
+    auto decoder = testing::make_decoder(**source, backend_.get(), {.kv_blocks = kBlocks});
     CHECK_OK(decoder);
     decoder_ = std::move(decoder).value();
   }

@@ -27,20 +27,14 @@
 #include <vector>
 
 #include "base/clock.h"
+#include "base/memory.h"
 #include "base/status.h"
 
 namespace dynamo::transfer {
 
-enum class MemoryKind : uint8_t { kHost, kCuda };
-
-// A pool that the caller owns; it outlives every transport that registers it.
-struct PoolMemory {
-  std::byte* data = nullptr;
-  size_t bytes = 0;
-  MemoryKind kind = MemoryKind::kHost;
-  int device = 0;  // kCuda: which one
-  int fd = -1;     // memfd that holds all of it from offset 0, so that processes of this host can map it; -1: none
-};
+// A pool that the caller owns; it outlives every transport that registers it. Host memory with an fd can be mapped by
+// processes of this host.
+using PoolMemory = Memory;
 
 // `bytes` bytes at `from` in the local pool go to `to` in the peer's. Offsets from the pools' starts.
 struct Copy {

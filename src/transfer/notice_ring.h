@@ -15,8 +15,8 @@
 #include <string_view>
 #include <vector>
 
+#include "base/shared_memory.h"
 #include "base/status.h"
-#include "transfer/shared_memory.h"
 
 namespace dynamo::transfer {
 

@@ -22,6 +22,7 @@
 
 #include "base/check.h"
 #include "base/log.h"
+#include "base/shared_memory.h"
 #include "transfer/byte_record.h"
 #include "transfer/copy_cursor.h"
 #include "transfer/end_metadata.h"
@@ -30,7 +31,6 @@
 #include "transfer/kv_transport.h"
 #include "transfer/listener.h"
 #include "transfer/notice_ring.h"
-#include "transfer/shared_memory.h"
 #include "transfer/shm_socket.h"
 #include "transfer/write_permits.h"
 

@@ -16,8 +16,8 @@
 #include <fmt/format.h>
 
 #include "base/check.h"
+#include "base/shared_memory.h"
 #include "transfer/kv_transport.h"
-#include "transfer/shared_memory.h"
 
 namespace dynamo::transfer {
 namespace {
@@ -34,7 +34,7 @@ struct End {
     memory = std::move(*created);
     std::memset(memory.data(), 1, memory.bytes());  // its pages are there
     TransportOptions options;
-    options.pool = {.data = memory.data(), .bytes = memory.bytes()};
+    options.pool = memory.memory();
     options.name = host;
     options.host = std::move(host);
     options.tcp = connections;

@@ -18,8 +18,8 @@
 #include <fmt/format.h>
 
 #include "base/check.h"
+#include "base/shared_memory.h"
 #include "transfer/kv_transport.h"
-#include "transfer/shared_memory.h"
 
 namespace dynamo::transfer {
 namespace {
@@ -61,7 +61,7 @@ SharedMemory pool() {
 
 std::unique_ptr<KvTransport> transport(Make make, const SharedMemory& memory, std::string name) {
   TransportOptions options;
-  options.pool = {.data = memory.data(), .bytes = memory.bytes(), .fd = memory.fd()};
+  options.pool = memory.memory();
   options.name = std::move(name);
   auto made = make(options);
   CHECK_OK(made);

@@ -18,9 +18,9 @@
 #include <vector>
 
 #include "base/mutex.h"
+#include "base/shared_memory.h"
 #include "base/status.h"
 #include "transfer/kv_transport.h"
-#include "transfer/shared_memory.h"
 
 namespace dynamo::transfer {
 

@@ -15,7 +15,7 @@
 #include "engine/local_generator.h"
 #include "generate/generator.h"
 #include "generate/model_card.h"
-#include "kernels/cpu/cpu_backend.h"
+#include "kernels/backend_factory.h"
 #include "kv/kv_layout.h"
 #include "transfer/kv_transport.h"
 #include "worker/model_files.h"
@@ -24,17 +24,19 @@ namespace dynamo::worker {
 
 struct WorkerOptions {
   std::string name = "worker-1";  // in logs, metrics and answers
-  kernels::CpuOptions cpu;
-  // Of these, the pool and the model say kv_blocks and vocab_size. context_length 0: the model's, as far as the pool reaches.
-  engine::EngineOptions engine;
-  uint64_t kv_cache_bytes = 0;  // of the pool; 0: 256 MiB, or one full context of at most 8,192 tokens if that is more
+  kernels::BackendOptions backend;
+  // Of these, the pool and the model say kv_blocks and vocab_size. Where 0: context_length is the model's, as far as the
+  // pool reaches; max_batch_tokens and max_sequences are what suits the device.
+  engine::EngineOptions engine = {.max_batch_tokens = 0, .max_sequences = 0};
+  uint64_t kv_cache_bytes = 0;  // 0: what suits the device (worker/pool_size.h)
   bool shares_pool = false;     // other workers write into its KV pool: it is in memory that they can map
 };
 
 class ModelWorker {
  public:
-  // Loads the weights (`progress` is told the fraction done) and starts the engine. `files` may be closed afterwards; `metrics` and
-  // `events` (may be null) outlive the worker. Errors: kInvalid (an option, by its name here), those of Decoder::create and make_cpu_backend.
+  // Loads the weights (`progress` is told the fraction done) and starts the engine. `files` may be closed afterwards;
+  // `metrics` and `events` (may be null) outlive the worker. Errors: kInvalid (an option, by name), those of
+  // load_weights, Decoder::create and make_backend.
   static Result<std::unique_ptr<ModelWorker>> start(const ModelFiles& files, WorkerOptions options, Metrics* metrics,
                                                     kv::KvEventSink* events,
                                                     const std::function<void(double)>& progress);
@@ -46,7 +48,7 @@ class ModelWorker {
   const kv::KvLayout& kv_layout() const;
   // Requires: shares_pool.
   transfer::PoolMemory pool() const;
-  const engine::EngineOptions& options() const;  // as it serves: with the pool and the context that it has
+  const engine::EngineOptions& options() const;  // as it serves: with the pool, the context and the step that it has
   engine::EngineLoad load() const;
   void clear_cache();
   std::string description() const;  // "cpu-avx512, 2 threads; KV 11648 tokens, 256 MiB; weights 94 MiB"

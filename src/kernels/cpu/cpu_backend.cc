@@ -3,117 +3,43 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cmath>
-#include <cstdlib>
 #include <cstring>
-#include <new>
+#include <deque>
 
 #include "base/check.h"
-#include "kernels/cpu/cpu_kernels.h"
-#include "kernels/cpu/half.h"
+#include "base/usable_cores.h"
+#include "kernels/cpu/cpu_matrix.h"
+#include "kernels/cpu/cpu_step.h"
+#include "kernels/cpu/sampler.h"
 #include "kernels/cpu/thread_pool.h"
-#include "kernels/cpu/usable_cores.h"
 
 namespace dynamo::kernels {
 namespace {
 
-constexpr size_t kAlignment = 64;
-constexpr size_t kSlack = 64;  // bytes behind every allocation that a vector load may touch
-
-class HostBuffer final : public Buffer {
- public:
-  static Result<std::unique_ptr<Buffer>> make(size_t bytes) {
-    // calloc gives untouched pages for large sizes, so that a cache costs memory only where it is used.
-    void* memory = std::calloc(bytes + kAlignment + kSlack, 1);
-    if (!memory) return exhausted(fmt::format("no memory for {} bytes", bytes));
-    return std::unique_ptr<Buffer>(new HostBuffer(memory, bytes));
-  }
-  ~HostBuffer() override { std::free(memory_); }  // NOLINT: calloc's
-  std::byte* data() const override {
-    const auto address = reinterpret_cast<uintptr_t>(memory_);
-    return reinterpret_cast<std::byte*>((address + kAlignment - 1) / kAlignment * kAlignment);
-  }
-  size_t bytes() const override { return bytes_; }
-
- private:
-  HostBuffer(void* memory, size_t bytes) : memory_(memory), bytes_(bytes) {}
-  void* memory_;
-  size_t bytes_;
-};
-
-// Stacked rows of one dtype.
-struct Part {
-  DType dtype = DType::kF32;
-  size_t first_row = 0;
-  size_t rows = 0;
-  size_t padded_blocks = 0;
-  std::unique_ptr<Buffer> codes;  // or plain elements
-  std::unique_ptr<Buffer> scales;
-  std::unique_ptr<Buffer> minima;
-
-  bool is_quant() const { return block_elements(dtype) > 1; }
-  size_t bytes() const { return codes->bytes() + (scales ? scales->bytes() : 0) + (minima ? minima->bytes() : 0); }
-};
-
-class CpuMatrix final : public Matrix {
- public:
-  CpuMatrix(size_t rows, size_t columns, size_t bytes, std::vector<Part> parts)
-      : Matrix(rows, columns, bytes), parts(std::move(parts)) {}
-  const std::vector<Part> parts;
-};
-
-uint16_t half_at(const std::byte* from) {
-  uint16_t bits = 0;
-  std::memcpy(&bits, from, sizeof(bits));
-  return bits;
+FloatRows floats_of(const Tensor& tensor) {
+  CHECK(tensor.buffer != nullptr && tensor.dtype == DType::kF32 && tensor.buffer->memory().kind == MemoryKind::kHost);
+  CHECK(tensor.rows == 0 ||
+        tensor.offset + ((tensor.rows - 1) * tensor.stride + tensor.columns) * sizeof(float) <= tensor.buffer->bytes());
+  return {.data = reinterpret_cast<float*>(tensor.data()),
+          .rows = tensor.rows,
+          .columns = tensor.columns,
+          .stride = tensor.stride};
 }
 
-Result<Part> pack_plain(const MatrixSource& source) {
-  Part part;
-  part.dtype = source.dtype;
-  part.rows = source.rows;
-  const size_t bytes = source.rows * row_bytes(source.dtype, source.columns);
-  TRY(part.codes, HostBuffer::make(bytes));
-  std::memcpy(part.codes->data(), source.data, bytes);
-  return part;
+// Of a vector of `count` numbers; null if there is none.
+const float* vector_of(const Tensor& tensor, size_t count) {
+  if (!tensor) return nullptr;
+  CHECK(tensor.rows == 1 && tensor.columns == count);
+  return floats_of(tensor).data;
 }
 
-// Takes the blocks apart: codes, scales and minima each in an array of their own.
-Result<Part> pack_quant(const MatrixSource& source) {
-  const size_t blocks = source.columns / kQuantBlock;
-  const bool has_nibbles = source.dtype != DType::kQ8_0;
-  const size_t code_bytes = has_nibbles ? kQuantBlock / 2 : kQuantBlock;
-  const size_t head_bytes = source.dtype == DType::kQ4_1 ? 4 : 2;
-  Part part;
-  part.dtype = source.dtype;
-  part.rows = source.rows;
-  part.padded_blocks = (blocks + kScalePadding - 1) / kScalePadding * kScalePadding;
-  TRY(part.codes, HostBuffer::make(source.rows * blocks * code_bytes));
-  TRY(part.scales, HostBuffer::make(source.rows * part.padded_blocks * sizeof(uint16_t)));
-  if (has_nibbles) {
-    TRY(part.minima, HostBuffer::make(source.rows * part.padded_blocks * sizeof(uint16_t)));
-  }
-  auto* scales = reinterpret_cast<uint16_t*>(part.scales->data());
-  auto* minima = has_nibbles ? reinterpret_cast<uint16_t*>(part.minima->data()) : nullptr;
-  const std::byte* from = source.data;
-  for (size_t row = 0; row < source.rows; ++row) {
-    for (size_t block = 0; block < blocks; ++block, from += block_bytes(source.dtype)) {
-      const size_t index = row * part.padded_blocks + block;
-      scales[index] = half_at(from);
-      if (source.dtype == DType::kQ4_1) minima[index] = half_at(from + 2);
-      if (source.dtype == DType::kQ4_0) minima[index] = float_to_half(-8.0F * half_to_float(scales[index]));
-      std::memcpy(part.codes->data() + (row * blocks + block) * code_bytes, from + head_bytes, code_bytes);
-    }
-  }
-  return part;
-}
-
-QuantMatrix quant_view(const Part& part, size_t columns) {
-  return {.codes = reinterpret_cast<const uint8_t*>(part.codes->data()),
-          .scales = reinterpret_cast<const uint16_t*>(part.scales->data()),
-          .minima = part.minima ? reinterpret_cast<const uint16_t*>(part.minima->data()) : nullptr,
-          .columns = columns,
-          .padded_blocks = part.padded_blocks};
+KvRows kv_of(const KvView& kv) {
+  return {.base = kv.buffer->memory().data + kv.offset,
+          .is_half = kv.dtype == kv::KvDtype::kF16,
+          .block_stride = kv.block_stride,
+          .value_offset = kv.value_offset,
+          .head_dim = kv.head_dim,
+          .block_tokens = kv.block_tokens};
 }
 
 // Items [0, count) cut into `parts` runs: the run of part `index`.
@@ -123,124 +49,198 @@ std::pair<size_t, size_t> run_of(size_t count, uint32_t parts, uint32_t index) {
 
 class CpuBackend final : public Backend {
  public:
-  CpuBackend(CpuLevel level, const CpuKernels& kernels, uint32_t threads)
-      : level_(level), kernels_(kernels), pool_(threads) {}
+  CpuBackend(Traits traits, const CpuKernels& kernels, uint32_t threads)
+      : traits_(std::move(traits)), kernels_(kernels), pool_(threads), drawn_(traits_.depth), samplers_(threads) {}
 
-  std::string name() const override {
-    return fmt::format("cpu-{}, {} thread{}", cpu_level_name(level_), pool_.threads(), pool_.threads() == 1 ? "" : "s");
+  const Traits& traits() const override { return traits_; }
+  std::optional<uint64_t> free_bytes() const override { return std::nullopt; }
+
+  Result<std::unique_ptr<Buffer>> allocate(size_t bytes, Sharing sharing) override {
+    return make_host_buffer(bytes, sharing);
+  }
+  Result<std::unique_ptr<Matrix>> pack(std::span<const MatrixSource> sources) override { return pack_matrix(sources); }
+
+  Status upload(const MatrixSource& from, Tensor to) override {
+    const FloatRows rows = floats_of(to);
+    CHECK(rows.rows == from.rows && rows.columns == from.columns);
+    TRY(const CpuMatrixPart part, pack_part(from));
+    for (size_t row = 0; row < from.rows; ++row) part.read_row(kernels_, row, rows.row(row));
+    return {};
   }
 
-  Result<std::unique_ptr<Buffer>> allocate(size_t bytes) override { return HostBuffer::make(bytes); }
-
-  Result<std::unique_ptr<Matrix>> pack(std::span<const MatrixSource> sources) override {
-    CHECK(!sources.empty());
-    const size_t columns = sources.front().columns;
-    size_t rows = 0;
-    size_t bytes = 0;
-    std::vector<Part> parts;
-    for (const MatrixSource& source : sources) {
-      CHECK(source.columns == columns && columns % block_elements(source.dtype) == 0);
-      TRY(Part part, block_elements(source.dtype) > 1 ? pack_quant(source) : pack_plain(source));
-      part.first_row = rows;
-      rows += source.rows;
-      bytes += part.bytes();
-      parts.push_back(std::move(part));
+  Status read(Tensor x, std::span<float> out) override {
+    const FloatRows rows = floats_of(x);
+    CHECK(out.size() == x.rows * x.columns);
+    for (size_t i = 0; i < x.rows; ++i) {
+      std::memcpy(out.data() + i * x.columns, rows.row(i), x.columns * sizeof(float));
     }
-    std::unique_ptr<Matrix> matrix = std::make_unique<CpuMatrix>(rows, columns, bytes, std::move(parts));
-    return matrix;
+    return {};
   }
 
-  void embed(const Matrix& table, std::span<const TokenId> ids, View out) override {
+  Status begin(const Step& step, const Ops& ops) override {
+    CHECK(finished_.size() < traits_.depth);
+    step_.set(step);
+    finished_.emplace_back();
+    ops(step_);
+    return {};
+  }
+
+  Result<std::vector<Result<DrawnToken>>> finish() override {
+    CHECK(!finished_.empty());
+    std::vector<Result<DrawnToken>> drawn = std::move(finished_.front());
+    finished_.pop_front();
+    return drawn;
+  }
+
+  void embed(const Matrix& table, const StepView& view, Tensor out) override {
+    const CpuStep& step = of(view);
     const auto& matrix = static_cast<const CpuMatrix&>(table);
-    CHECK(out.rows == ids.size() && out.columns == table.columns());
-    for (size_t i = 0; i < ids.size(); ++i) {
-      CHECK(ids[i] < table.rows());
-      const Part& part =
-          *std::ranges::find_if(matrix.parts, [&](const Part& one) { return ids[i] < one.first_row + one.rows; });
-      embed_row(part, ids[i] - part.first_row, table.columns(), out.row(i));
+    const FloatRows to = floats_of(out);
+    CHECK(out.rows == step.rows() && out.columns == table.columns());
+    for (size_t row = 0; row < out.rows; ++row) {
+      TokenId token = step.step().tokens[row];
+      if (token == kDrawnLast) token = drawn_.last(step.sequence_of(row).seat);
+      CHECK(token < table.rows());
+      const CpuMatrixPart& part =
+          *std::ranges::find_if(matrix.parts, [&](const auto& one) { return token < one.first_row + one.rows; });
+      part.read_row(kernels_, token - part.first_row, to.row(row));
     }
   }
 
-  void rms_norm(View x, const float* weight, float epsilon, View out) override {
+  void rms_norm(Tensor x, Tensor weight, float epsilon, Tensor out) override {
     CHECK(x.rows == out.rows && x.columns == out.columns);
+    const FloatRows from = floats_of(x);
+    const FloatRows to = floats_of(out);
+    const float* w = vector_of(weight, x.columns);
     for_rows(x.rows, x.columns,
-             [&](size_t row) { kernels_.rms_norm_row(x.row(row), weight, epsilon, x.columns, out.row(row)); });
+             [&](size_t row) { kernels_.rms_norm_row(from.row(row), w, epsilon, x.columns, to.row(row)); });
   }
 
-  void add_rms_norm(View delta, View residual, const float* weight, float epsilon, View out) override {
+  void add_rms_norm(Tensor delta, Tensor residual, Tensor weight, float epsilon, Tensor out) override {
     CHECK(delta.rows == residual.rows && delta.columns == residual.columns && residual.rows == out.rows &&
           residual.columns == out.columns);
+    const FloatRows from = floats_of(delta);
+    const FloatRows sum = floats_of(residual);
+    const FloatRows to = floats_of(out);
+    const float* w = vector_of(weight, out.columns);
     for_rows(delta.rows, delta.columns, [&](size_t row) {
-      kernels_.add_row(delta.row(row), residual.row(row), residual.columns);
-      kernels_.rms_norm_row(residual.row(row), weight, epsilon, residual.columns, out.row(row));
+      kernels_.add_row(from.row(row), sum.row(row), sum.columns);
+      kernels_.rms_norm_row(sum.row(row), w, epsilon, sum.columns, to.row(row));
     });
   }
 
-  void matmul(View x, const Matrix& w, const float* bias, View out) override {
+  void matmul(Tensor x, const Matrix& w, Tensor bias, Tensor out) override {
     const auto& matrix = static_cast<const CpuMatrix&>(w);
-    CHECK(x.columns == w.columns() && out.columns == w.rows() && out.rows == x.rows && x.data != out.data);
-    const bool has_quant = std::ranges::any_of(matrix.parts, [](const Part& part) { return part.is_quant(); });
+    const FloatRows from = floats_of(x);
+    const FloatRows to = floats_of(out);
+    const float* b = vector_of(bias, w.rows());
+    CHECK(x.columns == w.columns() && out.columns == w.rows() && out.rows == x.rows && from.data != to.data);
+    const bool has_quant = std::ranges::any_of(matrix.parts, [](const auto& part) { return part.is_quant(); });
     QuantRows quant;
-    if (has_quant) quant = quantize(x);
+    if (has_quant) quant = quantize(from);
     pool_.run([&](uint32_t index) {
-      for (const Part& part : matrix.parts) {
+      for (const CpuMatrixPart& part : matrix.parts) {
         const auto [first, last] = run_of(part.rows, pool_.threads(), index);
-        const float* part_bias = bias ? bias + part.first_row + first : nullptr;
+        const float* part_bias = b ? b + part.first_row + first : nullptr;
+        const size_t first_out = part.first_row + first;
         if (part.is_quant()) {
-          kernels_.matmul_quant(quant_view(part, w.columns()), quant, first, last, part_bias, out,
-                                part.first_row + first);
+          kernels_.matmul_quant(part.quant(), quant, first, last, part_bias, to, first_out);
         } else {
-          kernels_.matmul_plain({part.dtype, part.codes->data(), w.columns()}, x, first, last, part_bias, out,
-                                part.first_row + first);
+          kernels_.matmul_plain(part.plain(), from, first, last, part_bias, to, first_out);
         }
       }
     });
   }
 
-  void rope_append(const RopeAppendArgs& args) override {
-    CHECK(args.qkv.rows == args.batch->rows());
-    CHECK(args.qkv.columns == (args.heads + 2 * size_t{args.kv.kv_heads}) * args.kv.head_dim);
-    CHECK(args.kv.block_tokens == args.batch->block_tokens);
-    const std::vector<uint32_t> sequence_of = sequences_of_rows(*args.batch);
-    for_rows(args.qkv.rows, args.qkv.columns,
-             [&](size_t row) { rope_append_row(args, args.batch->sequences[sequence_of[row]], row); });
+  void rope_append(const StepView& view, const RopeAppendArgs& args) override {
+    const CpuStep& step = of(view);
+    const FloatRows qkv = floats_of(args.qkv);
+    CHECK(qkv.rows == step.rows() && qkv.columns == (args.heads + 2 * size_t{args.kv.kv_heads}) * args.kv.head_dim);
+    check_kv(step, args.kv);
+    for_rows(qkv.rows, qkv.columns, [&](size_t row) { rope_append_row(args, step, row, qkv.row(row)); });
   }
 
-  void attention(const AttentionArgs& args) override {
-    CHECK(args.heads % args.kv.kv_heads == 0 && args.q.rows == args.batch->rows() && args.out.rows == args.q.rows);
-    CHECK(args.q.columns == size_t{args.heads} * args.kv.head_dim && args.out.columns == args.q.columns);
-    const std::vector<uint32_t> sequence_of = sequences_of_rows(*args.batch);
-    const size_t group = args.heads / args.kv.kv_heads;
-    const size_t scratch = args.kv.head_dim + group * (args.kv.block_tokens + 2 + 2 * kScalePadding);
+  void attention(const StepView& view, const AttentionArgs& args) override {
+    const CpuStep& step = of(view);
+    const FloatRows q = floats_of(args.q);
+    const FloatRows out = floats_of(args.out);
+    CHECK(args.heads % args.kv.kv_heads == 0 && q.rows == step.rows() && out.rows == q.rows);
+    CHECK(q.columns == size_t{args.heads} * args.kv.head_dim && out.columns == q.columns);
+    check_kv(step, args.kv);
+    if (step.step().gets_on) step.step().gets_on();
+    const KvRows kv = kv_of(args.kv);
+    const uint32_t group = args.heads / args.kv.kv_heads;
+    const size_t scratch = attend_scratch(group, kv);
     attention_scratch_.resize(pool_.threads() * scratch);
     pool_.run([&](uint32_t index) {
       // Rows later in a prompt see more tokens: dealing them out in turn evens the threads' work.
-      for (size_t item = index; item < args.q.rows * args.kv.kv_heads; item += pool_.threads()) {
+      for (size_t item = index; item < q.rows * args.kv.kv_heads; item += pool_.threads()) {
         const size_t row = item / args.kv.kv_heads;
-        kernels_.attend(args, args.batch->sequences[sequence_of[row]], row,
-                        static_cast<uint32_t>(item % args.kv.kv_heads), attention_scratch_.data() + index * scratch);
+        const auto kv_head = static_cast<uint32_t>(item % args.kv.kv_heads);
+        const size_t first = size_t{kv_head} * group * kv.head_dim;
+        kernels_.attend(kv,
+                        {.q = q.row(row) + first,
+                         .out = out.row(row) + first,
+                         .group = group,
+                         .kv_head = kv_head,
+                         .seen = step.step().paged.positions[row] + 1,
+                         .blocks = step.blocks_of(row)},
+                        attention_scratch_.data() + index * scratch);
       }
     });
   }
 
-  void silu_mul(View gate_up, View out) override {
+  void silu_mul(Tensor gate_up, Tensor out) override {
     CHECK(gate_up.rows == out.rows && gate_up.columns == 2 * out.columns);
-    for_rows(out.rows, gate_up.columns, [&](size_t row) {
-      kernels_.silu_mul_row(gate_up.row(row), gate_up.row(row) + out.columns, out.columns, out.row(row));
+    const FloatRows from = floats_of(gate_up);
+    const FloatRows to = floats_of(out);
+    for_rows(to.rows, from.columns, [&](size_t row) {
+      kernels_.silu_mul_row(from.row(row), from.row(row) + to.columns, to.columns, to.row(row));
     });
   }
 
-  void gather_rows(View x, std::span<const uint32_t> rows, View out) override {
-    CHECK(out.rows == rows.size() && out.columns == x.columns);
-    for (size_t i = 0; i < rows.size(); ++i) std::memcpy(out.row(i), x.row(rows[i]), x.columns * sizeof(float));
+  void gather_drawn(const StepView& view, Tensor x, Tensor out) override {
+    const CpuStep& step = of(view);
+    const FloatRows from = floats_of(x);
+    const FloatRows to = floats_of(out);
+    CHECK(x.rows == step.rows() && out.rows == step.draws() && out.columns == x.columns);
+    for (size_t i = 0; i < out.rows; ++i) {
+      std::memcpy(to.row(i), from.row(step.step().draws[i].row), x.columns * sizeof(float));
+    }
   }
 
-  void copy_out(View x, std::span<float> out) override {
-    CHECK(out.size() == x.rows * x.columns);
-    for (size_t i = 0; i < x.rows; ++i) std::memcpy(out.data() + i * x.columns, x.row(i), x.columns * sizeof(float));
+  void sample(const StepView& view, Tensor logits) override {
+    const CpuStep& step = of(view);
+    const FloatRows rows = floats_of(logits);
+    CHECK(rows.rows == step.draws());
+    std::vector<Result<DrawnToken>>& results = finished_.back();
+    results.assign(step.draws(), DrawnToken{});
+    const auto draw_for = [&](uint32_t first, uint32_t by) {
+      for (uint32_t i = first; i < step.draws(); i += by) {
+        const Draw& draw = step.step().draws[i];
+        results[i] = samplers_[first].draw({rows.row(i), rows.columns}, draw, drawn_);
+      }
+    };
+    if (step.draws() > 1) {
+      pool_.run([&](uint32_t index) { draw_for(index, pool_.threads()); });
+    } else {
+      draw_for(0, 1);
+    }
+    for (uint32_t i = 0; i < step.draws(); ++i) {
+      const Draw& draw = step.step().draws[i];
+      drawn_.put(draw.seat, draw.index, results[i].is_ok() ? results[i]->token : 0);
+    }
   }
 
  private:
+  const CpuStep& of(const StepView& view) const {
+    CHECK(&view == &step_);
+    return step_;
+  }
+  void check_kv(const CpuStep& step, const KvView& kv) const {
+    CHECK(kv.buffer != nullptr && kv.dtype == traits_.kv && kv.block_tokens == step.step().paged.block_tokens);
+  }
+
   // Calls work(row) for every row, on several threads when that is worth waking them.
   template <class Work>
   void for_rows(size_t rows, size_t columns, const Work& work) {
@@ -255,7 +255,7 @@ class CpuBackend final : public Backend {
     });
   }
 
-  QuantRows quantize(View x) {
+  QuantRows quantize(const FloatRows& x) {
     const size_t blocks = x.columns / kQuantBlock;
     const size_t padded = (blocks + kScalePadding - 1) / kScalePadding * kScalePadding;
     quant_values_.resize(x.rows * x.columns);
@@ -268,73 +268,45 @@ class CpuBackend final : public Backend {
     return {quant_values_.data(), quant_scales_.data(), quant_sums_.data(), x.rows, x.columns, padded};
   }
 
-  void embed_row(const Part& part, size_t row, size_t columns, float* out) {
-    if (part.dtype == DType::kF32) {
-      std::memcpy(out, part.codes->data() + row * columns * sizeof(float), columns * sizeof(float));
-      return;
-    }
-    const auto* bits = reinterpret_cast<const uint16_t*>(part.codes->data()) + row * columns;
-    if (part.dtype == DType::kF16) return kernels_.load_f16(bits, columns, out);
-    if (part.dtype == DType::kBF16) {
-      for (size_t i = 0; i < columns; ++i) out[i] = bf16_to_float(bits[i]);
-      return;
-    }
-    const QuantMatrix w = quant_view(part, columns);
-    const uint8_t* codes = w.codes + row * (w.minima ? columns / 2 : columns);
-    for (size_t i = 0; i < columns; ++i) {
-      const size_t block = i / kQuantBlock;
-      const float scale = half_to_float(w.scales[row * w.padded_blocks + block]);
-      if (!w.minima) {
-        out[i] = scale * static_cast<float>(static_cast<int8_t>(codes[i]));
-        continue;
-      }
-      const uint8_t byte = codes[block * 16 + i % 16];
-      const int nibble = i % kQuantBlock < 16 ? byte & 15 : byte >> 4;
-      out[i] = scale * static_cast<float>(nibble) + half_to_float(w.minima[row * w.padded_blocks + block]);
-    }
-  }
-
-  void rope_append_row(const RopeAppendArgs& args, const PagedBatch::Sequence& sequence, size_t row) {
-    const KvView& kv = args.kv;
-    const uint32_t position = args.batch->positions[row];
-    CHECK(position < args.rope.positions);
-    const float* cosines = args.rope.cosines + size_t{position} * kv.head_dim / 2;
-    const float* sines = args.rope.sines + size_t{position} * kv.head_dim / 2;
-    const uint32_t block = args.batch->block_table[sequence.first_block + position / kv.block_tokens];
-    for (uint32_t head = 0; head < args.heads + 2 * kv.kv_heads; ++head) {
-      float* values = args.qkv.row(row) + size_t{head} * kv.head_dim;
+  void rope_append_row(const RopeAppendArgs& args, const CpuStep& step, size_t row, float* qkv) {
+    const KvRows kv = kv_of(args.kv);
+    const size_t pairs = kv.head_dim / 2;
+    const uint32_t position = step.step().paged.positions[row];
+    const Tensor& table = args.rope.cosines;
+    CHECK(position < table.rows && table.columns == pairs && args.rope.sines.columns == pairs);
+    const float* cosines = floats_of(table).row(position);
+    const float* sines = floats_of(args.rope.sines).row(position);
+    const float* q_norm = vector_of(args.q_norm, kv.head_dim);
+    const float* k_norm = vector_of(args.k_norm, kv.head_dim);
+    const uint32_t block = step.blocks_of(row)[position / kv.block_tokens];
+    for (uint32_t head = 0; head < args.heads + 2 * args.kv.kv_heads; ++head) {
+      float* values = qkv + size_t{head} * kv.head_dim;
       const bool is_query = head < args.heads;
-      const bool is_value = head >= args.heads + kv.kv_heads;
+      const bool is_value = head >= args.heads + args.kv.kv_heads;
       if (!is_value) {
-        const float* norm = is_query ? args.q_norm : args.k_norm;
+        const float* norm = is_query ? q_norm : k_norm;
         if (norm) kernels_.rms_norm_row(values, norm, args.norm_epsilon, kv.head_dim, values);
         kernels_.rotate_head(values, cosines, sines, kv.head_dim);
       }
       if (is_query) continue;
-      const uint32_t kv_head = (head - args.heads) % kv.kv_heads;
+      const uint32_t kv_head = (head - args.heads) % args.kv.kv_heads;
       const size_t place = block * kv.block_stride + (is_value ? kv.value_offset : 0) +
                            (size_t{kv_head} * kv.block_tokens + position % kv.block_tokens) * kv.head_dim;
-      if (kv.dtype == kv::KvDtype::kF32) {
-        std::memcpy(reinterpret_cast<float*>(kv.base) + place, values, kv.head_dim * sizeof(float));
-      } else {
+      if (kv.is_half) {
         kernels_.store_f16(values, kv.head_dim, reinterpret_cast<uint16_t*>(kv.base) + place);
+      } else {
+        std::memcpy(reinterpret_cast<float*>(kv.base) + place, values, kv.head_dim * sizeof(float));
       }
     }
   }
 
-  static std::vector<uint32_t> sequences_of_rows(const PagedBatch& batch) {
-    std::vector<uint32_t> sequence_of(batch.rows());
-    for (uint32_t i = 0; i < batch.sequences.size(); ++i) {
-      const PagedBatch::Sequence& sequence = batch.sequences[i];
-      CHECK(sequence.first_row + sequence.rows <= batch.rows() && sequence.rows <= sequence.length);
-      std::fill_n(sequence_of.begin() + sequence.first_row, sequence.rows, i);
-    }
-    return sequence_of;
-  }
-
-  CpuLevel level_;
+  const Traits traits_;
   const CpuKernels& kernels_;
   ThreadPool pool_;
+  CpuStep step_;       // the one that begin() computes
+  DrawnTokens drawn_;  // by seat
+  std::deque<std::vector<Result<DrawnToken>>> finished_;
+  std::vector<Sampler> samplers_;  // one per thread
   std::vector<int16_t> quant_values_;
   std::vector<float> quant_scales_;
   std::vector<float> quant_sums_;
@@ -382,15 +354,27 @@ std::vector<CpuLevel> supported_cpu_levels() {
   return levels;
 }
 
-Result<std::unique_ptr<Backend>> make_cpu_backend(CpuOptions options) {
-  const CpuLevel level = options.level.value_or(supported_cpu_levels().back());
+Result<std::unique_ptr<Backend>> make_cpu_backend(const BackendOptions& options) {
+  const CpuLevel level = options.cpu_level.value_or(supported_cpu_levels().back());
   if (!can_run(level)) {
     return unsupported(fmt::format("this processor cannot run the {} kernels: they need {}", cpu_level_name(level),
                                    level == CpuLevel::kAvx2 ? "AVX2, FMA and F16C" : "AVX-512 F, BW, VL, DQ and VNNI"));
   }
+  const kv::KvDtype kv = options.kv.value_or(kv::KvDtype::kF16);
+  if (kv == kv::KvDtype::kBF16) return unsupported("a KV cache of BF16 on a CPU: it can be F16 or F32");
   const uint32_t threads = options.threads > 0 ? options.threads : usable_cores();
-  std::unique_ptr<Backend> backend = std::make_unique<CpuBackend>(level, kernels_of(level), threads);
-  return backend;
+  Traits traits{
+      .name = fmt::format("cpu-{}, {} thread{}", cpu_level_name(level), threads, threads == 1 ? "" : "s"),
+      .activations = DType::kF32,
+      .kv = kv,
+      .memory = MemoryKind::kHost,
+      .device = 0,
+      .depth = std::max(1U, options.depth),
+      .is_batch_invariant = true,
+      .max_batch_tokens = 512,
+      .max_sequences = 64,
+  };
+  return std::unique_ptr<Backend>(std::make_unique<CpuBackend>(std::move(traits), kernels_of(level), threads));
 }
 
 }  // namespace dynamo::kernels

@@ -1,33 +1,19 @@
 // The backend for x86-64 processors.
 //
-// Three sets of kernels: scalar (the definition, any machine), AVX2 with FMA and F16C, and AVX-512 with VNNI and BF16.
-// Weights are repacked once into tiles for the chosen set. Work is cut over a pool of threads that park when there is
-// none, so that an idle server uses no CPU. Requires of the caller: as kernels/backend.h.
+// Three sets of kernels: scalar (the definition, any machine), AVX2 with FMA and F16C, and AVX-512 with VNNI. Weights
+// are repacked once. Work is cut over a pool of threads that park when there is none, so that an idle server uses no
+// CPU. begin() computes the step; that more than one may be under way is for tests. Requires of the caller: as
+// kernels/backend.h. Private to the module: others ask kernels/backend_factory.h.
 #pragma once
 
 #include <memory>
-#include <optional>
-#include <string_view>
-#include <vector>
 
 #include "base/status.h"
-#include "kernels/backend.h"
+#include "kernels/backend_factory.h"
 
 namespace dynamo::kernels {
 
-enum class CpuLevel : uint8_t { kScalar, kAvx2, kAvx512 };
-
-std::string_view cpu_level_name(CpuLevel level);  // "scalar", "avx2", "avx512"
-std::optional<CpuLevel> parse_cpu_level(std::string_view name);
-// Levels this machine can run, slowest first; kScalar is always there.
-std::vector<CpuLevel> supported_cpu_levels();
-
-struct CpuOptions {
-  std::optional<CpuLevel> level;  // absent: the best this machine can run.  Flag: DYNAMO_CPU
-  uint32_t threads = 0;           // 0: one per core that this process may use.  [0, 1024]  --threads
-};
-
-// Errors: kUnsupported (the machine cannot run `level`: names it and what is missing).
-Result<std::unique_ptr<Backend>> make_cpu_backend(CpuOptions options);
+// Errors: kUnsupported (the machine cannot run the level: names it and what is missing; a KV dtype but F16 and F32).
+Result<std::unique_ptr<Backend>> make_cpu_backend(const BackendOptions& options);
 
 }  // namespace dynamo::kernels

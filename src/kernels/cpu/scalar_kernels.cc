@@ -34,7 +34,7 @@ int32_t code_of(const QuantMatrix& w, const uint8_t* row, size_t column) {
   return within < 16 ? byte & 15 : byte >> 4;
 }
 
-void matmul_quant(const QuantMatrix& w, const QuantRows& x, size_t first, size_t last, const float* bias, View out,
+void matmul_quant(const QuantMatrix& w, const QuantRows& x, size_t first, size_t last, const float* bias, FloatRows out,
                   size_t first_out) {
   const size_t row_bytes = w.minima ? w.columns / 2 : w.columns;
   for (size_t n = first; n < last; ++n) {
@@ -60,7 +60,7 @@ float element(const PlainMatrix& w, size_t index) {
   return w.dtype == DType::kF16 ? half_to_float(bits) : bf16_to_float(bits);
 }
 
-void matmul_plain(const PlainMatrix& w, View x, size_t first, size_t last, const float* bias, View out,
+void matmul_plain(const PlainMatrix& w, FloatRows x, size_t first, size_t last, const float* bias, FloatRows out,
                   size_t first_out) {
   for (size_t n = first; n < last; ++n) {
     for (size_t m = 0; m < x.rows; ++m) {
@@ -104,27 +104,22 @@ void load_f16(const uint16_t* from, size_t count, float* to) {
   for (size_t i = 0; i < count; ++i) to[i] = half_to_float(from[i]);
 }
 
-float cache_element(const KvView& kv, size_t index) {
-  if (kv.dtype == kv::KvDtype::kF32) return reinterpret_cast<const float*>(kv.base)[index];
+float cache_element(const KvRows& kv, size_t index) {
+  if (!kv.is_half) return reinterpret_cast<const float*>(kv.base)[index];
   return half_to_float(reinterpret_cast<const uint16_t*>(kv.base)[index]);
 }
 
-void attend(const AttentionArgs& args, const PagedBatch::Sequence& sequence, size_t row, uint32_t kv_head,
-            float* /*scratch*/) {
-  const KvView& kv = args.kv;
-  const uint32_t group = args.heads / kv.kv_heads;
-  const uint32_t seen = args.batch->positions[row] + 1;
-  const uint32_t* blocks = args.batch->block_table.data() + sequence.first_block;
+void attend(const KvRows& kv, const AttendRow& row, float* /*scratch*/) {
   const float scale = 1.0F / std::sqrt(static_cast<float>(kv.head_dim));
   const auto place = [&](uint32_t token) {
-    return blocks[token / kv.block_tokens] * kv.block_stride +
-           (size_t{kv_head} * kv.block_tokens + token % kv.block_tokens) * kv.head_dim;
+    return row.blocks[token / kv.block_tokens] * kv.block_stride +
+           (size_t{row.kv_head} * kv.block_tokens + token % kv.block_tokens) * kv.head_dim;
   };
-  std::vector<float> scores(seen);
-  for (uint32_t head = kv_head * group; head < (kv_head + 1) * group; ++head) {
-    const float* q = args.q.row(row) + size_t{head} * kv.head_dim;
-    float* out = args.out.row(row) + size_t{head} * kv.head_dim;
-    for (uint32_t token = 0; token < seen; ++token) {
+  std::vector<float> scores(row.seen);
+  for (uint32_t head = 0; head < row.group; ++head) {
+    const float* q = row.q + size_t{head} * kv.head_dim;
+    float* out = row.out + size_t{head} * kv.head_dim;
+    for (uint32_t token = 0; token < row.seen; ++token) {
       float dot = 0;
       for (uint32_t d = 0; d < kv.head_dim; ++d) dot += q[d] * cache_element(kv, place(token) + d);
       scores[token] = dot * scale;
@@ -133,7 +128,7 @@ void attend(const AttentionArgs& args, const PagedBatch::Sequence& sequence, siz
     float sum = 0;
     for (float& score : scores) sum += score = std::exp(score - largest);
     std::fill_n(out, kv.head_dim, 0.0F);
-    for (uint32_t token = 0; token < seen; ++token) {
+    for (uint32_t token = 0; token < row.seen; ++token) {
       for (uint32_t d = 0; d < kv.head_dim; ++d)
         out[d] += scores[token] / sum * cache_element(kv, place(token) + kv.value_offset + d);
     }

@@ -111,7 +111,7 @@ void multiply_row(const QuantMatrix& w, const QuantRows& x, size_t n, float bias
   }
 }
 
-void matmul_quant(const QuantMatrix& w, const QuantRows& x, size_t first, size_t last, const float* bias, View out,
+void matmul_quant(const QuantMatrix& w, const QuantRows& x, size_t first, size_t last, const float* bias, FloatRows out,
                   size_t first_out) {
   static thread_local Prepared prepared;
   // Activations are taken in panels that stay in the second-level cache while all weight rows pass over them.
@@ -164,7 +164,7 @@ void load_bf16(const uint16_t* from, size_t count, float* to) {
 // Columns at a time, so that converted weights stay in the first-level cache.
 constexpr size_t kPlainPanel = 2048;
 
-void matmul_plain(const PlainMatrix& w, View x, size_t first, size_t last, const float* bias, View out,
+void matmul_plain(const PlainMatrix& w, FloatRows x, size_t first, size_t last, const float* bias, FloatRows out,
                   size_t first_out) {
   alignas(64) float converted[kPlainPanel];
   for (size_t n = first; n < last; ++n) {
@@ -240,20 +240,15 @@ void store_f16(const float* from, size_t count, uint16_t* to) {
   for (; i < count; ++i) to[i] = to_half(from[i]);
 }
 
-// One pass over the sequence's blocks: each block's scores rescale what was summed before it (online softmax). Scratch, per head of the
-// group: block_tokens scores, rounded up to whole vectors, then head_dim sums.
-void attend(const AttentionArgs& args, const PagedBatch::Sequence& sequence, size_t row, uint32_t kv_head,
-            float* scratch) {
-  const KvView& kv = args.kv;
+// One pass over the sequence's blocks: each block's scores rescale what was summed before it (online softmax).
+void attend(const KvRows& kv, const AttendRow& row, float* scratch) {
   const uint32_t dim = kv.head_dim;
-  const uint32_t group = args.heads / kv.kv_heads;
-  const uint32_t seen = args.batch->positions[row] + 1;
-  const uint32_t* blocks = args.batch->block_table.data() + sequence.first_block;
+  const uint32_t group = row.group;
+  const uint32_t seen = row.seen;
   const float scale = 1.0F / __builtin_sqrtf(static_cast<float>(dim));
   const size_t padded = (kv.block_tokens + kLanes - 1) / kLanes * kLanes;
-  const bool is_half = kv.dtype == kv::KvDtype::kF16;
-  const float* q = args.q.row(row) + size_t{kv_head} * group * dim;
-  float* out = args.out.row(row) + size_t{kv_head} * group * dim;
+  const float* q = row.q;
+  float* out = row.out;
   float* token_values = scratch;             // [dim] one key or value as floats
   float* scores = token_values + dim;        // [group][padded]
   float* largest = scores + group * padded;  // [group]
@@ -265,9 +260,9 @@ void attend(const AttentionArgs& args, const PagedBatch::Sequence& sequence, siz
   }
   for (uint32_t begin = 0, b = 0; begin < seen; begin += kv.block_tokens, ++b) {
     const uint32_t tokens = seen - begin < kv.block_tokens ? seen - begin : kv.block_tokens;
-    const size_t base = blocks[b] * kv.block_stride + size_t{kv_head} * kv.block_tokens * dim;
+    const size_t base = row.blocks[b] * kv.block_stride + size_t{row.kv_head} * kv.block_tokens * dim;
     const auto vector_at = [&](size_t index) -> const float* {
-      if (!is_half) return reinterpret_cast<const float*>(kv.base) + index;
+      if (!kv.is_half) return reinterpret_cast<const float*>(kv.base) + index;
       load_f16(reinterpret_cast<const uint16_t*>(kv.base) + index, dim, token_values);
       return token_values;
     };

@@ -7,6 +7,29 @@
 
 namespace dynamo::model::testing {
 
+Result<std::unique_ptr<Decoder>> make_decoder(const ModelSource& source, kernels::Backend* backend,
+                                              DecoderOptions options, const std::function<void(double)>& progress) {
+  TRY(DecoderWeights weights, load_weights(source, backend, progress));
+  return Decoder::create(std::move(weights), backend, options);
+}
+
+std::vector<float> logits_of(Decoder* decoder, const kernels::Step& step) {
+  decoder->check(step);
+  kernels::Backend* const backend = decoder->backend();
+  CHECK(backend->begin(step, [&](const kernels::StepView& view) { decoder->forward(view); }).is_ok());
+  CHECK_OK(backend->finish());
+  const auto draws = static_cast<uint32_t>(step.draws.size());
+  std::vector<float> logits(size_t{draws} * decoder->config().vocab_size);
+  CHECK(backend->read(decoder->logits(draws), logits).is_ok());
+  return logits;
+}
+
+std::vector<kernels::Draw> draws_of(std::span<const uint32_t> rows) {
+  std::vector<kernels::Draw> draws;
+  for (const uint32_t row : rows) draws.push_back({.row = row});
+  return draws;
+}
+
 std::vector<uint32_t> blocks_in_order(uint32_t count) {
   std::vector<uint32_t> blocks(count);
   std::iota(blocks.begin(), blocks.end(), 0);
@@ -14,8 +37,8 @@ std::vector<uint32_t> blocks_in_order(uint32_t count) {
 }
 
 std::vector<float> run_step(Decoder* decoder, std::span<const TestRows> rows) {
-  StepBatch batch;
-  kernels::PagedBatch& paged = batch.paged;
+  kernels::Step step;
+  kernels::PagedBatch& paged = step.paged;
   paged.block_tokens = decoder->kv_layout().block_tokens;
   for (const auto& [sequence, tokens] : rows) {
     const auto count = static_cast<uint32_t>(tokens.size());
@@ -24,14 +47,11 @@ std::vector<float> run_step(Decoder* decoder, std::span<const TestRows> rows) {
                                .length = sequence->length + count,
                                .first_block = static_cast<uint32_t>(paged.block_table.size())});
     for (uint32_t i = 0; i < count; ++i) paged.positions.push_back(sequence->length++);
-    batch.tokens.insert(batch.tokens.end(), tokens.begin(), tokens.end());
+    step.tokens.insert(step.tokens.end(), tokens.begin(), tokens.end());
     paged.block_table.insert(paged.block_table.end(), sequence->blocks.begin(), sequence->blocks.end());
   }
-  batch.logits_rows.resize(paged.rows());
-  std::iota(batch.logits_rows.begin(), batch.logits_rows.end(), 0);
-  std::vector<float> logits(size_t{paged.rows()} * decoder->config().vocab_size);
-  decoder->forward(batch, logits);
-  return logits;
+  step.draws = draws_of(blocks_in_order(paged.rows()));
+  return logits_of(decoder, step);
 }
 
 std::vector<float> run_chunks(Decoder* decoder, TestSequence* sequence, std::span<const TokenId> tokens,

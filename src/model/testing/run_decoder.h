@@ -10,8 +10,18 @@
 
 namespace dynamo::model::testing {
 
+// A decoder with the weights of `source`.
+Result<std::unique_ptr<Decoder>> make_decoder(const ModelSource& source, kernels::Backend* backend,
+                                              DecoderOptions options,
+                                              const std::function<void(double)>& progress = nullptr);
+
 // 0, 1, 2, ...
 std::vector<uint32_t> blocks_in_order(uint32_t count);
+
+// Computes a step. Returns: the logits of the rows that it draws from, [draws][vocab_size]; nothing is drawn.
+std::vector<float> logits_of(Decoder* decoder, const kernels::Step& step);
+// Draws that name rows; for logits_of().
+std::vector<kernels::Draw> draws_of(std::span<const uint32_t> rows);
 
 // A sequence and the blocks that hold it.
 struct TestSequence {

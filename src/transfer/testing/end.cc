@@ -15,7 +15,7 @@ End::End(const Backend& backend, size_t pool_bytes, const std::string& name, Dur
   CHECK_OK(memory);
   memory_ = std::move(*memory);
   TransportOptions options;
-  options.pool = {.data = memory_.data(), .bytes = pool_bytes, .fd = memory_.fd()};
+  options.pool = memory_.memory();
   options.name = name;
   options.patience = patience;
   options.permits = permits;

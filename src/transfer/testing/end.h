@@ -8,8 +8,8 @@
 #include <string>
 #include <vector>
 
+#include "base/shared_memory.h"
 #include "transfer/kv_transport.h"
-#include "transfer/shared_memory.h"
 
 namespace dynamo::transfer {
 

@@ -1,4 +1,4 @@
-#include "kernels/cpu/usable_cores.h"
+#include "base/usable_cores.h"
 
 #include <sched.h>
 
@@ -12,7 +12,7 @@
 #include <thread>
 #include <vector>
 
-namespace dynamo::kernels {
+namespace dynamo {
 namespace {
 
 namespace fs = std::filesystem;
@@ -54,7 +54,8 @@ struct Mount {
   bool is_v2 = false;
 };
 
-// "36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw,errors=continue": of control groups, those that limit CPU time.
+// "36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw,errors=continue": of control groups, those that
+// limit CPU time.
 std::vector<Mount> cpu_mounts(const std::string& mountinfo) {
   std::vector<Mount> mounts;
   std::istringstream in(mountinfo);
@@ -112,7 +113,8 @@ std::optional<double> quota_cores(const fs::path& root) {
   for (const Mount& mount : cpu_mounts(text_of(root / "proc/self/mountinfo"))) {
     const auto group = group_in(cgroup, mount.is_v2);
     if (!group) continue;
-    // A container without a namespace of its own for control groups sees its group's name from outside, and that group mounted.
+    // A container without a namespace of its own for control groups sees its group's name from outside, and that group
+    // mounted.
     const fs::path below = group->lexically_relative(mount.root);
     const bool is_below = !below.empty() && *below.begin() != "..";
     fs::path folder = is_below ? below : fs::path(".");
@@ -138,4 +140,4 @@ uint32_t usable_cores() {
                       quota_cores("/"));
 }
 
-}  // namespace dynamo::kernels
+}  // namespace dynamo

@@ -1,4 +1,4 @@
-#include "engine/sampler.h"
+#include "kernels/cpu/sampler.h"
 
 #include <gtest/gtest.h>
 
@@ -9,21 +9,23 @@
 #include <random>
 #include <set>
 
-#include "engine/philox.h"
+#include "kernels/philox.h"
 
-namespace dynamo::engine {
+namespace dynamo::kernels {
 namespace {
 
 class SamplerTest : public testing::Test {
  protected:
   TokenId draw(std::vector<float> logits, uint64_t seed = 1) {
-    SampleInput input;
-    input.sampling = &sampling_;
-    input.seed = seed;
-    input.prompt = prompt_;
-    input.output = output_;
-    input.masked = masked_;
-    return sampler_.draw(logits, input).value().token;
+    Draw draw;
+    draw.sampling = &sampling_;
+    draw.seed = seed;
+    draw.index = static_cast<uint32_t>(output_.size()) + pending_;
+    draw.prompt = prompt_;
+    draw.output = output_;
+    draw.masked = masked_;
+    draw.allowed = allowed_;
+    return sampler_.draw(logits, draw, drawn_).value().token;
   }
   // Tokens that some seed draws.
   std::set<TokenId> drawable(const std::vector<float>& logits) {
@@ -41,6 +43,9 @@ class SamplerTest : public testing::Test {
   std::vector<TokenId> prompt_;
   std::vector<TokenId> output_;
   std::vector<TokenId> masked_;
+  std::vector<uint32_t> allowed_;
+  uint32_t pending_ = 0;  // tokens of the output that only drawn_ has
+  DrawnTokens drawn_{/*depth=*/3};
   Sampler sampler_;
 };
 
@@ -124,14 +129,44 @@ TEST_F(SamplerTest, PenaltiesBiasAndMaskChangeTheLogitsAsWritten) {
   EXPECT_EQ(draw({3, 2, 1}), 0u);
 }
 
+TEST_F(SamplerTest, PenaltiesCountTheTokensThatTheHostDoesNotKnowYet) {
+  sampling_.temperature = 0;
+  sampling_.frequency_penalty = 0.6F;
+  output_ = {2};
+  drawn_.put(/*seat=*/0, /*index=*/1, 0);
+  EXPECT_EQ(draw({3, 2, 1}), 0U);
+  pending_ = 1;
+  EXPECT_EQ(draw({3, 2, 1}), 0U);  // 2.4
+  drawn_.put(/*seat=*/0, /*index=*/2, 0);
+  pending_ = 2;
+  EXPECT_EQ(draw({3, 2, 1}), 1U);  // 1.8 < 2
+  output_ = {2, 0};
+  pending_ = 1;
+  EXPECT_EQ(draw({3, 2, 1}), 1U) << "each is counted once";
+  sampling_.frequency_penalty = 0;
+  sampling_.repetition_penalty = 2;
+  output_ = {2};
+  pending_ = 2;
+  EXPECT_EQ(draw({3, 2, 1}), 1U);
+}
+
+TEST_F(SamplerTest, OnlyAllowedTokensAreDrawn) {
+  std::vector<float> logits(70, 0.0F);
+  logits[3] = 50;
+  allowed_ = {1U << 30, 1U << 1, 1U << 5};
+  EXPECT_EQ(drawable(logits), (std::set<TokenId>{30, 33, 69}));
+  sampling_.temperature = 0;
+  EXPECT_EQ(draw(logits), 30U);
+}
+
 TEST_F(SamplerTest, LogprobsAreThoseOfTheWholeDistribution) {
   sampling_.temperature = 0.1F;
   sampling_.top_k = 1;
-  SampleInput input;
+  Draw input;
   input.sampling = &sampling_;
   input.logprobs = 2;
   auto logits = logits_of({0.2, 0.5, 0.3});
-  const auto drawn = sampler_.draw(logits, input).value();
+  const auto drawn = sampler_.draw(logits, input, drawn_).value();
   EXPECT_NEAR(drawn.logprobs.drawn.logprob, std::log(0.5), 1e-5);
   ASSERT_EQ(drawn.logprobs.top.size(), 2u);
   EXPECT_EQ(drawn.logprobs.top[1].token, 2u);
@@ -139,26 +174,26 @@ TEST_F(SamplerTest, LogprobsAreThoseOfTheWholeDistribution) {
 }
 
 TEST_F(SamplerTest, LogitsThatComeAsNoNumbersAreTheModelsError) {
-  SampleInput input;
+  Draw input;
   input.sampling = &sampling_;
   sampling_.repetition_penalty = 2;  // whatever is asked
   constexpr float kInfinity = std::numeric_limits<float>::infinity();
   for (std::vector<float> broken :
        {std::vector<float>{1, NAN, 2}, {1, kInfinity, 2}, {-kInfinity, -kInfinity, -kInfinity}})
-    EXPECT_EQ(sampler_.draw(broken, input).status().code(), Code::kInternal);
+    EXPECT_EQ(sampler_.draw(broken, input, drawn_).status().code(), Code::kInternal);
   std::vector<float> partial = {-kInfinity, 1, -kInfinity};  // a model may exclude tokens
-  EXPECT_EQ(sampler_.draw(partial, input)->token, 1U);
+  EXPECT_EQ(sampler_.draw(partial, input, drawn_)->token, 1U);
 }
 
 TEST_F(SamplerTest, WithEveryTokenMaskedTheRequestIsWrong) {
-  SampleInput input;
+  Draw input;
   input.sampling = &sampling_;
   masked_ = {0, 1, 2, 7};
   input.masked = masked_;
   for (const float temperature : {0.0F, 1.0F}) {
     sampling_.temperature = temperature;
     std::vector<float> logits = {1, 3, 2};
-    const Status status = sampler_.draw(logits, input).status();
+    const Status status = sampler_.draw(logits, input, drawn_).status();
     EXPECT_EQ(status.code(), Code::kInvalid);
     EXPECT_NE(status.text().find("min_tokens"), std::string::npos);
   }
@@ -198,14 +233,15 @@ TEST_F(SamplerTest, NoSettingMakesATokenOrALogProbabilityThatIsNone) {
     prompt_ = some(30);
     output_ = some(300);
     masked_ = some(10);
-    SampleInput input;
+    Draw input;
     input.sampling = &sampling_;
     input.seed = *sampling_.seed;
+    input.index = static_cast<uint32_t>(output_.size());
     input.prompt = prompt_;
     input.output = output_;
     input.masked = masked_;
     input.logprobs = random() % 100;  // more than there are
-    const auto drawn = sampler_.draw(logits, input);
+    const auto drawn = sampler_.draw(logits, input, drawn_);
     ASSERT_TRUE(drawn.is_ok()) << drawn.status().to_string() << " in round " << round;
     ASSERT_LT(drawn->token, kVocab);
     ASSERT_EQ(std::ranges::find(masked_, drawn->token), masked_.end()) << "round " << round;
@@ -230,4 +266,4 @@ TEST(Philox, MatchesTheVectorsOfItsAuthors) {
 }
 
 }  // namespace
-}  // namespace dynamo::engine
+}  // namespace dynamo::kernels

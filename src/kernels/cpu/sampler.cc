@@ -1,4 +1,4 @@
-#include "engine/sampler.h"
+#include "kernels/cpu/sampler.h"
 
 #include <algorithm>
 #include <cmath>
@@ -6,9 +6,9 @@
 #include <numeric>
 
 #include "base/check.h"
-#include "engine/philox.h"
+#include "kernels/philox.h"
 
-namespace dynamo::engine {
+namespace dynamo::kernels {
 namespace {
 
 // The largest logit, or NaN if any is NaN.
@@ -36,38 +36,56 @@ double log_sum_exp(std::span<const float> logits, float largest) {
 
 }  // namespace
 
-// Repetition, presence and frequency penalties, bias, and tokens that must not be drawn. Returns: whether there are any.
-bool Sampler::penalize(std::span<float> logits, const SampleInput& input) {
-  const SamplingParams& sampling = *input.sampling;
-  if (sampling.repetition_penalty != 1.0F) {
+// Repetition, presence and frequency penalties, bias, and tokens that must not be drawn. Returns: whether there are
+// any.
+bool Sampler::penalize(std::span<float> logits, const Draw& draw, const DrawnTokens& drawn) {
+  const SamplingParams& sampling = *draw.sampling;
+  const bool has_repetition = sampling.repetition_penalty != 1.0F;
+  const bool has_presence = sampling.presence_penalty != 0 || sampling.frequency_penalty != 0;
+  if (has_repetition || has_presence) {
     counts_.resize(logits.size());
-    for (const auto tokens : {input.prompt, input.output}) {
+    drawn.read(draw.seat, static_cast<uint32_t>(draw.output.size()), draw.index, &pending_);
+  }
+  if (has_repetition) {
+    const std::span<const TokenId> all[] = {draw.prompt, draw.output, pending_};
+    for (const auto tokens : all) {
       for (const TokenId token : tokens) {
         if (counts_[token]++ > 0) continue;  // once per distinct token
         set_logit(&logits[token], logits[token] > 0 ? double{logits[token]} / sampling.repetition_penalty
                                                     : double{logits[token]} * sampling.repetition_penalty);
       }
     }
-    for (const auto tokens : {input.prompt, input.output}) {
+    for (const auto tokens : all) {
       for (const TokenId token : tokens) counts_[token] = 0;
     }
   }
-  if (sampling.presence_penalty != 0 || sampling.frequency_penalty != 0) {
-    counts_.resize(logits.size());
-    for (const TokenId token : input.output) {
-      if (counts_[token]++ == 0) set_logit(&logits[token], double{logits[token]} - sampling.presence_penalty);
-      set_logit(&logits[token], double{logits[token]} - sampling.frequency_penalty);
+  if (has_presence) {
+    const std::span<const TokenId> output[] = {draw.output, pending_};
+    for (const auto tokens : output) {
+      for (const TokenId token : tokens) {
+        if (counts_[token]++ == 0) set_logit(&logits[token], double{logits[token]} - sampling.presence_penalty);
+        set_logit(&logits[token], double{logits[token]} - sampling.frequency_penalty);
+      }
     }
-    for (const TokenId token : input.output) counts_[token] = 0;
+    for (const auto tokens : output) {
+      for (const TokenId token : tokens) counts_[token] = 0;
+    }
   }
   for (const auto& [token, bias] : sampling.logit_bias) {
     if (token < logits.size()) set_logit(&logits[token], double{logits[token]} + bias);
   }
-  for (const TokenId token : input.masked) {
-    if (token < logits.size()) logits[token] = -std::numeric_limits<float>::infinity();
+  constexpr float kNever = -std::numeric_limits<float>::infinity();
+  for (const TokenId token : draw.masked) {
+    if (token < logits.size()) logits[token] = kNever;
   }
-  return sampling.repetition_penalty != 1.0F || sampling.presence_penalty != 0 || sampling.frequency_penalty != 0 ||
-         !sampling.logit_bias.empty() || !input.masked.empty();
+  if (!draw.allowed.empty()) {
+    CHECK(draw.allowed.size() >= (logits.size() + 31) / 32);
+    for (TokenId token = 0; token < logits.size(); ++token) {
+      if ((draw.allowed[token / 32] >> (token % 32) & 1) == 0) logits[token] = kNever;
+    }
+  }
+  return has_repetition || has_presence || !sampling.logit_bias.empty() || !draw.masked.empty() ||
+         !draw.allowed.empty();
 }
 
 // Fills candidates_ with the `count` largest logits, largest first; of equal ones the lower id first.
@@ -111,8 +129,8 @@ TokenLogprobs Sampler::logprobs_of(std::span<const float> logits, TokenId drawn,
 }
 
 // Temperature, top-k, top-p, min-p, draw. Leaves in candidates_ what was drawn from.
-TokenId Sampler::draw_one(std::span<const float> logits, const SampleInput& input, float largest) {
-  const SamplingParams& sampling = *input.sampling;
+TokenId Sampler::draw_one(std::span<const float> logits, const Draw& draw, float largest) {
+  const SamplingParams& sampling = *draw.sampling;
   const double scale = 1.0 / sampling.temperature;
   const auto weight = [&](float logit) { return std::exp((double{logit} - largest) * scale); };
   const size_t top_k = sampling.top_k > 0 ? std::min<size_t>(sampling.top_k, logits.size()) : logits.size();
@@ -146,7 +164,7 @@ TokenId Sampler::draw_one(std::span<const float> logits, const SampleInput& inpu
     std::erase_if(candidates_, [&](const Candidate& candidate) { return weight(candidate.logit) < sampling.min_p; });
   double sum = 0;
   for (const Candidate& candidate : candidates_) sum += weight(candidate.logit);
-  double left = uniform_for(input.seed, input.output.size()) * sum;
+  double left = uniform_for(draw.seed, draw.index) * sum;
   for (const Candidate& candidate : candidates_) {
     left -= weight(candidate.logit);
     if (left < 0) return candidate.token;
@@ -158,22 +176,22 @@ TokenId Sampler::draw_one(std::span<const float> logits, const SampleInput& inpu
   return candidates_.front().token;
 }
 
-Result<DrawnToken> Sampler::draw(std::span<float> logits, const SampleInput& input) {
+Result<DrawnToken> Sampler::draw(std::span<float> logits, const Draw& draw, const DrawnTokens& drawn) {
   float largest = largest_of(logits);
   if (!std::isfinite(largest)) return internal("the model's logits hold NaN, infinity or nothing finite");
-  if (penalize(logits, input)) largest = largest_of(logits);
+  if (penalize(logits, draw, drawn)) largest = largest_of(logits);
   if (!std::isfinite(largest))
     return invalid(
         "no token is left to draw: every one would end the answer before 'min_tokens'; lower it, or name fewer "
         "'stop_token_ids'");
-  DrawnToken drawn;
-  if (input.sampling->temperature == 0) {
-    drawn.token = static_cast<TokenId>(std::ranges::find(logits, largest) - logits.begin());
+  DrawnToken token;
+  if (draw.sampling->temperature == 0) {
+    token.token = static_cast<TokenId>(std::ranges::find(logits, largest) - logits.begin());
   } else {
-    drawn.token = draw_one(logits, input, largest);
+    token.token = draw_one(logits, draw, largest);
   }
-  if (input.logprobs) drawn.logprobs = logprobs_of(logits, drawn.token, *input.logprobs, largest);
-  return drawn;
+  if (draw.logprobs) token.logprobs = logprobs_of(logits, token.token, *draw.logprobs, largest);
+  return token;
 }
 
-}  // namespace dynamo::engine
+}  // namespace dynamo::kernels

@@ -5,7 +5,7 @@
 #include <array>
 #include <cstdint>
 
-namespace dynamo::engine {
+namespace dynamo::kernels {
 
 inline std::array<uint32_t, 4> philox(std::array<uint32_t, 4> counter, std::array<uint32_t, 2> key) {
   for (int round = 0; round < 10; ++round) {
@@ -26,4 +26,4 @@ inline double uniform_for(uint64_t seed, uint64_t index) {
   return static_cast<double>((uint64_t{bits[0]} << 21) ^ (bits[1] >> 11)) * 0x1.0p-53;
 }
 
-}  // namespace dynamo::engine
+}  // namespace dynamo::kernels

@@ -1,4 +1,4 @@
-#include "transfer/shared_memory.h"
+#include "base/shared_memory.h"
 
 #include <fcntl.h>
 #include <sys/mman.h>
@@ -10,7 +10,7 @@
 
 #include <fmt/format.h>
 
-namespace dynamo::transfer {
+namespace dynamo {
 namespace {
 
 Result<std::byte*> map_fd(int fd, size_t bytes) {
@@ -61,4 +61,4 @@ SharedMemory::~SharedMemory() {
   if (fd_ >= 0) ::close(fd_);
 }
 
-}  // namespace dynamo::transfer
+}  // namespace dynamo

@@ -1,4 +1,4 @@
-#include "kernels/cpu/usable_cores.h"
+#include "base/usable_cores.h"
 
 #include <gtest/gtest.h>
 #include <unistd.h>
@@ -6,7 +6,7 @@
 #include <fstream>
 #include <string>
 
-namespace dynamo::kernels {
+namespace dynamo {
 namespace {
 
 namespace fs = std::filesystem;
@@ -115,4 +115,4 @@ TEST_F(QuotaFiles, WhereBothVersionsAreMountedTheLesserCounts) {
 }
 
 }  // namespace
-}  // namespace dynamo::kernels
+}  // namespace dynamo

@@ -1,7 +1,7 @@
-// How many threads are worth having: the cores that the scheduler lets this process use, and what its control group may use of them.
-// More threads than a quota pays for only wait for each other when it is spent.
-// Source: Linux, admin-guide/cgroup-v2 (cpu.max), scheduler/sched-bwc (cpu.cfs_quota_us), proc(5) and cgroups(7) for where a process's
-// control group is mounted.
+// How many threads are worth having: the cores that the scheduler lets this process use, and what its control group
+// may use of them. More threads than a quota pays for only wait for each other when it is spent.
+// Source: Linux, admin-guide/cgroup-v2 (cpu.max), scheduler/sched-bwc (cpu.cfs_quota_us), proc(5) and cgroups(7) for
+// where a process's control group is mounted.
 #pragma once
 
 #include <cstdint>
@@ -9,9 +9,10 @@
 #include <optional>
 #include <string_view>
 
-namespace dynamo::kernels {
+namespace dynamo {
 
-// Cores that this process may use: at least 1. A quota of 1.5 cores counts as 2. Cost: reads a few files of /proc and /sys.
+// Cores that this process may use: at least 1. A quota of 1.5 cores counts as 2. Cost: reads a few files of /proc and
+// /sys.
 uint32_t usable_cores();
 
 // Cores that the quotas of this process's control group and of all above it leave, the least of them; none: no quota.
@@ -26,4 +27,4 @@ std::optional<double> parse_cfs_quota(std::string_view quota, std::string_view p
 // What the two make together.
 uint32_t usable_cores(uint32_t allowed, std::optional<double> quota);
 
-}  // namespace dynamo::kernels
+}  // namespace dynamo

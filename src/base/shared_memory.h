@@ -1,12 +1,13 @@
-// Memory in a memfd: a KV pool that processes of this host can map.
+// Memory in a memfd, which other processes of this host can map: KV pools, and what transfers share.
 // Threads: a value; one owner.
 #pragma once
 
 #include <cstddef>
 
+#include "base/memory.h"
 #include "base/status.h"
 
-namespace dynamo::transfer {
+namespace dynamo {
 
 class SharedMemory {
  public:
@@ -23,6 +24,7 @@ class SharedMemory {
   std::byte* data() const { return data_; }
   size_t bytes() const { return bytes_; }
   int fd() const { return fd_; }
+  Memory memory() const { return {.data = data_, .bytes = bytes_, .fd = fd_}; }
 
  private:
   SharedMemory(std::byte* data, size_t bytes, int fd) : data_(data), bytes_(bytes), fd_(fd) {}
@@ -31,4 +33,4 @@ class SharedMemory {
   int fd_ = -1;
 };
 
-}  // namespace dynamo::transfer
+}  // namespace dynamo
