@@ -1,9 +1,10 @@
-# dynamo_module(NAME [ASYNC] LINK targets... [TEST_LINK targets...] [UNCHECKED files...])
+# dynamo_module(NAME [ASYNC] [LINK targets...] [TEST_LINK targets...] [UNCHECKED files...])
 #
 # Makes from the folder src/NAME: the library dynamo_NAME; from testing/, if present, dynamo_NAME_testing; one test program
 # NAME_tests registered with ctest; NAME_bench; one fuzzer per *_fuzz.cc; one program per *_tool.cc, built when asked for
 # by its name. A *_library.cc under testing/ is left to src/CMakeLists.txt: a library that tests load while they run.
 # A *.proto becomes "NAME/x.pb.h" (lite runtime; with gRPC's "x.grpc.pb.h" if it has a service); its C++ is compiled without warnings.
+# It links to the modules of its row in src/README.md; LINK names libraries of others.
 # TEST_LINK names libraries that only tests, fakes and benchmarks use, such as another module's fakes (dynamo_generate_testing).
 # UNCHECKED sources lose more than 2 % to the standard library's own checks (docs/performance.md) and are compiled without.
 # ASYNC modules see Boost.Asio in their public headers and share a precompiled header that holds it.
@@ -51,6 +52,18 @@ function(dynamo_generate_proto proto out)
   set(${out} ${sources} PARENT_SCOPE)
 endfunction()
 
+# Sets `out` to the libraries of the modules that module `name` may include: the last column of its row in src/README.md.
+set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/README.md)
+function(dynamo_module_edges name out)
+  file(STRINGS ${CMAKE_SOURCE_DIR}/src/README.md row REGEX "^\\| *[0-9]+ *\\| *${name} *\\|")
+  if(NOT row MATCHES "\\|([^|]*)\\|$")
+    message(FATAL_ERROR "src/README.md: no row for the module ${name}")
+  endif()
+  string(REGEX MATCHALL "[a-z_]+" others "${CMAKE_MATCH_1}")
+  list(TRANSFORM others PREPEND dynamo_)
+  set(${out} ${others} PARENT_SCOPE)
+endfunction()
+
 function(dynamo_module name)
   cmake_parse_arguments(M "ASYNC" "" "LINK;TEST_LINK;UNCHECKED" ${ARGN})
   if(M_ASYNC)
@@ -61,6 +74,8 @@ function(dynamo_module name)
   if(M_ASYNC)
     list(APPEND M_LINK Boost::json)
   endif()
+  dynamo_module_edges(${name} edges)
+  list(PREPEND M_LINK ${edges})
   set(dir ${CMAKE_SOURCE_DIR}/src/${name})
   file(GLOB_RECURSE all CONFIGURE_DEPENDS ${dir}/*.cc)
   set(tests ${all})

@@ -5,6 +5,8 @@
 
 #include <cstdlib>
 
+#include "kernels/backend_factory.h"
+
 namespace dynamo::apps {
 namespace {
 

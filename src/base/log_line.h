@@ -1,6 +1,7 @@
 // How a log line looks: for people, or as a JSON object.
 // What a line says may come from a client, a peer or a file: control characters, and bytes that are not UTF-8, are written as
 // escapes, so that no value can end a line, begin another, or command a terminal.  Threads: pure functions.
+// Private to the module.
 #pragma once
 
 #include <initializer_list>

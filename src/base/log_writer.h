@@ -4,7 +4,7 @@
 //
 // What does not fit is dropped and counted, and so is what cannot be written (the reader has gone, the disk is full); a line says
 // how many, in their place, as soon as lines can be written again. Whole texts are written together up to PIPE_BUF, so those of several
-// processes do not mix in a pipe.  Threads: any.
+// processes do not mix in a pipe.  Private to the module.  Threads: any.
 #pragma once
 
 #include <condition_variable>

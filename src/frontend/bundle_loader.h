@@ -1,5 +1,5 @@
 // Loads models: fetches the bundle from one worker after another until one brings it whole, and opens it.
-// Threads: load() from any; fetching on I/O threads, opening on one thread of its own.
+// Threads: load() from any; fetching on I/O threads, opening on one thread of its own.  Private to the module.
 #pragma once
 
 #include <memory>

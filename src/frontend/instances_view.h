@@ -1,5 +1,5 @@
 // What /health shows of each announced worker.
-// Threads: pure functions.
+// Threads: pure functions.  Private to the module.
 #pragma once
 
 #include <cstdint>

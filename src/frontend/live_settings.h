@@ -1,5 +1,5 @@
 // Live settings of models' routers, as the keys /dynamo/config/<model slug> hold them (docs/reference/routing.md).
-// Threads: any.
+// Threads: any.  Private to the module.
 #pragma once
 
 #include <map>

@@ -6,7 +6,7 @@
 //     that loses keys takes nobody's workers away.
 //   - An instance is one worker with one key. Workers of one model agree in block size and digest. There are at most so
 //     many models. Who does not fit is refused for as long as the others are there, and taken when they have left.
-// A state machine of values: no clock, no lock, no I/O.  Threads: one at a time.
+// A state machine of values: no clock, no lock, no I/O.  Private to the module.  Threads: one at a time.
 #pragma once
 
 #include <cstdint>

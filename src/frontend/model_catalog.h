@@ -3,7 +3,7 @@
 //
 // A model is there from its first worker to its last, and served once it is loaded; only then do its workers get
 // requests. It is loaded from what its workers bring (bundle_loader.h).
-// Lock order: what a caller holds, then the catalog's, then a router's.  Threads: any.
+// Lock order: what a caller holds, then the catalog's, then a router's.  Private to the module.  Threads: any.
 #pragma once
 
 #include <map>

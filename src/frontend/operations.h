@@ -1,5 +1,5 @@
 // What the routes beside OpenAI's API ask of a frontend (routes.h).
-// Threads: any.
+// Threads: any.  Private to the module.
 #pragma once
 
 #include <cstddef>

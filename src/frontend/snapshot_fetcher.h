@@ -1,5 +1,5 @@
 // Fetches the blocks that a worker holds when its router asks for them.
-// Threads: any; fetching on I/O threads.
+// Threads: any; fetching on I/O threads.  Private to the module.
 #pragma once
 
 #include <functional>

@@ -1,5 +1,5 @@
 // The connection to a worker that is taken: one channel per I/O thread, and what is logged of them.
-// Threads: any.
+// Threads: any.  Private to the module.
 #pragma once
 
 #include <functional>

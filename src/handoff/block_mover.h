@@ -1,5 +1,5 @@
 // What hand-offs need of the transports: blocks put into another worker's pool, and notices that come with blocks put into ours.
-// Threads: every method from any; callbacks on threads of the mover's, and they must not block.
+// Threads: every method from any; callbacks on threads of the mover's, and they must not block.  Private to the module.
 #pragma once
 
 #include <cstdint>

@@ -4,7 +4,7 @@
 // the answer's first token. When a place fails, what has arrived is kept and the next one is asked for the rest; when none is left
 // the rest is computed here. A hand-off that is over takes no more writes; blocks to which one that began before goes on are not used
 // for anything else until it has ended. Protocol: docs/reference/handoff.md.
-// Threads: any.
+// Threads: any.  Private to the module.
 #pragma once
 
 #include <chrono>

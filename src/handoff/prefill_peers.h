@@ -1,5 +1,5 @@
 // The workers that compute prompts for us, as who can be asked.
-// Threads: ask() on the executor of its coroutine.
+// Threads: ask() on the executor of its coroutine.  Private to the module.
 #pragma once
 
 #include <memory>

@@ -1,6 +1,6 @@
 // The side of a hand-off that computes: takes a prompt from another worker and writes its KV blocks into that worker's pool, chunk by
 // chunk while the rest is computed, and with the last of them the token that follows. Protocol: docs/reference/handoff.md.
-// Threads: any.
+// Threads: any.  Private to the module.
 #pragma once
 
 #include <memory>

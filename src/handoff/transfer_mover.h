@@ -1,5 +1,5 @@
 // The BlockMover over KvTransports: one thread for each backend that this worker offers.
-// Threads: as BlockMover; callbacks come on the backends' threads.
+// Threads: as BlockMover; callbacks come on the backends' threads.  Private to the module.
 #pragma once
 
 #include <functional>

@@ -1,5 +1,5 @@
 // How fast prompts travel from this worker, lately: what routers reckon with (docs/reference/routing.md).
-// Threads: any; of two see() at once one may be lost.
+// Threads: any; of two see() at once one may be lost.  Private to the module.
 #pragma once
 
 #include <algorithm>

@@ -4,6 +4,7 @@
 // folded lines, bare CR or LF, repeated Host or Content-Length, a Host missing from HTTP/1.1, a transfer coding other than
 // chunked; and a body in a content coding, which nobody here would decode.
 // Source: RFC 9112 sections 2.2, 3.2, 5.2, 6.1, 6.3; RFC 9110 section 8.4.  Threads: one per connection.
+// Private to the module.
 #pragma once
 
 #include <cstdint>

@@ -1,5 +1,5 @@
 // Writes responses to one connection's socket.
-// Threads: the connection's.
+// Threads: the connection's.  Private to the module.
 #pragma once
 
 #include <boost/asio/ip/tcp.hpp>

@@ -1,5 +1,5 @@
 // Which handler answers which method and path.
-// Threads: add() before the first find(); find() from any thread.
+// Threads: add() before the first find(); find() from any thread.  Private to the module.
 #pragma once
 
 #include <string>

@@ -1,5 +1,5 @@
 // What one cache would have held that all workers share and that never forgets: the most that routing can save.
-// Threads: one.
+// Threads: one.  Private to the module.
 #pragma once
 
 #include <cstdint>

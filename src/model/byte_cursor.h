@@ -1,5 +1,5 @@
 // Walks over untrusted little-endian bytes; no read goes past the end.
-// Threads: one.
+// Threads: one.  Private to the module.
 #pragma once
 
 #include <bit>

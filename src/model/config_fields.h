@@ -1,5 +1,5 @@
 // The fields of a model's configuration, whichever format holds them, and what a family's lists make of them.
-// Threads: pure functions.
+// Threads: pure functions.  Private to the module.
 #pragma once
 
 #include <optional>

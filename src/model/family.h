@@ -2,7 +2,7 @@
 //
 // Readers of files know formats, not families: they read the fields that a family names and refuse what its rules exclude.
 // The weights' names and shapes are its rows, and the decoder computes what its plan says. How to add one: README.md.
-// Threads: constants.
+// Threads: constants.  Private to the module.
 #pragma once
 
 #include <cstdint>

@@ -3,7 +3,7 @@
 // Nothing of the file is believed: each length, count, offset, type and dimension is checked against what is left of the
 // file before it is used, nothing is reserved by a count that the file claims, and names may not repeat. Values and
 // tensors are views into the file's bytes. Format: GGUF version 2 and 3, little-endian (GGML's docs/gguf.md).
-// Threads: immutable after parse(); any thread.
+// Threads: immutable after parse(); any thread.  Private to the module.
 #pragma once
 
 #include <array>

@@ -1,5 +1,5 @@
 // What a GGUF file's metadata says about the model's shape.
-// Keys: GGML's docs/gguf.md, and those that the families name.  Threads: pure functions.
+// Keys: GGML's docs/gguf.md, and those that the families name.  Private to the module.  Threads: pure functions.
 #pragma once
 
 #include "base/status.h"

@@ -1,5 +1,6 @@
 // A GGUF file, or all parts of one that was split, as a ModelSource.
 // Threads: immutable after open, but for rows put in order on first use, which a mutex guards; any thread.
+// Private to the module.
 #pragma once
 
 #include <cstddef>

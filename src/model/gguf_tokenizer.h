@@ -1,5 +1,5 @@
 // The tokenizer inside a GGUF file's metadata.
-// Keys: tokenizer.ggml.*, GGML's docs/gguf.md.  Threads: pure functions.
+// Keys: tokenizer.ggml.*, GGML's docs/gguf.md.  Private to the module.  Threads: pure functions.
 #pragma once
 
 #include "base/status.h"

@@ -1,5 +1,5 @@
 // The weight types that GGUF files may name, by GGML's numbers.
-// Source: GGML's ggml_type; sizes from its block layouts.  Threads: pure functions.
+// Source: GGML's ggml_type; sizes from its block layouts.  Threads: pure functions.  Private to the module.
 #pragma once
 
 #include <cstdint>

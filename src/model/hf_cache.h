@@ -1,5 +1,6 @@
 // Finds the folder that holds a model's files.
 // Layout: huggingface_hub's cache, models--ORG--NAME/{refs/main, snapshots/REVISION/}.  Threads: pure functions.
+// Private to the module.
 #pragma once
 
 #include <string>

@@ -1,6 +1,6 @@
 // What the JSON files of a Hugging Face folder say about a model.
 // Source: transformers' LlamaConfig, Qwen2Config, Qwen3Config and GenerationConfig, as versions 4 and 5 write them.
-// Threads: pure functions.
+// Threads: pure functions.  Private to the module.
 #pragma once
 
 #include <optional>

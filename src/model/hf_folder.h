@@ -1,5 +1,5 @@
 // A Hugging Face folder as a ModelSource: config.json, safetensors, tokenizer.json and what goes with them.
-// Threads: immutable after open; any thread.
+// Threads: immutable after open; any thread.  Private to the module.
 #pragma once
 
 #include <memory>

@@ -1,6 +1,6 @@
 // A file mapped for reading: its pages are read when they are touched and can be dropped at any time.
 // The file must not be shortened while it is mapped: reading past its new end stops the program (SIGBUS).
-// Threads: immutable after open(); any thread.
+// Threads: immutable after open(); any thread.  Private to the module.
 #pragma once
 
 #include <cstddef>

@@ -1,4 +1,4 @@
-// The shape of a decoder-only transformer, whichever file it was read from.  Threads: values.
+// The shape of a decoder-only transformer, whichever file it was read from.  Private to the module.  Threads: values.
 #pragma once
 
 #include <cstdint>

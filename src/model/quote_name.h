@@ -1,5 +1,5 @@
 // Names out of untrusted files, made fit for an error message.
-// Threads: pure functions.
+// Threads: pure functions.  Private to the module.
 #pragma once
 
 #include <string>

@@ -2,7 +2,7 @@
 //
 // Computed in double and rounded once, so that late positions are as exact as early ones.
 // Source: Su et al. 2021 (pairs by halves); Llama 3's stretching as Hugging Face's rope_type "llama3" defines it.
-// Threads: pure functions.
+// Threads: pure functions.  Private to the module.
 #pragma once
 
 #include <cstdint>

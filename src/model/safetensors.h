@@ -3,7 +3,7 @@
 // Nothing of it is believed: the header's length, each dtype, shape and range is checked, and the ranges must cover the
 // data from its first byte to its last without gap or overlap, as the format asks.
 // Format: u64 length, JSON header of that length, data (github.com/huggingface/safetensors).
-// Threads: immutable after parse(); any thread.
+// Threads: immutable after parse(); any thread.  Private to the module.
 #pragma once
 
 #include <cstddef>

@@ -1,5 +1,5 @@
 // The safetensors files of a folder as one table of tensors.
-// Threads: immutable after open; any thread.
+// Threads: immutable after open; any thread.  Private to the module.
 #pragma once
 
 #include <cstdint>

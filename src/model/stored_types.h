@@ -1,5 +1,5 @@
 // Counts what types a model's tensors have.
-// Threads: one.
+// Threads: one.  Private to the module.
 #pragma once
 
 #include <algorithm>

@@ -1,5 +1,5 @@
 // That a tokenizer fits its model: it must make no token that the embedding has no row for.
-// Threads: pure functions.
+// Threads: pure functions.  Private to the module.
 #pragma once
 
 #include "base/status.h"

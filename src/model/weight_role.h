@@ -1,4 +1,4 @@
-// Where a weight matrix or vector sits in the transformer.  Threads: values.
+// Where a weight matrix or vector sits in the transformer.  Private to the module.  Threads: values.
 #pragma once
 
 #include <cstdint>

@@ -1,5 +1,5 @@
 // A conversation as the client sends it, checked and brought into the form that chat templates expect.
-// Threads: pure functions.
+// Threads: pure functions.  Private to the module.
 #pragma once
 
 #include "json/object_reader.h"

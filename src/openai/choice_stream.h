@@ -1,6 +1,6 @@
 // One choice on its way out: tokens become text, bytes of unfinished characters and beginnings of stop strings wait, and
 // the log probabilities go with the text that they belong to.
-// Threads: one per choice; the tokenizer must outlive it.
+// Threads: one per choice; the tokenizer must outlive it.  Private to the module.
 #pragma once
 
 #include <cstdint>

@@ -1,5 +1,5 @@
 // POST /v1/completions: its body, read and checked.
-// Threads: values and pure functions.
+// Threads: values and pure functions.  Private to the module.
 #pragma once
 
 #include <optional>

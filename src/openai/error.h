@@ -1,5 +1,5 @@
 // What a client is told when its request cannot be served: OpenAI's error object, and the one table from codes to HTTP.
-// Threads: values and pure functions.
+// Threads: values and pure functions.  Private to the module.
 #pragma once
 
 #include <string>

@@ -2,7 +2,7 @@
 //
 // The response's head waits for the first token, so that what fails before it has a proper HTTP status. A generation whose
 // choice is over by a stop string is dropped at once; when the client goes away the exchange is destroyed, and with it all
-// of them. Threads: belongs to the connection's I/O thread.
+// of them. Private to the module. Threads: belongs to the connection's I/O thread.
 #pragma once
 
 #include <string>

@@ -2,7 +2,7 @@
 //
 // next() waits until at least one has something and returns all that is ready then, so that one wake-up makes one write.
 // Of each generation at most one chunk is taken ahead of the reader. One generation costs no more than reading it
-// directly. Threads: belongs to the executor that awaits it, which must be single-threaded.
+// directly. Private to the module. Threads: belongs to the executor that awaits it, which must be single-threaded.
 #pragma once
 
 #include <memory>

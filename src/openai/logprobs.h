@@ -1,5 +1,5 @@
 // Log probabilities as OpenAI's two APIs write them.
-// Threads: pure functions.
+// Threads: pure functions.  Private to the module.
 #pragma once
 
 #include <span>

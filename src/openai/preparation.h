@@ -1,6 +1,6 @@
 // From a request's body to what the engine is asked: parse, find the model, render, tokenize, and check the lengths.
 // All of it is computing, none of it waits, so it can run on an I/O thread (short bodies) or on a pool (long ones).
-// Threads: pure functions over their arguments.
+// Threads: pure functions over their arguments.  Private to the module.
 #pragma once
 
 #include <chrono>

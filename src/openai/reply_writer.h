@@ -2,6 +2,7 @@
 //
 // What all events of a stream share is serialised once, when the stream begins; per token only the delta is written.
 // Source: OpenAI API reference (the chat completion object and chunk, the completion object).  Threads: one per request.
+// Private to the module.
 #pragma once
 
 #include <cstdint>

@@ -1,5 +1,5 @@
 // A request's body as JSON, and what is wrong with it as the API says it.
-// Threads: pure functions.
+// Threads: pure functions.  Private to the module.
 #pragma once
 
 #include <cstdint>

@@ -1,5 +1,5 @@
 // The parameters that chat and text completions have in common: names, ranges, and what they ask of the engine.
-// Reference for clients: docs/reference/http_api.md.  Threads: values and pure functions.
+// Reference for clients: docs/reference/http_api.md.  Private to the module.  Threads: values and pure functions.
 #pragma once
 
 #include <cstdint>

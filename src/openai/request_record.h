@@ -1,5 +1,5 @@
 // What one request adds to the metrics, counted however it ends.
-// Threads: a RequestRecord belongs to its request; FrontendMetrics may be used from any thread.
+// Threads: a RequestRecord belongs to its request; FrontendMetrics may be used from any thread.  Private to the module.
 #pragma once
 
 #include <map>

@@ -7,7 +7,7 @@
 // hash stands for nothing but itself here. Clients can make blocks whose hashes collide, so a chain may hold a hash
 // twice, or one that others hold after other blocks. Chains count as different where any hash of them differs; blocks
 // of other tokens whose whole chains are equal count as shared, which makes a worker look less busy, and no more.
-// Threads: one at a time.
+// Threads: one at a time.  Private to the module.
 #pragma once
 
 #include <cstdint>

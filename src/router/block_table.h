@@ -5,7 +5,7 @@
 // position (Fagin et al. 1979, extendible hashing), each one mapping of its own that grows by half up to 6 MiB and then
 // splits: only one segment is ever held twice. Positions are keyed with a secret, so nobody can choose hashes that
 // collide. Every segment may take its share of `max_bytes` by the part of the positions it covers, so that at the cap
-// all blocks have the same chance; then insertion fails until evict() is called.  Threads: one.
+// all blocks have the same chance; then insertion fails until evict() is called.  Private to the module.  Threads: one.
 #pragma once
 
 #include <algorithm>

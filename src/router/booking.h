@@ -1,5 +1,5 @@
 // One attempt of a request at one worker: counted as in flight there, and at the worker that computes its prompt, until
-// it is dropped.  Threads: that of the Generation that has it.
+// it is dropped.  Private to the module.  Threads: that of the Generation that has it.
 #pragma once
 
 #include <memory>

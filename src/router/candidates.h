@@ -1,5 +1,5 @@
 // Which workers may take a request, what it costs at each, and why the others are left out.
-// Threads: pure functions; whoever calls them holds the table's lock.
+// Threads: pure functions; whoever calls them holds the table's lock.  Private to the module.
 #pragma once
 
 #include <algorithm>

@@ -2,6 +2,7 @@
 //
 // It reads the worker table and changes nothing of it. Policies remember and draw, so this is no pure function; what it
 // puts together is: candidates.h, prefill_placement.h.  Threads: one at a time, under the lock of the table.
+// Private to the module.
 #pragma once
 
 #include <memory>

@@ -1,6 +1,6 @@
 // What it costs to give a request to a worker: mode kv's measure. Lower is better; the unit is a block that decodes.
 // Why each term is there and weighs what it does: docs/decisions/0010-sequences-in-the-cost.md.  Threads: pure
-// functions.
+// functions.  Private to the module.
 #pragma once
 
 #include <cstdint>

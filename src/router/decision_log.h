@@ -1,7 +1,7 @@
 // The last decisions, with everything that led to them: what /router/explain shows, and what the log says of each.
 // A decision is written once and then shared: who reads it needs no lock, and costs who decides no more than the copy
 // of a pointer.
-// Threads: the log one at a time; decisions any.
+// Threads: the log one at a time; decisions any.  Private to the module.
 #pragma once
 
 #include <chrono>

@@ -1,5 +1,5 @@
 // A mutex that passes to whoever waits for it: a thread that takes it piece after piece lets others in between, which
-// a std::mutex does not (who has just released it is the first to have it again).
+// a std::mutex does not (who has just released it is the first to have it again).  Private to the module.
 #pragma once
 
 #include <atomic>

@@ -1,7 +1,7 @@
 // Without KV events: a worker is thought to hold the blocks of what was sent to it, for a while.
 //
 // Every decision renews its prompt's blocks; what was not renewed for `lifetime` is taken out of the index.  Threads:
-// one at a time.
+// one at a time.  Private to the module.
 #pragma once
 
 #include <cstdint>

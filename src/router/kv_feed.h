@@ -4,6 +4,7 @@
 // Heartbeats carry the number of the last event and the wrapping sum of the blocks held: equal sums at equal numbers
 // prove the index right. Spec: docs/reference/events.md.
 // Threads: any; a lock inside keeps what is applied in order. state() takes none: every decision reads it.
+// Private to the module.
 #pragma once
 
 #include <atomic>

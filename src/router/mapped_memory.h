@@ -1,6 +1,7 @@
 // Memory straight from the kernel: zeroed, page-aligned, given back the moment it is dropped.
 // From 2 MiB on it is aligned to 2 MiB and the kernel is asked for huge pages, so that a random access into a table of
 // hundreds of MiB costs a cache miss and not a walk through the page tables as well.  Threads: a value; one owner.
+// Private to the module.
 #pragma once
 
 #include <cstddef>

@@ -1,5 +1,5 @@
 // How a worker is chosen for a request. One file per policy, in policies/.
-// Threads: choose() is called by one thread at a time.
+// Threads: choose() is called by one thread at a time.  Private to the module.
 #pragma once
 
 #include <cstdint>

@@ -1,5 +1,6 @@
 // Where the prompt of a request is computed: by the worker that decodes, or by the prefill worker that was chosen.
 // The rule and what it goes by: docs/reference/routing.md, "Two pools".  Threads: pure functions.
+// Private to the module.
 #pragma once
 
 #include <cstdint>

@@ -11,7 +11,7 @@
 // hashes.
 // Threads: any, but for one worker one at a time stores, removes, clears or replaces; a lock inside is held for a match
 // or for a piece of what a writer brings, so that a prompt waits for one piece at most.  Errors: only add_worker() has
-// one.
+// one.  Private to the module.
 #pragma once
 
 #include <array>

@@ -1,5 +1,6 @@
 // Keeps the routers of a namespace in step: tells the others what this one has in flight, and counts what they tell.
 // Format: RouterNotice in wire/messages.proto.  Threads: the telling half any; on_notice() under the lock of the table.
+// Private to the module.
 #pragma once
 
 #include <functional>

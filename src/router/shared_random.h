@@ -1,4 +1,5 @@
 // Random numbers for any thread; the same seed gives the same draws.  Source: Steele et al. 2014 (SplitMix64).
+// Private to the module.
 #pragma once
 
 #include <atomic>

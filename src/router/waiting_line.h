@@ -1,6 +1,7 @@
 // How a request gets in: at once, or when its turn comes in the line of those that wait while every worker is busy.
 // Higher priority first, then who came first.
 // Threads: admit() any; what the line holds is under the lock that it is made with, its owner's.
+// Private to the module.
 #pragma once
 
 #include <cstdint>

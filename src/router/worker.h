@@ -1,4 +1,4 @@
-// A worker as the router knows it.
+// A worker as the router knows it.  Private to the module.
 #pragma once
 
 #include <cstdint>

@@ -1,6 +1,6 @@
 // What a worker's heartbeats say of its work beyond what this router has sent there. Every count is of both together.
 // A heartbeat older than 5 s says nothing of now, but rates last.
-// Threads: one at a time.
+// Threads: one at a time.  Private to the module.
 #pragma once
 
 #include <cstdint>

@@ -4,6 +4,7 @@
 //   bit  3    recent: used since the clock hand of eviction last passed
 //   bits 4-63 five lanes of 12 bits, one worker each; or, if kShared, the id of a set in WorkerSets
 // Lanes are in order of arrival, so equal bits mean equal sets and unequal bits mean nothing.  Threads: values.
+// Private to the module.
 #pragma once
 
 #include <bit>

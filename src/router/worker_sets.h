@@ -5,6 +5,7 @@
 // worker moves to another set, found by its contents, and the blocks after it find the same way ready in `transition_`.
 // A set is a mask of its non-empty 64-worker words and those words: 24 bytes + 8 per word, + 4 to find it by.
 // Small sets stay in the WorkerSet; this class changes them too, so that its caller need not know.  Threads: one.
+// Private to the module.
 #pragma once
 
 #include <array>

@@ -1,5 +1,5 @@
 // The workers of a model, and what is in flight at each.
-// Threads: one at a time, under its owner's lock.
+// Threads: one at a time, under its owner's lock.  Private to the module.
 #pragma once
 
 #include <memory>

@@ -1,7 +1,7 @@
 // Finds added tokens ("<|im_start|>") in text, before the merges see it.
 //
 // At each place the longest token wins; one that wants to be a single word and is not is passed over whole.
-// Threads: immutable after construction.
+// Threads: immutable after construction.  Private to the module.
 #pragma once
 
 #include <bitset>

@@ -2,7 +2,7 @@
 //
 // The merge of best rank goes first, of equal ones the leftmost, until none is left. Most pieces are one token and are
 // found whole; which tokens may be found so is worked out once, in create().
-// Source: Sennrich et al. 2016, section 3.2.  Threads: immutable after create().
+// Source: Sennrich et al. 2016, section 3.2.  Threads: immutable after create().  Private to the module.
 #pragma once
 
 #include <array>

@@ -1,6 +1,6 @@
 // Unicode normalisation form C.
 // Source: Unicode Standard Annex 15; data as the `tokenizers` package has it (make_unicode_tables.py).
-// Threads: pure functions.
+// Threads: pure functions.  Private to the module.
 #pragma once
 
 #include <optional>

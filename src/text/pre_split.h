@@ -3,7 +3,7 @@
 // The patterns of GPT-2, SmolLM, Qwen2 and Llama 3 are scanned by hand (pre_split_scan.cc); any other pattern runs in
 // PCRE2. Of the two, the scanners define what the tokenizer does: they know the same Unicode as the `tokenizers`
 // package; PCRE2 brings its own, so a pattern that it runs may see characters newer than it as unassigned.
-// Threads: immutable after create().
+// Threads: immutable after create().  Private to the module.
 #pragma once
 
 #include <memory>

@@ -1,7 +1,7 @@
 // What kind of character a code point is, for cutting text into pieces.
 //
 // The classes are those of the `tokenizers` package's engines, not of the newest Unicode: text is cut where it cuts it.
-// Threads: constants, made on first use.
+// Threads: constants, made on first use.  Private to the module.
 #pragma once
 
 #include <array>

@@ -1,5 +1,6 @@
 // The generated facts about characters, as unicode.cc and nfc.cc read them.
 // Made by make_unicode_tables.py, which says which versions of Unicode they are.  Threads: constants.
+// Private to the module.
 #pragma once
 
 #include <cstdint>

@@ -3,6 +3,7 @@
 //   numbers  as they lie in memory        text  u32 length | bytes
 //
 // Nothing read is trusted: the first field that is not there fails the reader, and all reads after it give zeros.  Threads: values.
+// Private to the module.
 #pragma once
 
 #include <bit>

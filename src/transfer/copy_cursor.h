@@ -1,5 +1,5 @@
 // The bytes of a put that are still to be copied, and the checks that come before it is taken.
-// Threads: values.
+// Threads: values.  Private to the module.
 #pragma once
 
 #include <span>

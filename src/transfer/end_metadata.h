@@ -3,6 +3,7 @@
 //   u32 "DKVM" | text backend | u32 version | the backend's fields | u64 XXH3 of all before           (transfer/byte_record.h)
 //
 // It goes through other hands and is not trusted: bytes cut, changed or made up are kCorrupt.  Threads: values and pure functions.
+// Private to the module.
 #pragma once
 
 #include <cstdint>

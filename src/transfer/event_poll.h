@@ -1,5 +1,5 @@
 // What a transfer thread waits on: its sockets, and whoever wakes it.
-// Threads: one, for everything but wake().
+// Threads: one, for everything but wake().  Private to the module.
 #pragma once
 
 #include <sys/epoll.h>

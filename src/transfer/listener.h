@@ -2,7 +2,7 @@
 //
 // Its EventPoll tells of connections that wait for as long as they wait. When one cannot be taken, as no descriptor is left, telling it
 // again and again would only keep the thread awake: the socket is not watched for a pause then.
-// Threads: one.
+// Threads: one.  Private to the module.
 #pragma once
 
 #include <cstdint>

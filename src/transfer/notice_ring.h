@@ -5,7 +5,7 @@
 //   stream  u32 length | bytes, one notification after another; a long one passes in pieces as room comes
 //
 // What the other side wrote is not trusted: bad counters and lengths are kCorrupt, never an access outside the ring.
-// Threads: one writer, one reader; each object is one of the two.
+// Threads: one writer, one reader; each object is one of the two.  Private to the module.
 #pragma once
 
 #include <atomic>

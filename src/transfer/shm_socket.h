@@ -1,6 +1,6 @@
 // Unix sockets by which ends of one host find each other and hand over memory. Abstract addresses: they need no file, they end with
 // their process however that ends, and they are seen only where memory can be shared (transfer/host.h).
-// Threads: one. Nothing blocks.
+// Threads: one. Nothing blocks.  Private to the module.
 #pragma once
 
 #include <span>

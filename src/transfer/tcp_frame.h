@@ -8,6 +8,7 @@
 //   to the sender    welcome: the hello was right             ack: the put's notification was given out           pong: with the ping's put
 //
 // A connection belongs to the end that opened it; only that one puts. It may open several; the receiver need not know that.
+// Private to the module.
 #pragma once
 
 #include <cstddef>

@@ -2,7 +2,7 @@
 //
 // Data goes from the socket straight into the pool; only what follows a frame's data is read ahead, a little. Every range is checked
 // against the pool before a byte of its frame is written, and nothing is taken before the right hello. Data whose permit is closed is
-// read and thrown away: what else is on the connection goes on.  Threads: one.
+// read and thrown away: what else is on the connection goes on.  Private to the module.  Threads: one.
 #pragma once
 
 #include <sys/uio.h>

@@ -4,7 +4,7 @@
 // each lane that runs dry takes a part, so that a fast lane carries more than a slow one. If it comes out that one lane has carried all
 // of it, the notification follows the data there. Otherwise every lane that carried some is asked, by a ping behind it, whether that has
 // landed, and the notification is sent when all have answered: it costs a round trip, and the receiver need know nothing of lanes.
-// Threads: one.
+// Threads: one.  Private to the module.
 #pragma once
 
 #include <sys/uio.h>

@@ -1,6 +1,6 @@
 // The sending half of a connection of backend "tcp", without its socket: puts, and parts of puts, cut into frames. Which of a peer's
 // connections gets what: transfer/tcp_lanes.h.
-// Threads: one.
+// Threads: one.  Private to the module.
 #pragma once
 
 #include <sys/uio.h>

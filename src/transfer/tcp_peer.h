@@ -6,7 +6,7 @@
 // A connection on which nothing of a put is may end without harm. One that ends with something of a put on it, or on which the peer
 // acknowledges nothing, answers no ping and makes no room in a full socket for `patience`, ends the peer: all its connections are
 // closed, and all its puts finish with kUnavailable. The next put connects again.
-// Threads: one.
+// Threads: one.  Private to the module.
 #pragma once
 
 #include <cstdint>

@@ -1,5 +1,5 @@
 // Sockets as backend "tcp" wants them: not blocking, without delay, and failing when the other machine is gone.
-// Threads: one.
+// Threads: one.  Private to the module.
 #pragma once
 
 #include <sys/socket.h>

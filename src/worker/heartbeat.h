@@ -1,6 +1,6 @@
 // Tells frontends at an interval that a worker lives, how busy it is and what its cache holds. Message:
 // wire::Heartbeat.
-// Threads: start() and stop() from one; it beats on an I/O thread.
+// Threads: start() and stop() from one; it beats on an I/O thread.  Private to the module.
 #pragma once
 
 #include <functional>

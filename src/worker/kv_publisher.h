@@ -2,7 +2,7 @@
 //
 // Keeps its own set of the blocks held, so that a snapshot is exactly the state after one numbered event and costs the engine nothing.
 // Messages: wire/messages.proto; rules: docs/reference/events.md.
-// Threads: on_kv_event() on the engine's thread; the rest from any.
+// Threads: on_kv_event() on the engine's thread; the rest from any.  Private to the module.
 #pragma once
 
 #include <cstdint>

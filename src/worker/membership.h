@@ -4,6 +4,7 @@
 // it leaves, by a key that it claims meanwhile: of two that are told to leave at once, the second sees that the first
 // has left.
 // Threads: methods that block from one at a time, and no I/O thread; instance() and stop_waiting() from any.
+// Private to the module.
 #pragma once
 
 #include <chrono>

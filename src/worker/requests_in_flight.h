@@ -1,5 +1,5 @@
 // The requests that a worker answers now; for whoever waits until they are over.
-// Threads: any.
+// Threads: any.  Private to the module.
 #pragma once
 
 #include <condition_variable>

@@ -1,6 +1,6 @@
 // What a worker answers on the request plane: generation, prompts for others, its model's
 // description, a snapshot of its blocks, changes of its role.
-// Threads: handle() on any I/O thread of the server; immutable once made.
+// Threads: handle() on any I/O thread of the server; immutable once made.  Private to the module.
 #pragma once
 
 #include <chrono>

@@ -19,6 +19,9 @@ def tree(tmp_path):
     for name in ("base", "kv/testing", "engine"):
         (tmp_path / name).mkdir(parents=True)
     (tmp_path / "engine/engine.cc").write_text('#include <vector>\n#include "engine/engine.h"\n#include "kv/block.h"\n')
+    (tmp_path / "kv/block.h").write_text('#include "base/status.h"\n')
+    (tmp_path / "engine/steps.inl").write_text('#include "base/status.h"\n')
+    (tmp_path / "CMakeLists.txt").write_text("dynamo_module(kv LINK XXH::xxh TEST_LINK dynamo_base_testing)\n")
     (tmp_path / "engine/engine_test.cc").write_text('#include "kv/testing/fake_block.h"\n')
     return tmp_path
 
@@ -48,3 +51,26 @@ def test_a_violation_is_named(tree, place, include, said):
     path.write_text(f'#include "{include}"\n')
     found = check_includes.violations(tree)
     assert any(said in line and place.split("/")[0] in line for line in found), found
+
+
+@pytest.mark.parametrize("place", ["engine/engine.cc", "engine/engine_test.cc"])
+def test_a_private_header_is_for_its_own_module(tree, place):
+    (tree / "kv/table.h").write_text("// How blocks are found.\n// Threads: one.  Private to the module.\n#pragma once\n")
+    for path in ("kv/block.h", "kv/block_test.cc"):
+        (tree / path).write_text('#include "base/status.h"\n#include "kv/table.h"\n')
+    assert check_includes.violations(tree) == []
+    (tree / place).write_text('#include "kv/block.h"\n#include "kv/table.h"\n')
+    assert check_includes.violations(tree) == [f'src/{place}: "kv/table.h" is private to the module kv']
+
+
+def test_a_row_that_allows_what_only_tests_include_is_named(tree):
+    (tree / "engine/engine.cc").write_text("#include <vector>\n")
+    (tree / "engine/engine_test.cc").write_text('#include "kv/block.h"\n')
+    found = check_includes.violations(tree)
+    assert found == ["src/README.md: engine may include kv, which no production file of it does"]
+
+
+def test_a_module_linked_beside_the_table_is_named(tree):
+    (tree / "CMakeLists.txt").write_text("dynamo_module(kv ASYNC\n  LINK dynamo_base TEST_LINK dynamo_base_testing)\n")
+    found = check_includes.violations(tree)
+    assert len(found) == 1 and "dynamo_base is linked by name" in found[0], found

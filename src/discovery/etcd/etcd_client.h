@@ -1,5 +1,5 @@
 // Calls to etcd: one of several endpoints, with credentials and a deadline each.
-// Threads: any at once.
+// Threads: any at once.  Private to the module.
 #pragma once
 
 #include <functional>

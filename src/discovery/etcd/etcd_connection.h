@@ -1,5 +1,5 @@
 // How a registry stands with etcd: its client, and what the last call said. It outlives every lease and watch.
-// Threads: any at once.
+// Threads: any at once.  Private to the module.
 #pragma once
 
 #include <atomic>

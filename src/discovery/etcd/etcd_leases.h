@@ -1,5 +1,6 @@
 // The leases of a registry in etcd: what is wished for under each is made true, and true again after any failure.
 // Threads: any at once; what waits for etcd is done on a thread of their own, but Lease::claim().
+// Private to the module.
 #pragma once
 
 #include <memory>

@@ -2,7 +2,7 @@
 //
 // libnats calls back on its own threads and may do so while, or after, we destroy what the call is for. So it gets a handle
 // that is never used twice; whoever is called looks it up and holds the object for the time of the call (hence shared_ptr).
-// Threads: any.
+// Threads: any.  Private to the module.
 #pragma once
 
 #include <cstdint>

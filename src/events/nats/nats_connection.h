@@ -2,6 +2,7 @@
 // drops the newest messages and gives up after a refused login. NatsBus dials anew instead.
 //
 // Threads: one at a time, but `on_closed`, which runs on a thread of libnats and never once the destructor has returned.
+// Private to the module.
 #pragma once
 
 #include <chrono>

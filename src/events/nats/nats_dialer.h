@@ -1,5 +1,5 @@
 // Chooses the server: those of a list in turn, from the one after the last success that was lost.
-// Threads: one at a time.
+// Threads: one at a time.  Private to the module.
 #pragma once
 
 #include <chrono>

@@ -1,5 +1,5 @@
 // Where the NATS servers are and how to show who we are: what a person writes into NATS_SERVER, checked.
-// Threads: values. Spec: docs/reference/events.md.
+// Threads: values. Spec: docs/reference/events.md.  Private to the module.
 #pragma once
 
 #include <cstdint>

@@ -1,5 +1,5 @@
 // The list of families that are computed.
-// Threads: constants and pure functions.
+// Threads: constants and pure functions.  Private to the module.
 #pragma once
 
 #include <array>

@@ -1,6 +1,6 @@
 // What families share: a family lists those parts that it has, and writes out those that are its own.
 //
-// Names as in transformers' modeling code and llama.cpp's constants.  Threads: constants.
+// Names as in transformers' modeling code and llama.cpp's constants.  Private to the module.  Threads: constants.
 #pragma once
 
 #include <algorithm>

@@ -1,4 +1,5 @@
 // The generated facts about characters, as python_text.cc reads them. Made by make_character_tables.py.  Threads: constants.
+// Private to the module.
 #pragma once
 
 #include <cstdint>

@@ -1,5 +1,5 @@
 // Runs a template: scopes, statements and expressions. Filters, tests and methods are in builtins.cc.
-// Threads: one per rendering; the tree is shared and only read.
+// Threads: one per rendering; the tree is shared and only read.  Private to the module.
 #pragma once
 
 #include <chrono>

@@ -1,5 +1,6 @@
 // A template's source cut into text and tokens, white space control applied.
 // Language: jinja2 with trim_blocks, lstrip_blocks and without keep_trailing_newline, as transformers sets it up.
+// Private to the module.
 #pragma once
 
 #include <string>

@@ -1,5 +1,6 @@
 // Python's str methods that depend on what a character is: case mapping and classes.
 // Equal to Python's own, final sigma and "ß" included; bytes that are no UTF-8 stay as they are.  Threads: pure functions.
+// Private to the module.
 #pragma once
 
 #include <cstdint>

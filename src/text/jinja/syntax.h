@@ -1,4 +1,4 @@
-// A template as a tree. Built once by parse(), then only read.
+// A template as a tree. Built once by parse(), then only read.  Private to the module.
 #pragma once
 
 #include <memory>

@@ -1,5 +1,5 @@
 // What a template computes with: Python's values as far as Jinja shows them.
-// Threads: values are shared within one rendering only.
+// Threads: values are shared within one rendering only.  Private to the module.
 #pragma once
 
 #include <cstdint>

@@ -1,7 +1,7 @@
 // What one end of the backend "nixl" tells its peers: its agent's metadata, and where its pool lies.
 //   "dynNIXL1"  XXH3-64 of the rest  kind u8  device u32  address u64  bytes u64  name (u32 + text)  blob (u32 + bytes)
 // Little-endian; the last character of the magic is the version.
-// Threads: values and pure functions.
+// Threads: values and pure functions.  Private to the module.
 #pragma once
 
 #include <cstdint>
