@@ -14,7 +14,7 @@ SHOWN = {
     "router/decision_log.h": "the same",
     "text/chat_template.cc": "strftime_now of templates",
     "text/chat_template.h": "the same",
-    "text/jinja/builtins.cc": "the same",
+    "text/jinja/globals.cc": "the same",
     "text/jinja/interpreter.h": "the same",
     "worker/worker_node.cc": "when a worker started, in what it announces",
 }

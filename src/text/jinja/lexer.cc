@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <map>
 
 namespace dynamo::text::jinja {
 namespace {
@@ -229,6 +230,34 @@ class Lexer {
     return {};
   }
 
+  // Appends what a backslash and the beginning of `rest` stand for. Returns: how much of `rest` that is.
+  Result<size_t> read_escape(std::string_view rest, std::string* text) const {
+    static const std::map<char, std::string_view> kPlain = {
+        {'n', "\n"}, {'t', "\t"}, {'r', "\r"},  {'b', "\b"}, {'f', "\f"}, {'v', "\v"},
+        {'a', "\a"}, {'\n', ""},  {'\\', "\\"}, {'\'', "'"}, {'"', "\""}, {'0', std::string_view("\0", 1)}};
+    if (const auto found = kPlain.find(rest[0]); found != kPlain.end()) {
+      *text += found->second;
+      return 1;
+    }
+    const size_t count = rest[0] == 'x' ? 2 : rest[0] == 'u' ? 4 : rest[0] == 'U' ? 8 : 0;
+    if (count == 0) {
+      *text += {'\\', rest[0]};
+      return 1;
+    }
+    const std::string digits(rest.substr(1, count));
+    const bool is_hex =
+        digits.size() == count && digits.find_first_not_of("0123456789abcdefABCDEF") == std::string::npos;
+    const auto point = is_hex ? static_cast<uint32_t>(std::stoul(digits, nullptr, 16)) : UINT32_MAX;
+    if (point > 0x10FFFF)
+      return wrong(fmt::format("a \\{} escape needs {} hexadecimal digits{}", rest[0],
+                               count == 2   ? "two"
+                               : count == 4 ? "four"
+                                            : "eight",
+                               count == 8 ? " of a character" : ""));
+    append_utf8(point, text);
+    return count + 1;
+  }
+
   Status read_string() {
     const char quote = source_[at_];
     std::string text;
@@ -239,61 +268,8 @@ class Lexer {
         continue;
       }
       if (++i >= source_.size()) break;
-      const auto hex = [&](size_t count) {
-        uint32_t point = 0;
-        const std::string digits(source_.substr(i + 1, count));
-        if (digits.size() < count || digits.find_first_not_of("0123456789abcdefABCDEF") != std::string::npos)
-          return false;
-        point = static_cast<uint32_t>(std::stoul(digits, nullptr, 16));
-        append_utf8(point, &text);
-        i += count;
-        return point <= 0x10FFFF;
-      };
-      switch (source_[i]) {
-        case 'n':
-          text += '\n';
-          break;
-        case 't':
-          text += '\t';
-          break;
-        case 'r':
-          text += '\r';
-          break;
-        case 'b':
-          text += '\b';
-          break;
-        case 'f':
-          text += '\f';
-          break;
-        case 'v':
-          text += '\v';
-          break;
-        case 'a':
-          text += '\a';
-          break;
-        case '0':
-          text += '\0';
-          break;
-        case '\\':
-        case '\'':
-        case '"':
-          text += source_[i];
-          break;
-        case '\n':
-          break;
-        case 'x':
-          if (!hex(2)) return wrong("a \\x escape needs two hexadecimal digits");
-          break;
-        case 'u':
-          if (!hex(4)) return wrong("a \\u escape needs four hexadecimal digits");
-          break;
-        case 'U':
-          if (!hex(8)) return wrong("a \\U escape needs eight hexadecimal digits of a character");
-          break;
-        default:
-          text += '\\';
-          text += source_[i];
-      }
+      TRY(const size_t taken, read_escape(source_.substr(i), &text));
+      i += taken - 1;
     }
     if (i >= source_.size()) return wrong("a string has no end");
     add(Token::Kind::kString, std::move(text));

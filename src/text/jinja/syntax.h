@@ -20,6 +20,27 @@ struct CallArguments {
   std::vector<std::pair<std::string, ExpressionPtr>> named;
 };
 
+enum class Operator {
+  kAdd,
+  kSubtract,
+  kMultiply,
+  kDivide,
+  kFloorDivide,
+  kModulo,
+  kPower,
+  kConcatenate,
+  kEqual,
+  kNotEqual,
+  kLess,
+  kLessOrEqual,
+  kGreater,
+  kGreaterOrEqual,
+  kIn,
+  kNotIn
+};
+// As templates write it: "+", "not in".
+std::string_view sign_of(Operator operation);
+
 struct Expression {
   enum class Kind {
     kLiteral,
@@ -45,10 +66,10 @@ struct Expression {
   Kind kind = Kind::kLiteral;
   int line = 0;
   Value literal;
-  std::string name;  // of a variable, attribute, filter, test or operator
-  std::vector<ExpressionPtr>
-      children;  // operands, items, or key and value in turn; slices: object, start, stop, step (may be null)
-  std::vector<std::string> operators;  // of a chain of comparisons
+  std::string name;  // of a variable, attribute, filter or test
+  // Operands, items, or key and value in turn; slices: object, start, stop, step (may be null).
+  std::vector<ExpressionPtr> children;
+  std::vector<Operator> operators;  // of a chain of comparisons; one if binary
   CallArguments arguments;
   bool is_negated = false;  // `is not`
 };

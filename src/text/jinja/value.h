@@ -13,6 +13,8 @@
 
 #include <boost/json/value.hpp>
 
+#include "base/status.h"
+
 namespace dynamo::text::jinja {
 
 class Value;
@@ -42,7 +44,7 @@ class Interpreter;
 // Something that can be called: a global function, a method bound to its object, a macro, a loop's own functions.
 struct Callable {
   std::string name;
-  std::function<bool(Interpreter*, const Arguments&, Value*)> call;  // false: the interpreter has failed
+  std::function<Result<Value>(Interpreter*, const Arguments&)> call;
 };
 
 class Value {
