@@ -5,14 +5,11 @@
 #include <utility>
 
 #include "base/shared_memory.h"
-#include "engine/local_generator.h"
-
+#include "worker/local_host.h"
 #include "worker/model_files.h"
 
 namespace dynamo::mocker {
 namespace {
-
-using discovery::Role;
 
 // Ordinary tokens of byte-level vocabularies: after the bytes and marks, before what is added at the end.
 SimulationOptions simulation_of(const MockHostOptions& options) {
@@ -24,75 +21,35 @@ SimulationOptions simulation_of(const MockHostOptions& options) {
   return out;
 }
 
-class MockHost final : public worker::EngineHost {
- public:
-  MockHost(MockHostOptions options, IoThreads* io, Metrics* metrics)
-      : options_(std::move(options)), io_(io), metrics_(metrics) {
-    const engine::EngineOptions& engine = options_.engine;
-    spec_.model = options_.model;
-    spec_.model_bundle = options_.model_bundle;
-    spec_.block_tokens = engine.block_tokens;
-    spec_.max_batch_tokens = engine.max_batch_tokens;
-    spec_.max_sequences = std::min(engine.max_sequences, engine.max_batch_tokens);
-    spec_.context_length = engine.context_length;
-  }
-
-  Status start(const std::string& name, kv::KvEventSink* events, const worker::LoadProgress& progress) override {
-    const auto sleep = [](std::chrono::nanoseconds time) { std::this_thread::sleep_for(time); };
-    TRY(engine_, engine::Engine::start(options_.engine, make_simulated_runner(simulation_of(options_), sleep),
-                                       &Clock::steady(), events, metrics_, {{"worker", name}}));
-    if (options_.handoffs) TRY_STATUS(start_handoffs(name));
-    engine::LocalGenerator::SourceOf source_of;
-    if (handoffs_)
-      source_of = [handoffs = handoffs_.get()](const GenerateRequest& request) { return handoffs->source_of(request); };
-    generator_ = std::make_shared<engine::LocalGenerator>(engine_.get(), name, std::move(source_of));
-    progress(1);
-    return {};
-  }
-  const worker::EngineSpec& spec() const override { return spec_; }
-
-  std::shared_ptr<Generator> generator() const override { return generator_; }
-  worker::HostLoad load() const override {
-    return {engine_->load(), handoffs_ ? handoffs_->transfer_tokens_per_second() : 0};
-  }
-  void clear_cache() override { engine_->clear_cache(); }
-
-  Task<Result<handoff::PrefillReport>> prefill(handoff::PrefillOrder order) override {
-    if (!handoffs_) co_return handoff::moves_no_blocks();
-    co_return co_await handoffs_->answer(std::move(order));
-  }
-
-  void stop(Time until) override {
-    if (engine_) engine_->stop(until);
-  }
-
- private:
-  Status start_handoffs(const std::string& name) {
-    handoff::PartOfEngine of;
-    of.engine = engine_.get();
-    of.layout = {.layers = 1, .kv_heads = 1, .head_dim = 2, .block_tokens = options_.engine.block_tokens};
-    of.blocks = options_.engine.kv_blocks;
-    TRY(pool_, SharedMemory::create(of.blocks * of.layout.block_bytes()));
-    of.pool = pool_.memory();
-    of.model_digest = "mock";
-    of.vocab_size = options_.engine.vocab_size;
-    auto started = handoff::BothSides::start(*options_.handoffs, std::move(of), name, io_, metrics_);
-    if (!started.is_ok()) return started.status().with("handoffs");
-    handoffs_ = std::move(started).value();
-    spec_.transfer = handoffs_->backends();
-    spec_.roles = {Role::kAggregated, Role::kPrefill, Role::kDecode};
-    return {};
-  }
-
-  MockHostOptions options_;
-  IoThreads* io_;
-  Metrics* metrics_;
-  worker::EngineSpec spec_;
-  SharedMemory pool_;  // for hand-offs; nobody reads what is in it
-  std::unique_ptr<engine::Engine> engine_;
-  std::unique_ptr<handoff::BothSides> handoffs_;  // null: none
-  std::shared_ptr<Generator> generator_;
+// The engine, and a pool for hand-offs in which nobody reads.
+struct Mock {
+  SharedMemory pool;
+  std::unique_ptr<engine::Engine> engine;
 };
+
+Result<worker::LocalEngine> open_mock(const MockHostOptions& options, const std::string& name, Metrics* metrics,
+                                      kv::KvEventSink* events, const worker::LoadProgress& progress) {
+  const auto sleep = [](std::chrono::nanoseconds time) { std::this_thread::sleep_for(time); };
+  const auto mock = std::make_shared<Mock>();
+  worker::LocalEngine out;
+  out.model = options.model;
+  out.model_bundle = options.model_bundle;
+  out.options = options.engine;
+  if (options.handoffs) {
+    out.engine.layout = {.layers = 1, .kv_heads = 1, .head_dim = 2, .block_tokens = options.engine.block_tokens};
+    out.engine.blocks = options.engine.kv_blocks;
+    TRY(mock->pool, SharedMemory::create(out.engine.blocks * out.engine.layout.block_bytes()));
+    out.engine.pool = mock->pool.memory();
+    out.engine.model_digest = "mock";
+    out.engine.vocab_size = options.engine.vocab_size;
+  }
+  TRY(mock->engine, engine::Engine::start(options.engine, make_simulated_runner(simulation_of(options), sleep),
+                                          &Clock::steady(), events, metrics, {{"worker", name}}));
+  out.engine.engine = mock->engine.get();
+  out.owner = mock;
+  progress(1);
+  return out;
+}
 
 }  // namespace
 
@@ -114,7 +71,12 @@ Result<MockHostOptions> mock_of(const std::string& model_path, const std::string
 }
 
 std::unique_ptr<worker::EngineHost> make_mock_host(MockHostOptions options, IoThreads* io, Metrics* metrics) {
-  return std::make_unique<MockHost>(std::move(options), io, metrics);
+  auto handoffs = options.handoffs;
+  auto open = [options = std::move(options), metrics](const std::string& name, kv::KvEventSink* events,
+                                                      const worker::LoadProgress& progress) {
+    return open_mock(options, name, metrics, events, progress);
+  };
+  return worker::make_local_host(std::move(open), std::move(handoffs), io, metrics);
 }
 
 }  // namespace dynamo::mocker
