@@ -8,7 +8,7 @@
 
 #include "apps/options.h"
 #include "base/host_port.h"
-#include "base/metrics.h"
+#include "base/listed_metric.h"
 #include "base/status.h"
 #include "discovery/registry.h"
 #include "events/event_bus.h"
@@ -38,14 +38,14 @@ struct Planes {
 // address and remedy).
 Result<Planes> open_planes(const PlaneFlags& flags);
 
-inline const MetricSpec kDiscoveryConnected{MetricSpec::Kind::kGauge, "dynamo_discovery_connected",
-                                            "Whether discovery (hub or etcd) answered when last asked: 0 or 1."};
-inline const MetricSpec kEventsConnected{MetricSpec::Kind::kGauge, "dynamo_events_connected",
-                                         "Whether the event bus (hub or NATS) is connected: 0 or 1."};
-inline const MetricSpec kEventsDropped{MetricSpec::Kind::kGauge, "dynamo_events_dropped_messages",
-                                       "Messages of the event bus known to be lost in this process so far."};
-inline const std::vector<const MetricSpec*> kPlaneMetrics = {&kDiscoveryConnected, &kEventsConnected, &kEventsDropped};
+inline std::vector<const MetricSpec*> kPlaneMetrics;
 
+inline const ListedMetric kDiscoveryConnected{&kPlaneMetrics, MetricSpec::Kind::kGauge, "dynamo_discovery_connected",
+                                              "Whether discovery (hub or etcd) answered when last asked: 0 or 1."};
+inline const ListedMetric kEventsConnected{&kPlaneMetrics, MetricSpec::Kind::kGauge, "dynamo_events_connected",
+                                           "Whether the event bus (hub or NATS) is connected: 0 or 1."};
+inline const ListedMetric kEventsDropped{&kPlaneMetrics, MetricSpec::Kind::kGauge, "dynamo_events_dropped_messages",
+                                         "Messages of the event bus known to be lost in this process so far."};
 // Keeps these up to date whenever `metrics` are read. Requires: the planes stay where they are for as long as that
 // happens.
 void show_planes(const Planes& planes, Metrics* metrics);

@@ -3,15 +3,17 @@
 
 #include <vector>
 
-#include "base/metrics.h"
+#include "base/listed_metric.h"
 
 namespace dynamo::http {
 
-inline const MetricSpec kConnections{MetricSpec::Kind::kGauge, "dynamo_http_connections", "Connections open."};
-inline const MetricSpec kAccepted{MetricSpec::Kind::kCounter, "dynamo_http_accepted_total", "Connections accepted."};
-inline const MetricSpec kResponses{MetricSpec::Kind::kCounter, "dynamo_http_responses_total",
-                                   "Responses begun, by class of status (2xx, 4xx, 5xx)."};
+inline std::vector<const MetricSpec*> kAllMetrics;
 
-inline const std::vector<const MetricSpec*> kAllMetrics = {&kConnections, &kAccepted, &kResponses};
+inline const ListedMetric kConnections{&kAllMetrics, MetricSpec::Kind::kGauge, "dynamo_http_connections",
+                                       "Connections open."};
+inline const ListedMetric kAccepted{&kAllMetrics, MetricSpec::Kind::kCounter, "dynamo_http_accepted_total",
+                                    "Connections accepted."};
+inline const ListedMetric kResponses{&kAllMetrics, MetricSpec::Kind::kCounter, "dynamo_http_responses_total",
+                                     "Responses begun, by class of status (2xx, 4xx, 5xx)."};
 
 }  // namespace dynamo::http
