@@ -43,18 +43,17 @@ def main():
     options = parser.parse_args()
     processes = Processes()
     try:
-        hub = processes.start(r"hub ready address=(\S+)", "hub", "--port", 0)
-        processes.start("(worker ready)", "mocker", "--hub", hub, "--served-model-name", "mock", "--num-workers", options.workers, "--num-blocks",
-                        options.blocks + 8 * PROMPT_BLOCKS, "--speedup-ratio", 1e6, "--context-length", 8208, "--max-batch-tokens", 8192, "--system-port", -1)
-        serve = ["frontend", "--hub", hub, "--http-host", "127.0.0.1", "--http-port", 0]
-        url = processes.start(r"serving url=(\S+)", *serve, "--router-mode", "round-robin")
+        hub = processes.start_hub()
+        processes.start_mocker(hub, "--num-workers", options.workers, "--num-blocks", options.blocks + 8 * PROMPT_BLOCKS,
+                               "--speedup-ratio", 1e6, "--context-length", 8208, "--max-batch-tokens", 8192)
+        url = processes.start_frontend(hub, "--router-mode", "round-robin")
         time.sleep(2)
         prompts = options.workers * options.blocks // PROMPT_BLOCKS
         subprocess.run([DYNAMO, "--log", "off", "bench", "--url", url, "--conversations", str(prompts), "--input-tokens", str(PROMPT_BLOCKS * 16),
                         "--output-tokens", "1", "--tokens", "40000", "--concurrency", "32"], check=True, stdout=subprocess.DEVNULL)
         processes.stop_last()
         started = time.monotonic()
-        url = processes.start(r"serving url=(\S+)", *serve, "--router-mode", "kv")
+        url = processes.start_listening(hub, "--router-mode", "kv")
         listening = time.monotonic()
         with concurrent.futures.ThreadPoolExecutor() as pool:
             answered = pool.submit(ask_until_answered, url, started + 60)

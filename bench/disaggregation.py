@@ -19,11 +19,10 @@ SPLIT = ["prefill", "prefill", "decode", "decode"]
 
 
 def start(processes, modes, *flags):
-    hub = processes.start(r"hub ready address=(\S+)", "hub", "--port", 0)
+    hub = processes.start_hub()
     for mode in modes:
-        processes.start("(worker ready)", "mocker", "--hub", hub, "--served-model-name", "mock", "--num-blocks", 32768, "--system-port", -1,
-                        "--max-sequences", 256, "--disaggregation-mode", mode, *flags)
-    url = processes.start(r"serving url=(\S+)", "frontend", "--hub", hub, "--http-host", "127.0.0.1", "--http-port", 0, "--router-mode", "kv")
+        processes.start_mocker(hub, "--num-blocks", 32768, "--max-sequences", 256, "--disaggregation-mode", mode, *flags)
+    url = processes.start_frontend(hub, "--router-mode", "kv")
     time.sleep(2)
     return url
 

@@ -50,11 +50,9 @@ def main():
     seconds = parser.parse_args().seconds
     processes = Processes()
     try:
-        hub = processes.start(r"hub ready address=(\S+)", "hub", "--port", 0)
-        processes.start("(worker ready)", "mocker", "--hub", hub, "--model-path", MODEL, "--served-model-name", "mock", "--num-workers", WORKERS,
-                        "--speedup-ratio", 1000, "--host", "127.0.0.1", "--system-port", -1)
-        url = processes.start(r"serving url=(\S+)", "frontend", "--hub", hub, "--http-host", "127.0.0.1", "--http-port", 0, "--router-mode", "kv")
-        processes.wait_for("(model served)")
+        hub = processes.start_hub()
+        processes.start_mocker(hub, "--model-path", MODEL, "--num-workers", WORKERS, "--speedup-ratio", 1000)
+        url = processes.start_frontend(hub, "--router-mode", "kv")
         time.sleep(2)
         measure(url, 3, 0)  # so that there are a thousand decisions to read
         for readers in (0, READERS):

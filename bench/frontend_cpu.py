@@ -82,12 +82,9 @@ def resident_mib(pid):
 
 def start(processes, model_path, http_threads):
     """Starts a hub, two mock workers and a frontend. Returns: the frontend's address and pid."""
-    address = processes.start(r"hub ready address=(\S+)", "hub", "--port", "0")
-    processes.start("(worker ready)", "mocker", "--hub", address, "--num-workers", 2, "--speedup-ratio", 10000,
-                    "--model-path", model_path, "--served-model-name", "mock", "--max-sequences", 256)
-    url = processes.start(r"serving url=(\S+)", "frontend", "--hub", address, "--http-host", "127.0.0.1", "--http-port", 0, "--router-mode", "kv",
-                          "--http-threads", http_threads)
-    processes.wait_for("(model served)")
+    hub = processes.start_hub()
+    processes.start_mocker(hub, "--num-workers", 2, "--speedup-ratio", 10000, "--model-path", model_path, "--max-sequences", 256)
+    url = processes.start_frontend(hub, "--router-mode", "kv", "--http-threads", http_threads)
     time.sleep(0.5)
     return url, processes.last_pid()
 

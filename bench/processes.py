@@ -33,6 +33,23 @@ class Processes:
             time.sleep(0.02)
         return found.group(1)
 
+    def start_hub(self):
+        return self.start(r"hub ready address=(\S+)", "hub", "--port", 0)
+
+    def start_mocker(self, hub, *flags):
+        self.start("(worker ready)", "mocker", "--hub", hub, "--served-model-name", "mock", "--host", "127.0.0.1",
+                   "--system-port", -1, *flags)
+
+    def start_listening(self, hub, *flags):
+        """Starts a frontend. Returns: its URL, as soon as it listens."""
+        return self.start(r"serving url=(\S+)", "frontend", "--hub", hub, "--http-host", "127.0.0.1", "--http-port", 0, *flags)
+
+    def start_frontend(self, hub, *flags):
+        """The same, once it serves the model."""
+        url = self.start_listening(hub, *flags)
+        self.wait_for("(model served)")
+        return url
+
     def last_pid(self):
         return self.running[-1][0].pid
 

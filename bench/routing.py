@@ -20,11 +20,9 @@ def run(workers, mode, weight, conversations, concurrency, speedup):
     distinct = conversations * TURNS * (INPUT + OUTPUT) // BLOCK + SYSTEM_PROMPTS * PREFIX // BLOCK
     processes = Processes()
     try:
-        hub = processes.start(r"hub ready address=(\S+)", "hub", "--port", 0)
-        processes.start("(worker ready)", "mocker", "--hub", hub, "--served-model-name", "mock", "--num-workers", workers, "--num-blocks",
-                        distinct // 2 // workers, "--speedup-ratio", speedup, "--system-port", -1)
-        url = processes.start(r"serving url=(\S+)", "frontend", "--hub", hub, "--http-host", "127.0.0.1", "--http-port", 0, "--router-mode", mode,
-                              "--kv-overlap-score-weight", weight)
+        hub = processes.start_hub()
+        processes.start_mocker(hub, "--num-workers", workers, "--num-blocks", distinct // 2 // workers, "--speedup-ratio", speedup)
+        url = processes.start_frontend(hub, "--router-mode", mode, "--kv-overlap-score-weight", weight)
         time.sleep(2)
         done = subprocess.run([DYNAMO, "--log", "off", "bench", "--url", url, "--json", "--conversations", str(conversations), "--turns", str(TURNS),
                                "--shared-prefixes", str(SYSTEM_PROMPTS), "--prefix-tokens", str(PREFIX), "--input-tokens", str(INPUT),

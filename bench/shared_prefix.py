@@ -29,11 +29,9 @@ def run(mode, places, requests, prefix_tokens):
     """Returns: requests of each worker, most first; seconds until the last answer."""
     processes = Processes()
     try:
-        hub = processes.start(r"hub ready address=(\S+)", "hub", "--port", 0)
-        processes.start("(worker ready)", "mocker", "--hub", hub, "--model-path", MODEL, "--served-model-name", "mock", "--num-workers", WORKERS,
-                        "--speedup-ratio", 1, "--host", "127.0.0.1", "--max-sequences", places, "--system-port", -1)
-        url = processes.start(r"serving url=(\S+)", "frontend", "--hub", hub, "--http-host", "127.0.0.1", "--http-port", 0, "--router-mode", mode)
-        processes.wait_for("(model served)")
+        hub = processes.start_hub()
+        processes.start_mocker(hub, "--model-path", MODEL, "--num-workers", WORKERS, "--speedup-ratio", 1, "--max-sequences", places)
+        url = processes.start_frontend(hub, "--router-mode", mode)
         time.sleep(0.7)
         draw = random.Random(3)
         tokens = lambda count: [draw.randrange(1000, 40000) for _ in range(count)]
