@@ -51,6 +51,34 @@ std::string message_of(const http::Response& response) {
   return fmt::format("HTTP {}: {}", response.status, text);
 }
 
+// Reads one event of a stream into what is measured and answered. Returns: whether it brings text.
+bool take_event(const std::string& data, Sample* sample, std::string* answer) {
+  const auto parsed = json::parse(data);
+  if (!parsed.is_ok()) {
+    sample->error = "an event is not JSON";
+    return false;
+  }
+  const json::value& event = *parsed;
+  if (json::find(event, "/error") != nullptr) {
+    sample->error = json::find_text(event, "/error/message");
+    if (sample->error.empty()) sample->error = "an error event";
+    return false;
+  }
+  if (const json::value* usage = json::find(event, "/usage"); usage != nullptr && usage->is_object()) {
+    sample->prompt_tokens = json::find_count(*usage, "/prompt_tokens");
+    sample->completion_tokens = json::find_count(*usage, "/completion_tokens");
+    sample->cached_tokens = json::find_count(*usage, "/prompt_tokens_details/cached_tokens");
+  }
+  const json::value* choice = json::find(event, "/choices/0");
+  if (choice == nullptr) return false;
+  const bool is_chat = json::find(*choice, "/delta") != nullptr;
+  const std::string_view text =
+      is_chat ? json::find_text(*choice, "/delta/content") : json::find_text(*choice, "/text");
+  if (text.empty()) return false;
+  *answer += text;
+  return true;
+}
+
 class Runner {
  public:
   Runner(const RunOptions& options, const std::vector<Conversation>& workload, std::vector<http::Url> servers,
@@ -306,7 +334,7 @@ class Runner {
           is_done = true;
           continue;
         }
-        if (!take(data, sample, answer)) continue;
+        if (!take_event(data, sample, answer)) continue;
         if (last) {
           sample->gaps.push_back(now - *last);
         } else {
@@ -320,34 +348,6 @@ class Runner {
     } else if (sample->error.empty() && !is_done) {
       sample->error = "the stream ended before [DONE]";
     }
-  }
-
-  // Reads one event. Returns: whether it brings text.
-  bool take(const std::string& data, Sample* sample, std::string* answer) {
-    const auto parsed = json::parse(data);
-    if (!parsed.is_ok()) {
-      sample->error = "an event is not JSON";
-      return false;
-    }
-    const json::value& event = *parsed;
-    if (json::find(event, "/error") != nullptr) {
-      sample->error = json::find_text(event, "/error/message");
-      if (sample->error.empty()) sample->error = "an error event";
-      return false;
-    }
-    if (const json::value* usage = json::find(event, "/usage"); usage != nullptr && usage->is_object()) {
-      sample->prompt_tokens = json::find_count(*usage, "/prompt_tokens");
-      sample->completion_tokens = json::find_count(*usage, "/completion_tokens");
-      sample->cached_tokens = json::find_count(*usage, "/prompt_tokens_details/cached_tokens");
-    }
-    const json::value* choice = json::find(event, "/choices/0");
-    if (choice == nullptr) return false;
-    const bool is_chat = json::find(*choice, "/delta") != nullptr;
-    const std::string_view text =
-        is_chat ? json::find_text(*choice, "/delta/content") : json::find_text(*choice, "/text");
-    if (text.empty()) return false;
-    *answer += text;
-    return true;
   }
 
   const RunOptions& options_;

@@ -2,11 +2,11 @@
 
 #include <algorithm>
 #include <bit>
-#include <random>
 
 #include <boost/unordered/unordered_flat_set.hpp>
 
 #include "base/check.h"
+#include "base/random.h"
 
 // A lambda that a table calls, which knows of no lock.
 #define CALLED_UNDER_LOCK DYNAMO_THREAD_ATTRIBUTE(no_thread_safety_analysis)
@@ -38,16 +38,12 @@ size_t table_bytes(const PrefixIndex::Options& options) {
   return page_floor(options.max_bytes - set_bytes(options) - fixed_bytes(options));
 }
 
-uint64_t secret_of(const PrefixIndex::Options& options) {
-  if (options.secret != 0) return options.secret;
-  std::random_device device;
-  return uint64_t{device()} << 32 | device();
-}
-
 }  // namespace
 
 PrefixIndex::PrefixIndex(Options options)
-    : options_(options), table_(table_bytes(options), secret_of(options)), sets_(set_bytes(options)) {
+    : options_(options),
+      table_(table_bytes(options), options.secret != 0 ? options.secret : random_bits()),
+      sets_(set_bytes(options)) {
   static_assert(sizeof(Worker) + sizeof(uint32_t) <= kWorkerBytes);
   workers_.reserve(options_.max_workers);
   free_workers_.reserve(options_.max_workers);

@@ -2,8 +2,10 @@
 // Threads: values.  Private to the module.
 #pragma once
 
+#include <algorithm>
 #include <span>
 #include <string_view>
+#include <vector>
 
 #include <fmt/format.h>
 
@@ -25,6 +27,28 @@ inline Status check_put(std::span<const Copy> copies, std::string_view notificat
           fmt::format("{} bytes at {} are outside the peer's pool of {} bytes", copy.bytes, copy.to, peer_pool_bytes));
   }
   return {};
+}
+
+// The same copies with neighbours joined and none above `most` bytes; empty ones are left out.
+inline std::vector<Copy> joined(std::span<const Copy> copies, uint64_t most) {
+  std::vector<Copy> joined;
+  joined.reserve(copies.size());
+  for (Copy copy : copies) {
+    if (!joined.empty()) {
+      Copy& last = joined.back();
+      const bool is_next = last.from + last.bytes == copy.from && last.to + last.bytes == copy.to;
+      if (is_next && last.bytes + copy.bytes <= most) {
+        last.bytes += copy.bytes;
+        continue;
+      }
+    }
+    while (copy.bytes > 0) {
+      const uint64_t bytes = std::min(copy.bytes, most);
+      joined.push_back({copy.from, copy.to, bytes});
+      copy = {copy.from + bytes, copy.to + bytes, copy.bytes - bytes};
+    }
+  }
+  return joined;
 }
 
 // A walk through the bytes of a put's copies, piece by piece.

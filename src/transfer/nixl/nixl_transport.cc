@@ -12,7 +12,6 @@
 #include <cstdlib>
 #include <map>
 #include <optional>
-#include <random>
 #include <set>
 #include <utility>
 
@@ -20,6 +19,8 @@
 
 #include "base/log.h"
 #include "base/mutex.h"
+#include "base/random.h"
+#include "transfer/copy_cursor.h"
 #include "transfer/kv_transport.h"
 #include "transfer/nixl/envelope.h"
 #include "transfer/nixl/nixl_api.h"
@@ -52,42 +53,17 @@ bool is_loopback(const std::string& host) {
   return inet_pton(AF_INET6, host.c_str(), &six) == 1 && IN6_IS_ADDR_LOOPBACK(&six) != 0;
 }
 
-std::string unique_name(const std::string& name) {
-  std::random_device random;
-  return fmt::format("{}-{:08x}{:08x}", name, random(), random());
-}
-
 Status failure(std::string_view what, int code) {
   const std::string text = fmt::format("{}: {}", what, say_code(code));
   return code == nixl::kBackend ? unavailable(text) : internal(text);
 }
 
-// The same copies with neighbours joined and none above kMostPartBytes; empty ones are left out.
-std::vector<Copy> joined(std::span<const Copy> copies) {
-  std::vector<Copy> joined;
-  joined.reserve(copies.size());
-  for (Copy copy : copies) {
-    if (!joined.empty()) {
-      Copy& last = joined.back();
-      const bool is_next = last.from + last.bytes == copy.from && last.to + last.bytes == copy.to;
-      if (is_next && last.bytes + copy.bytes <= kMostPartBytes) {
-        last.bytes += copy.bytes;
-        continue;
-      }
-    }
-    while (copy.bytes > 0) {
-      const uint64_t bytes = std::min(copy.bytes, kMostPartBytes);
-      joined.push_back({copy.from, copy.to, bytes});
-      copy = {copy.from + bytes, copy.to + bytes, copy.bytes - bytes};
-    }
-  }
-  return joined;
-}
-
 class NixlTransport final : public KvTransport {
  public:
   NixlTransport(TransportOptions options, nixl::Api api)
-      : options_(std::move(options)), api_(std::move(api)), name_(unique_name(options_.name)) {}
+      : options_(std::move(options)),
+        api_(std::move(api)),
+        name_(fmt::format("{}-{:016x}", options_.name, random_bits())) {}
   ~NixlTransport() override;
   // Before anything else. Errors: kUnavailable, kInternal.
   Status open();
@@ -283,7 +259,7 @@ Result<PutId> NixlTransport::put(PeerId to, std::span<const Copy> copies, std::s
   const PutId id = ++last_id_;
   Put& put = puts_[id];
   put.peer = to;
-  put.copies = joined(copies);
+  put.copies = joined(copies, kMostPartBytes);
   put.is_to_be_read = put.copies.empty() && peer.remote.bytes > 0;
   put.notification = kMark + std::move(notification);
   put.since = last_news_ = Clock::steady().now();
