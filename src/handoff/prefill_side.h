@@ -14,6 +14,7 @@
 
 namespace dynamo::handoff {
 
+// Called by BothSides::answer(), for the EngineHost that the worker's service asks (worker/worker_service.h).
 class PrefillSide {
  public:
   // All outlive this, and the engine is stopped before.
