@@ -19,17 +19,16 @@ void BlockPool::hold(BlockId id) {
 }
 
 bool BlockPool::Block::holds(const Content& content) const {
-  return parent == content.parent && salt == content.salt && std::ranges::equal(tokens, content.tokens);
+  return parent == content.parent && std::ranges::equal(words, content.words);
 }
 
-std::vector<BlockId> BlockPool::match(std::span<const TokenId> tokens, std::span<const kv::BlockHash> chain,
-                                      uint64_t salt) {
-  CHECK(tokens.size() >= chain.size() * block_tokens_);
+std::vector<BlockId> BlockPool::match(const kv::PromptView& prompt, std::span<const kv::BlockHash> chain) {
   std::vector<BlockId> matched;
-  Content wanted{.parent = std::nullopt, .salt = salt, .tokens = {}};
+  std::vector<uint32_t> scratch;
+  Content wanted;
   for (size_t i = 0; i < chain.size(); ++i) {
     const auto found = index_.find(chain[i]);
-    wanted.tokens = tokens.subspan(i * block_tokens_, block_tokens_);
+    wanted.words = kv::block_words(prompt, block_tokens_, i, &scratch);
     if (found == index_.end() || !blocks_[found->second.value].holds(wanted)) break;
     matched.push_back(found->second);
     wanted.parent = found->second;
@@ -63,7 +62,7 @@ void BlockPool::forget_leaf(BlockId id) {
   }
   index_.erase(block.hash);
   block.is_known = false;
-  block.tokens.clear();
+  block.words.clear();
   if (events_) events_->on_kv_event(kv::BlocksRemoved{{block.hash}});
 }
 
@@ -89,7 +88,7 @@ void BlockPool::forget(BlockId id) {
 
 BlockId BlockPool::store(BlockId id, kv::BlockHash hash, const Content& content) {
   Block& block = blocks_[id.value];
-  CHECK(block.holders > 0 && !block.is_known && content.tokens.size() == block_tokens_);
+  CHECK(block.holders > 0 && !block.is_known && content.words.size() >= block_tokens_);
   Block* const parent = content.parent ? &blocks_[content.parent->value] : nullptr;
   CHECK(parent == nullptr || parent->holders > 0);
   if (parent != nullptr && !parent->is_known) return id;
@@ -104,18 +103,12 @@ BlockId BlockPool::store(BlockId id, kv::BlockHash hash, const Content& content)
   block.is_known = true;
   block.hash = hash;
   block.parent = content.parent;
-  block.salt = content.salt;
-  block.tokens.assign(content.tokens.begin(), content.tokens.end());
+  block.words.assign(content.words.begin(), content.words.end());
   if (parent != nullptr) {
     block.child_place = parent->children.size();
     parent->children.push_back(id);
   }
-  if (events_) {
-    events_->on_kv_event(kv::BlocksStored{.has_parent = parent != nullptr,
-                                          .parent = parent ? parent->hash : kv::BlockHash{},
-                                          .blocks = {hash},
-                                          .tokens = {kv::hash_tokens(content.tokens)}});
-  }
+  if (events_) events_->on_kv_event(kv::BlocksStored{{hash}});
   return id;
 }
 
@@ -136,7 +129,7 @@ void BlockPool::clear() {
   for (const auto& [hash, id] : index_) {
     blocks_[id.value].is_known = false;
     blocks_[id.value].children.clear();
-    blocks_[id.value].tokens.clear();
+    blocks_[id.value].words.clear();
   }
   index_.clear();
   if (events_) events_->on_kv_event(kv::BlocksCleared{});
@@ -158,7 +151,7 @@ void BlockPool::check_invariants() const {
     known += block.is_known;
     if (block.is_known) {
       CHECK(index_.at(block.hash) == BlockId{i});
-      CHECK(block.tokens.size() == block_tokens_);
+      CHECK(block.words.size() >= block_tokens_);
       if (block.parent) {
         const Block& parent = blocks_[block.parent->value];
         CHECK(parent.is_known && parent.children.at(block.child_place) == BlockId{i});

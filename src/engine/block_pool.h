@@ -6,8 +6,8 @@
 //
 // A block's KV depends on all tokens before it, and hashes do not tell prefixes apart: anybody can make blocks whose hashes
 // are equal. So a known block remembers which block of this pool it was computed after, and that one stays known as long
-// as it is. Two blocks are the same if they follow the same block, or both none with the same salt, and hold the same
-// tokens; the hash only finds them. Of several contents with one hash the first is kept, and the others are not cached while
+// as it is. Two blocks are the same if they follow the same block, or both none, and have the same words (kv/prompt.h:
+// tokens, salt, what stands in the place of tokens); the hash only finds them. Of several contents with one hash the first is kept, and the others are not cached while
 // it is: who makes blocks that collide can keep others' out of the cache, but cannot have his read in their place.
 // Idea: Kwon et al. 2023, 4.3; the eviction order is RadixAttention's (Zheng et al. 2024).  Threads: one, the engine's.
 #pragma once
@@ -30,9 +30,9 @@ class BlockPool {
   // Requires: blocks > 0, block_tokens > 0. `events` (may be null) outlives the pool.
   BlockPool(uint32_t blocks, uint32_t block_tokens, kv::KvEventSink* events);
 
-  // The longest run of known blocks that hold the beginning of `tokens`, at most chain.size() of them; the caller holds each.
-  // `chain` are the hashes of the tokens' blocks with `salt`. Each block was computed after exactly the tokens before it.
-  std::vector<BlockId> match(std::span<const TokenId> tokens, std::span<const kv::BlockHash> chain, uint64_t salt);
+  // The longest run of known blocks that hold the prompt's beginning, at most chain.size() of them; the caller holds each.
+  // `chain` are the hashes of the prompt's blocks. Each block was computed after exactly what is before it in the prompt.
+  std::vector<BlockId> match(const kv::PromptView& prompt, std::span<const kv::BlockHash> chain);
 
   // Whether a content is known by this hash; until it is given up, no other will be.
   bool is_taken(kv::BlockHash hash) const { return index_.contains(hash); }
@@ -45,9 +45,8 @@ class BlockPool {
 
   // What a block holds, and after what.
   struct Content {
-    std::optional<BlockId> parent;  // the block that its KV was computed after; none: it is a prompt's first
-    uint64_t salt = 0;              // of the prompt
-    std::span<const TokenId> tokens;
+    std::optional<BlockId> parent;    // the block that its KV was computed after; none: it is a prompt's first
+    std::span<const uint32_t> words;  // kv::block_words()
   };
   // Says what a held block now contains.
   // Returns: the block to go on with. If another block is known to be the same, it is that one, the caller's hold has moved to it, and
@@ -84,8 +83,7 @@ class BlockPool {
     std::optional<BlockId> parent;
     std::vector<BlockId> children;  // known blocks that follow it
     size_t child_place = 0;         // among the parent's
-    uint64_t salt = 0;
-    std::vector<TokenId> tokens;
+    std::vector<uint32_t> words;
     std::list<BlockId>::iterator place;  // in cached_, when cached
 
     bool holds(const Content& content) const;

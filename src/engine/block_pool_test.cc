@@ -24,43 +24,64 @@ TEST(BlockPool, WhatFollowsABlockIsNotFoundAfterAnotherOfTheSameHash) {
   const Tokens next = {5, 6};
   const Tokens prompt = {1, 2, 5, 6};
   BlockPool pool(10, kBlock, /*events=*/nullptr);
-  const BlockId first = pool.store(*pool.allocate(), kFirst, {std::nullopt, 0, known});
-  const BlockId other = pool.store(*pool.allocate(), kFirst, {std::nullopt, 0, attackers});
+  const BlockId first = pool.store(*pool.allocate(), kFirst, {std::nullopt, known});
+  const BlockId other = pool.store(*pool.allocate(), kFirst, {std::nullopt, attackers});
   EXPECT_NE(first, other);
-  const BlockId poison = pool.store(*pool.allocate(), kSecond, {other, 0, next});
-  EXPECT_EQ(pool.match(prompt, std::vector{kFirst, kSecond}, 0), std::vector{first});
+  const BlockId poison = pool.store(*pool.allocate(), kSecond, {other, next});
+  EXPECT_EQ(pool.match({prompt}, std::vector{kFirst, kSecond}), std::vector{first});
   // The right one is stored all the same, and is found.
-  const BlockId right = pool.store(*pool.allocate(), kSecond, {first, 0, next});
+  const BlockId right = pool.store(*pool.allocate(), kSecond, {first, next});
   EXPECT_NE(right, poison);
-  EXPECT_EQ(pool.match(prompt, std::vector{kFirst, kSecond}, 0), (std::vector{first, right}));
+  EXPECT_EQ(pool.match({prompt}, std::vector{kFirst, kSecond}), (std::vector{first, right}));
   pool.check_invariants();
 }
 
 TEST(BlockPool, ABlockIsNotExchangedForOneThatFollowsAnother) {
   const Tokens next = {5, 6};
   BlockPool pool(10, kBlock, /*events=*/nullptr);
-  const BlockId a = pool.store(*pool.allocate(), {1}, {std::nullopt, 0, Tokens{1, 2}});
-  const BlockId b = pool.store(*pool.allocate(), {2}, {std::nullopt, 0, Tokens{3, 4}});
-  const BlockId after_a = pool.store(*pool.allocate(), {3}, {a, 0, next});
+  const BlockId a = pool.store(*pool.allocate(), {1}, {std::nullopt, Tokens{1, 2}});
+  const BlockId b = pool.store(*pool.allocate(), {2}, {std::nullopt, Tokens{3, 4}});
+  const BlockId after_a = pool.store(*pool.allocate(), {3}, {a, next});
   const BlockId mine = *pool.allocate();
-  EXPECT_EQ(pool.store(mine, {3}, {b, 0, next}), mine);
-  EXPECT_EQ(pool.match(Tokens{3, 4, 5, 6}, std::vector<kv::BlockHash>{{2}, {3}}, 0), std::vector{b});
-  EXPECT_EQ(pool.match(Tokens{1, 2, 5, 6}, std::vector<kv::BlockHash>{{1}, {3}}, 0), (std::vector{a, after_a}));
+  EXPECT_EQ(pool.store(mine, {3}, {b, next}), mine);
+  EXPECT_EQ(pool.match({Tokens{3, 4, 5, 6}}, std::vector<kv::BlockHash>{{2}, {3}}), std::vector{b});
+  EXPECT_EQ(pool.match({Tokens{1, 2, 5, 6}}, std::vector<kv::BlockHash>{{1}, {3}}), (std::vector{a, after_a}));
 }
 
 TEST(BlockPool, ASaltsBlocksAreNotFoundWithAnotherOfWhichTheHashIsTheSame) {
+  const std::vector<kv::BlockHash> chain = {{1}};
+  const Tokens tokens = {1, 2};
+  const kv::PromptView salted(tokens, {}, {7, 8});
+  std::vector<uint32_t> words;
   BlockPool pool(10, kBlock, /*events=*/nullptr);
-  const BlockId first = pool.store(*pool.allocate(), {1}, {std::nullopt, 7, Tokens{1, 2}});
-  EXPECT_TRUE(pool.match(Tokens{1, 2}, std::vector<kv::BlockHash>{{1}}, 0).empty());
-  EXPECT_EQ(pool.match(Tokens{1, 2}, std::vector<kv::BlockHash>{{1}}, 7), std::vector{first});
+  const BlockId first = pool.store(*pool.allocate(), {1}, {std::nullopt, kv::block_words(salted, kBlock, 0, &words)});
+  EXPECT_TRUE(pool.match({tokens}, chain).empty());
+  EXPECT_TRUE(pool.match({tokens, {}, {7, 0}}, chain).empty());
+  EXPECT_TRUE(pool.match({tokens, {}, {7, 9}}, chain).empty());
+  EXPECT_EQ(pool.match(salted, chain), std::vector{first});
+}
+
+TEST(BlockPool, ABlockIsNotFoundForOtherContentsInThePlaceOfItsTokensThoughTheHashIsTheSame) {
+  const std::vector<kv::BlockHash> chain = {{1}, {2}};
+  const kv::Prompt prompt{.tokens = {1, 2, 3, 4}, .spans = {{1, 3, {5, 6}}}, .salt = {}};
+  std::vector<uint32_t> words;
+  BlockPool pool(10, kBlock, /*events=*/nullptr);
+  const BlockId first = pool.store(*pool.allocate(), {1}, {std::nullopt, kv::block_words(prompt, kBlock, 0, &words)});
+  const BlockId second = pool.store(*pool.allocate(), {2}, {first, kv::block_words(prompt, kBlock, 1, &words)});
+  EXPECT_EQ(pool.match(prompt, chain), (std::vector{first, second}));
+  EXPECT_TRUE(pool.match({prompt.tokens}, chain).empty());
+  for (const kv::PromptSpan other : {kv::PromptSpan{1, 3, {5, 7}}, {1, 3, {4, 6}}, {0, 3, {5, 6}}, {1, 4, {5, 6}}})
+    EXPECT_TRUE(pool.match({prompt.tokens, {&other, 1}}, chain).empty());
+  const kv::PromptSpan later{2, 3, {5, 6}};  // leaves the first block as it would be, but for the span
+  EXPECT_TRUE(pool.match({prompt.tokens, {&later, 1}}, chain).empty());
 }
 
 // As where a hand-off holds a block, and the sequence's hold of the one before has moved to another of the same content.
 TEST(BlockPool, ABlockIsForgottenWithTheOneThatItFollows) {
   BlockPool pool(3, kBlock, /*events=*/nullptr);
-  const BlockId first = pool.store(*pool.allocate(), {1}, {std::nullopt, 0, Tokens{1, 2}});
-  const BlockId second = pool.store(*pool.allocate(), {2}, {first, 0, Tokens{3, 4}});
-  const BlockId third = pool.store(*pool.allocate(), {3}, {second, 0, Tokens{5, 6}});
+  const BlockId first = pool.store(*pool.allocate(), {1}, {std::nullopt, Tokens{1, 2}});
+  const BlockId second = pool.store(*pool.allocate(), {2}, {first, Tokens{3, 4}});
+  const BlockId third = pool.store(*pool.allocate(), {3}, {second, Tokens{5, 6}});
   pool.release(first);
   pool.release(third);
   EXPECT_EQ(pool.cached(), 2U);
@@ -71,8 +92,8 @@ TEST(BlockPool, ABlockIsForgottenWithTheOneThatItFollows) {
   EXPECT_EQ(pool.held(), 2U);
   // Its number holds another first block of the same hash now.
   EXPECT_EQ(taken, first);
-  EXPECT_EQ(pool.store(taken, {1}, {std::nullopt, 0, Tokens{9, 9}}), taken);
-  EXPECT_EQ(pool.match(Tokens{9, 9, 3, 4}, std::vector<kv::BlockHash>{{1}, {2}}, 0), std::vector{taken});
+  EXPECT_EQ(pool.store(taken, {1}, {std::nullopt, Tokens{9, 9}}), taken);
+  EXPECT_EQ(pool.match({Tokens{9, 9, 3, 4}}, std::vector<kv::BlockHash>{{1}, {2}}), std::vector{taken});
   pool.check_invariants();
 }
 
@@ -80,22 +101,22 @@ TEST(BlockPool, WhatIsDistrustedIsForgottenWithAllThatFollowsItAndNothingElse) {
   BlockPool pool(10, kBlock, /*events=*/nullptr);
   const Tokens tokens = {1, 2, 3, 4, 5, 6};
   const std::vector<kv::BlockHash> chain = {{1}, {2}, {3}};
-  const BlockId first = pool.store(*pool.allocate(), {1}, {std::nullopt, 0, Tokens{1, 2}});
-  const BlockId second = pool.store(*pool.allocate(), {2}, {first, 0, Tokens{3, 4}});
-  const BlockId cached = pool.store(*pool.allocate(), {3}, {second, 0, Tokens{5, 6}});
-  const BlockId sibling = pool.store(*pool.allocate(), {4}, {first, 0, Tokens{7, 8}});
+  const BlockId first = pool.store(*pool.allocate(), {1}, {std::nullopt, Tokens{1, 2}});
+  const BlockId second = pool.store(*pool.allocate(), {2}, {first, Tokens{3, 4}});
+  const BlockId cached = pool.store(*pool.allocate(), {3}, {second, Tokens{5, 6}});
+  const BlockId sibling = pool.store(*pool.allocate(), {4}, {first, Tokens{7, 8}});
   pool.release(cached);
   pool.distrust(std::vector{second});
   pool.check_invariants();
   EXPECT_EQ(pool.cached(), 0U);
-  EXPECT_EQ(pool.match(tokens, chain, 0), std::vector{first});
-  EXPECT_EQ(pool.match(Tokens{1, 2, 7, 8}, std::vector<kv::BlockHash>{{1}, {4}}, 0), (std::vector{first, sibling}));
+  EXPECT_EQ(pool.match({tokens}, chain), std::vector{first});
+  EXPECT_EQ(pool.match({Tokens{1, 2, 7, 8}}, std::vector<kv::BlockHash>{{1}, {4}}), (std::vector{first, sibling}));
   // What goes on from it is not known either; computed anew, all is.
   const BlockId after = *pool.allocate();
-  EXPECT_EQ(pool.store(after, {3}, {second, 0, Tokens{5, 6}}), after);
-  EXPECT_EQ(pool.match(tokens, chain, 0), std::vector{first});
-  const BlockId anew = pool.store(*pool.allocate(), {2}, {first, 0, Tokens{3, 4}});
-  EXPECT_EQ(pool.match(tokens, chain, 0), (std::vector{first, anew}));
+  EXPECT_EQ(pool.store(after, {3}, {second, Tokens{5, 6}}), after);
+  EXPECT_EQ(pool.match({tokens}, chain), std::vector{first});
+  const BlockId anew = pool.store(*pool.allocate(), {2}, {first, Tokens{3, 4}});
+  EXPECT_EQ(pool.match({tokens}, chain), (std::vector{first, anew}));
   pool.check_invariants();
 }
 
@@ -104,7 +125,6 @@ struct Told final : kv::KvEventSink {
   void on_kv_event(kv::KvEvent event) override {
     if (const auto* stored = std::get_if<kv::BlocksStored>(&event)) {
       for (const auto& hash : stored->blocks) CHECK(blocks.insert(hash).second);
-      if (stored->has_parent) CHECK(blocks.contains(stored->parent));
     } else if (const auto* removed = std::get_if<kv::BlocksRemoved>(&event)) {
       for (const auto& hash : removed->blocks) CHECK(blocks.erase(hash) == 1);
     } else {
@@ -137,7 +157,7 @@ class Players {
     } else if (what == 98 && !sequences_.empty()) {
       const Sequence& broken = sequences_[random_() % sequences_.size()];
       pool_.distrust(broken.blocks);
-      std::vector<std::vector<BlockId>> found = {pool_.match(broken.tokens, broken.chain, broken.salt)};
+      std::vector<std::vector<BlockId>> found = {pool_.match(broken.prompt, broken.chain)};
       for (const BlockId block : found[0]) EXPECT_EQ(std::ranges::find(broken.blocks, block), broken.blocks.end());
       release(&found, 0);
     } else if (what == 99) {
@@ -158,27 +178,35 @@ class Players {
 
  private:
   struct Sequence {
-    uint64_t salt = 0;
-    Tokens tokens;
+    kv::Prompt prompt;
     std::vector<kv::BlockHash> chain;
     std::vector<BlockId> blocks;
     size_t computed = 0;  // blocks
 
-    // The salt, and all tokens up to the end of a block.
-    Tokens up_to(size_t block) const {
-      Tokens prefix = {static_cast<TokenId>(salt)};
-      prefix.insert(prefix.end(), tokens.begin(), tokens.begin() + static_cast<ptrdiff_t>((block + 1) * kBlock));
+    // All that the KV of a block depends on: what is in the prompt up to its end.
+    kv::Prompt up_to(size_t block) const {
+      kv::Prompt prefix = prompt;
+      prefix.tokens.resize((block + 1) * kBlock);
+      std::erase_if(prefix.spans, [&](const kv::PromptSpan& span) { return span.begin >= prefix.size(); });
       return prefix;
     }
   };
 
+  kv::Fingerprint few_bits() { return {random_() % 2, random_() % 2}; }
   void begin() {
     Sequence one;
-    one.salt = random_() % 4 == 0;
+    if (random_() % 4 == 0) one.prompt.salt = few_bits();
     for (uint64_t block = 1 + random_() % 5; block > 0; --block)
-      one.tokens.insert(one.tokens.end(), kBlock, static_cast<TokenId>(random_() % 3));
-    one.chain = kv::hash_chain(one.tokens, kBlock, one.salt);
-    one.blocks = pool_.match(one.tokens, one.chain, one.salt);
+      one.prompt.tokens.insert(one.prompt.tokens.end(), kBlock, static_cast<TokenId>(random_() % 3));
+    const auto size = static_cast<uint32_t>(one.prompt.size());
+    for (uint32_t at = 0; random_() % 4 == 0 && at < size;) {
+      const uint32_t begin = at + static_cast<uint32_t>(random_() % (size - at));
+      at = begin + 1 + static_cast<uint32_t>(random_() % std::min(3U, size - begin));
+      one.prompt.spans.push_back({begin, at, few_bits()});
+    }
+    CHECK(kv::check(one.prompt).is_ok());
+    one.chain = kv::hash_chain(one.prompt, kBlock);
+    one.blocks = pool_.match(one.prompt, one.chain);
     one.computed = one.blocks.size();
     matched_ += one.computed;
     for (size_t i = 0; i < one.computed; ++i) ASSERT_EQ(computed_[one.blocks[i].value], one.up_to(i));
@@ -192,12 +220,12 @@ class Players {
   void compute(Sequence* one) {
     if (one->computed == one->blocks.size()) return;
     const size_t i = one->computed++;
+    std::vector<uint32_t> words;
     const BlockId before = one->blocks[i];
     computed_[before.value] = one->up_to(i);
     one->blocks[i] = pool_.store(before, one->chain[i],
                                  {.parent = i == 0 ? std::nullopt : std::optional(one->blocks[i - 1]),
-                                  .salt = one->salt,
-                                  .tokens = std::span(one->tokens).subspan(i * kBlock, kBlock)});
+                                  .words = kv::block_words(one->prompt, kBlock, i, &words)});
     exchanged_ += one->blocks[i] != before;
     ASSERT_EQ(computed_[one->blocks[i].value], one->up_to(i));
   }
@@ -214,7 +242,7 @@ class Players {
   std::mt19937_64 random_;
   Told told_;
   BlockPool pool_;
-  std::vector<Tokens> computed_;  // of each block of the pool: what its KV is of
+  std::vector<kv::Prompt> computed_;  // of each block of the pool: what its KV is of
   std::vector<Sequence> sequences_;
   std::vector<std::vector<BlockId>> held_;  // for hand-offs
   uint64_t matched_ = 0;

@@ -50,7 +50,7 @@ void BM_DecodeStep(benchmark::State& state) {
                   nullptr, &metrics, {});
   for (uint32_t i = 0; i < sequences; ++i) {
     GenerateRequest request;
-    for (uint32_t t = 0; t < context; ++t) request.prompt.push_back((i * 31 + t * 7) % 50000);
+    for (uint32_t t = 0; t < context; ++t) request.prompt.tokens.push_back((i * 31 + t * 7) % 50000);
     request.stop.max_tokens = 1000000;
     core.add(SequenceId{i + 1}, std::move(request), std::make_shared<NullSink>());
   }

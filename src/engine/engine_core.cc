@@ -55,7 +55,11 @@ EngineCore::EngineCore(EngineOptions options, std::unique_ptr<StepRunner> runner
 }
 
 Status EngineCore::check(const EngineOptions& options, const GenerateRequest& request) {
-  if (request.prompt.empty()) return invalid("the prompt is empty");
+  TRY_STATUS(kv::check(request.prompt));
+  if (!request.prompt.spans.empty()) {
+    return unsupported(fmt::format("the prompt has something else than tokens at [{}, {}); this engine computes tokens",
+                                   request.prompt.spans.front().begin, request.prompt.spans.front().end));
+  }
   if (request.stop.max_tokens == 0) return invalid("max_tokens must be at least 1");
   if (request.drawn_before >= request.prompt.size() || request.drawn_before >= request.stop.max_tokens) {
     return invalid(fmt::format("{} tokens were drawn already; the prompt has {} with them, and max_tokens is {}",
@@ -66,8 +70,9 @@ Status EngineCore::check(const EngineOptions& options, const GenerateRequest& re
         fmt::format("the prompt has {} tokens; with at least one token of answer it must be within the context of {}",
                     request.prompt.size(), options.context_length));
   }
-  const auto wrong = std::ranges::find_if(request.prompt, [&](TokenId token) { return token >= options.vocab_size; });
-  if (wrong != request.prompt.end()) {
+  const auto wrong =
+      std::ranges::find_if(request.prompt.tokens, [&](TokenId token) { return token >= options.vocab_size; });
+  if (wrong != request.prompt.tokens.end()) {
     return invalid(fmt::format("token id {} is not in the vocabulary of {}", *wrong, options.vocab_size));
   }
   TRY_STATUS(check_limits(request.sampling));
@@ -85,7 +90,7 @@ void EngineCore::add(SequenceId id, GenerateRequest request, std::shared_ptr<Chu
   sequence->handoff = std::move(handoff);
   sequence->seed = request.sampling.seed.value_or(next_seed_++);
   sequence->arrival = sequence->heard = clock_->now();
-  sequence->tokens = request.prompt;
+  sequence->tokens = request.prompt.tokens;
   sequence->limit = longest(options_, request);
   sequence->request = std::move(request);
   scheduler_.add(std::move(sequence));

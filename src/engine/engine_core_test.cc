@@ -66,7 +66,7 @@ class EngineCoreTest : public testing::TestWithParam<uint32_t> {
   }
   static GenerateRequest request(std::vector<TokenId> prompt, uint32_t max_tokens) {
     GenerateRequest request;
-    request.prompt = std::move(prompt);
+    request.prompt.tokens = std::move(prompt);
     request.stop.max_tokens = max_tokens;
     return request;
   }
@@ -133,7 +133,7 @@ TEST_P(EngineCoreTest, ASecondRequestReusesTheFirstOnesBlocksButComputesAtLeastO
   EXPECT_EQ(again->cached, 12u);
   EXPECT_EQ(again->tokens, first->tokens);
   auto salted = request(counted(16), 4);
-  salted.cache_salt = 5;
+  salted.prompt.salt = {5, 0};
   const auto other = add(salted);
   run();
   EXPECT_EQ(other->cached, 0u);
@@ -235,7 +235,7 @@ TEST_P(EngineCoreTest, AnAnswerBrokenOffAnywhereGoesOnAsIfItHadNotBeen) {
   ASSERT_EQ(whole.size(), 12U);
   for (uint32_t sent = 1; sent < 12; ++sent) {
     GenerateRequest rest = request(prompt, 12);
-    rest.prompt.insert(rest.prompt.end(), whole.begin(), whole.begin() + sent);
+    rest.prompt.tokens.insert(rest.prompt.tokens.end(), whole.begin(), whole.begin() + sent);
     rest.drawn_before = sent;
     EXPECT_EQ(alone(rest), std::vector<TokenId>(whole.begin() + sent, whole.end()));
   }
@@ -280,7 +280,7 @@ TEST_P(EngineCoreTest, ASignOfLifeComesWhereThereIsNothingToShowForAQuarterOfThe
   GenerateRequest asking = request(counted(36), 3);
   asking.silence_limit = seconds(8);
   const auto first = add(asking);
-  asking.prompt = counted(36, 5);
+  asking.prompt.tokens = counted(36, 5);
   const auto second = add(asking);
   const auto silent = add(request(counted(36, 9), 3));
   const auto step = [&](int times) {
@@ -383,7 +383,7 @@ TEST_P(EngineCoreTest, WhatFindsNoTokenFailsAloneWhateverItsStepHolds) {
       events_.blocks.clear();
       const GenerateRequest bad = request(counted(17), 12);
       runner_->spoil = [&](const kernels::Draw& sample, DrawnToken token) -> Result<DrawnToken> {
-        if (std::ranges::equal(sample.prompt, bad.prompt) && sample.index == drawn_before) return failure;
+        if (std::ranges::equal(sample.prompt, bad.prompt.tokens) && sample.index == drawn_before) return failure;
         return token;
       };
       const auto failed = add(bad);
@@ -497,6 +497,17 @@ TEST_P(EngineCoreTest, AnswersDoNotDependOnWhatElseRuns) {
   EXPECT_GT(preempted, 100u);
 }
 
+TEST_P(EngineCoreTest, APromptOfOtherThingsThanTokensIsRefusedByPlace) {
+  start(10, 64);
+  GenerateRequest asked = request(counted(16), 4);
+  asked.prompt.spans = {{3, 9, {1, 2}}};
+  const Status refused = EngineCore::check(options_, asked);
+  EXPECT_EQ(refused.code(), Code::kUnsupported);
+  EXPECT_NE(refused.text().find("[3, 9)"), std::string::npos) << refused.text();
+  asked.prompt.spans = {{3, 19, {1, 2}}};
+  EXPECT_EQ(EngineCore::check(options_, asked).code(), Code::kInvalid);
+}
+
 // Blocks whose hashes collide, as clients can make them.
 class CollidingBlocks : public EngineCoreTest {
  protected:
@@ -505,7 +516,7 @@ class CollidingBlocks : public EngineCoreTest {
     for (TokenId i = 0;; ++i) {
       CHECK(i < kVocab * kVocab * kVocab);
       const std::vector<TokenId> other = {i % kVocab, i / kVocab % kVocab, i / kVocab / kVocab, 1};
-      if (other != block && kv::hash_tokens(other) == kv::hash_tokens(block)) return other;
+      if (other != block && kv::hash_chain({other}, 4) == kv::hash_chain({block}, 4)) return other;
     }
   }
   static std::vector<TokenId> joined(std::vector<TokenId> a, const std::vector<TokenId>& b) {
@@ -591,7 +602,7 @@ TEST_P(EngineCoreTest, BlocksThatCollideChangeNoAnswer) {
         prompt.resize(prompt.size() + 1 + random() % 4, random() % 3);
         GenerateRequest one = request(prompt, 1 + random() % 16);
         one.priority = static_cast<int32_t>(random() % 2);
-        one.cache_salt = random() % 4 == 0;
+        one.prompt.salt.low = random() % 4 == 0;
         asked.emplace_back(one, add(one));
         for (uint32_t steps = random() % 6; steps > 0 && core_->has_work(); --steps) {
           core_->step();

@@ -201,7 +201,7 @@ void Pair::deliver_some() {
 
 GenerateRequest request_of(std::vector<TokenId> prompt, uint32_t max_tokens) {
   GenerateRequest request;
-  request.prompt = std::move(prompt);
+  request.prompt.tokens = std::move(prompt);
   request.stop.max_tokens = max_tokens;
   return request;
 }
@@ -254,8 +254,8 @@ TEST_P(Handoff, WhatEitherEndHasIsNotComputedAgainAndWhatTheDecodingOneHasIsNotM
   EXPECT_EQ(pair.moved_blocks, 5U);
   // The next turn: the decoding end holds prompt and answer, but the last token's block.
   GenerateRequest next = request_of(prompt_of(20), 6);
-  next.prompt.insert(next.prompt.end(), first->tokens.begin(), first->tokens.end());
-  for (TokenId token = 1; token < 8; ++token) next.prompt.push_back(token);
+  next.prompt.tokens.insert(next.prompt.tokens.end(), first->tokens.begin(), first->tokens.end());
+  for (TokenId token = 1; token < 8; ++token) next.prompt.tokens.push_back(token);
   const auto second = run(next);
   EXPECT_EQ(pair.moved_blocks, 9U - 6U);
   EXPECT_EQ(second->cached, 24U);
@@ -303,7 +303,7 @@ TEST_P(Handoff, ResumedAnswersGoOnAsTheyWould) {
   for (uint32_t before = 1; before < 20; ++before) {
     SCOPED_TRACE(before);
     GenerateRequest rest = whole;
-    rest.prompt.insert(rest.prompt.end(), expected.begin(), expected.begin() + before);
+    rest.prompt.tokens.insert(rest.prompt.tokens.end(), expected.begin(), expected.begin() + before);
     rest.drawn_before = before;
     Pair pair(GetParam(), before, 60, 60, /*trouble=*/0);
     // The second finds all full blocks in the cache: where one token is left, it is the other worker's still.
@@ -422,8 +422,8 @@ TEST_P(Handoff, APromptThatIsOnItsWayDelaysNoOtherOfWhichTheHashIsTheSame) {
   const kv::NarrowHashes narrow(1);
   const GenerateRequest slow = request_of({1, 2, 3, 4, 5}, 4);
   GenerateRequest other = request_of({1, 2, 3, 5, 5}, 4);
-  const auto hash_of = [](const GenerateRequest& one) { return kv::hash_chain(one.prompt, kBlock, /*salt=*/0); };
-  while (hash_of(other) != hash_of(slow)) ++other.prompt.front();
+  const auto hash_of = [](const GenerateRequest& one) { return kv::hash_chain(one.prompt, kBlock); };
+  while (hash_of(other) != hash_of(slow)) ++other.prompt.tokens.front();
   Pair pair(GetParam(), 1, 60, 60, /*trouble=*/0);
   const auto on_its_way = pair.add(slow);
   pair.decode.step();

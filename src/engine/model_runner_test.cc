@@ -68,7 +68,7 @@ class ModelRunnerTest : public testing::TestWithParam<uint32_t> {
   GenerateRequest request(uint32_t family, size_t prompt_tokens, uint32_t max_tokens) const {
     GenerateRequest request;
     for (size_t i = 0; i < prompt_tokens; ++i)
-      request.prompt.push_back(static_cast<TokenId>((family * 31 + i * 7) % options_.vocab_size));
+      request.prompt.tokens.push_back(static_cast<TokenId>((family * 31 + i * 7) % options_.vocab_size));
     request.stop.max_tokens = max_tokens;
     request.sampling.seed = family;
     request.logprobs = 3;

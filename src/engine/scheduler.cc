@@ -39,13 +39,7 @@ std::unique_ptr<Sequence> Scheduler::remove(SequenceId id) {
 }
 
 void Scheduler::extend_chain(Sequence* sequence) const {
-  while ((sequence->chain.size() + 1) * options_.block_tokens <= sequence->tokens.size()) {
-    const auto block =
-        std::span(sequence->tokens).subspan(sequence->chain.size() * options_.block_tokens, options_.block_tokens);
-    const kv::TokensHash own = kv::hash_tokens(block);
-    sequence->chain.push_back(sequence->chain.empty() ? kv::first_block(own, sequence->request.cache_salt)
-                                                      : kv::next_block(sequence->chain.back(), own));
-  }
+  kv::extend_chain(sequence->content(), options_.block_tokens, &sequence->chain);
 }
 
 // What a sequence holds, and what others may wait for it to compute.
@@ -117,11 +111,11 @@ bool Scheduler::is_computed_elsewhere(const Sequence& sequence) const {
   const Sequence& other = *found->second;
   const size_t end = (missing + 1) * options_.block_tokens;
   if (other.computed >= end || other.tokens.size() < end || other.blocks.size() < missing) return false;
-  const bool has_same_prefix = missing == 0 ? other.request.cache_salt == sequence.request.cache_salt
-                                            : other.blocks[missing - 1] == sequence.blocks[missing - 1];
-  return has_same_prefix && std::equal(sequence.tokens.begin() + static_cast<ptrdiff_t>(end - options_.block_tokens),
-                                       sequence.tokens.begin() + static_cast<ptrdiff_t>(end),
-                                       other.tokens.begin() + static_cast<ptrdiff_t>(end - options_.block_tokens));
+  if (missing > 0 && other.blocks[missing - 1] != sequence.blocks[missing - 1]) return false;
+  std::vector<uint32_t> scratch;
+  std::vector<uint32_t> others;
+  return std::ranges::equal(kv::block_words(sequence.content(), options_.block_tokens, missing, &scratch),
+                            kv::block_words(other.content(), options_.block_tokens, missing, &others));
 }
 
 // Moves a waiting sequence to the running ones, with what the cache has of it and blocks for all its tokens.
@@ -130,7 +124,7 @@ bool Scheduler::admit(Sequence* sequence) {
   // The last token is always computed, since its logits are needed.
   const size_t matchable = (sequence->tokens.size() - 1) / options_.block_tokens;
   const auto chain = std::span(sequence->chain).first(std::min(matchable, sequence->chain.size()));
-  sequence->blocks = pool_->match(sequence->tokens, chain, sequence->request.cache_salt);
+  sequence->blocks = pool_->match(sequence->content(), chain);
   sequence->computed = sequence->issued = static_cast<uint32_t>(sequence->blocks.size()) * options_.block_tokens;
   const uint32_t missing =
       blocks_for(sequence->size(), options_.block_tokens) - static_cast<uint32_t>(sequence->blocks.size());
@@ -245,11 +239,11 @@ void Scheduler::advance(Sequence* sequence, uint32_t computed) {
   sequence->computed = computed;
   sequence->issued = std::max(sequence->issued, computed);
   extend_chain(sequence);
+  std::vector<uint32_t> scratch;
   for (uint32_t i = first; (i + 1) * size <= sequence->computed; ++i) {
     const BlockPool::Content content{
         .parent = i == 0 ? std::nullopt : std::optional(sequence->blocks[i - 1]),
-        .salt = sequence->request.cache_salt,
-        .tokens = std::span(sequence->tokens).subspan(size_t{i} * size, size),
+        .words = kv::block_words(sequence->content(), size, i, &scratch),
     };
     const BlockId own = sequence->blocks[i];
     pool_->hold(own);  // steps under way have it in their tables, also if another takes its place now

@@ -16,7 +16,7 @@ class SchedulerTest : public testing::Test {
   Sequence* add(uint64_t id, std::vector<TokenId> prompt, uint32_t answer) {
     auto sequence = std::make_unique<Sequence>();
     sequence->id = SequenceId{id};
-    sequence->request.prompt = prompt;
+    sequence->request.prompt.tokens = prompt;
     sequence->tokens = std::move(prompt);
     sequence->limit = sequence->size() + answer;
     Sequence* added = sequence.get();

@@ -43,6 +43,8 @@ struct Sequence {
   uint32_t attempt = 0;       // of its source, counted from 1
   uint32_t sent_blocks = 0;   // told to its target
 
+  // What its blocks are of.
+  kv::PromptView content() const { return {tokens, request.prompt.spans, request.prompt.salt}; }
   // Without what was drawn for the answer elsewhere before.
   uint32_t prompt_size() const { return static_cast<uint32_t>(request.prompt.size()) - request.drawn_before; }
   uint32_t size() const { return static_cast<uint32_t>(tokens.size()); }

@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/ids.h"
 #include "base/sampling.h"
+#include "kv/prompt.h"
 
 namespace dynamo {
 
@@ -35,14 +36,13 @@ struct PrefillPlace {
 };
 
 struct GenerateRequest {
-  std::string id;               // names the request in logs of every hop
-  std::string model;            // served name
-  std::vector<TokenId> prompt;  // not empty
+  std::string id;     // names the request in logs of every hop
+  std::string model;  // served name
+  kv::Prompt prompt;  // as kv::check() demands
   SamplingParams sampling;
   StopConditions stop;
   std::optional<uint32_t> logprobs;  // how many alternatives to report per token; 0: only the drawn token's
   int32_t priority = 0;              // higher runs first
-  uint64_t cache_salt = 0;           // caches of different salts never mix
   uint32_t drawn_before = 0;  // tokens at the prompt's end that were drawn for this answer already (a resumed stream)
   std::vector<PrefillPlace> prefill_at;  // where the prompt may be computed, best first; none: where it is decoded
   RoutingHints routing;

@@ -539,7 +539,7 @@ class Simulation {
     for (size_t i = 0, size = 1 + world_.draw(60); i < size; ++i) {
       if (mixes_blocks_ && i % kBlock == 0) family = world_.draw(3);
       const uint64_t token = mixes_blocks_ ? family : i * 7 + (i < 8 ? 0 : family);
-      request.prompt.push_back(static_cast<TokenId>(token % kVocab));
+      request.prompt.tokens.push_back(static_cast<TokenId>(token % kVocab));
     }
     request.stop.max_tokens = 1 + static_cast<uint32_t>(world_.draw(25));
     request.deadline = world_.clock.now() + (world_.chance(0.1) ? milliseconds(100) : seconds(120));
@@ -664,7 +664,7 @@ TEST(HandoffSimulation, WhoeverWaitsForRoomOrForAPromptHearsThatTheWorkersGetOn)
     GenerateRequest request;
     request.id = fmt::format("r{}", i);
     for (size_t token = 0; token < 100; ++token)
-      request.prompt.push_back(static_cast<TokenId>((token * i + 3) % kVocab));
+      request.prompt.tokens.push_back(static_cast<TokenId>((token * i + 3) % kVocab));
     request.stop.max_tokens = 2;
     request.silence_limit = milliseconds(800);
     request.prefill_at.push_back({1, prefill.card, ""});
@@ -701,7 +701,7 @@ void expect_computed_where_decoded(const std::function<Result<DrawnToken>(const 
   first.engine->runner().spoil = spoil;
   GenerateRequest request;
   request.id = "r";
-  for (TokenId token = 0; token < 40; ++token) request.prompt.push_back(token);
+  for (TokenId token = 0; token < 40; ++token) request.prompt.tokens.push_back(token);
   request.stop.max_tokens = 5;
   request.logprobs = 1;
   request.deadline = world.clock.now() + seconds(60);
@@ -751,7 +751,8 @@ TEST(HandoffSimulation, ASlowHandoffHoldsUpNoOtherOfItsPair) {
   const auto ask = [&](size_t tokens) {
     GenerateRequest request;
     request.id = fmt::format("r{}", sinks.size());
-    for (size_t i = 0; i < tokens; ++i) request.prompt.push_back(static_cast<TokenId>((i + sinks.size()) % kVocab));
+    for (size_t i = 0; i < tokens; ++i)
+      request.prompt.tokens.push_back(static_cast<TokenId>((i + sinks.size()) % kVocab));
     request.stop.max_tokens = 5;
     request.deadline = world.clock.now() + seconds(60);
     request.prefill_at.push_back({1, prefill.card, ""});

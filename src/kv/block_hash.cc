@@ -12,11 +12,14 @@ namespace dynamo::kv {
 namespace {
 
 static_assert(std::endian::native == std::endian::little, "hashes are over little-endian bytes");
-constexpr uint64_t kSeed = 1337;
+
+uint64_t hash_of(std::span<const uint32_t> words) {
+  return XXH3_64bits_withSeed(words.data(), words.size_bytes(), kHashSeed) & hash_mask;
+}
 
 uint64_t hash_pair(uint64_t first, uint64_t second) {
   const std::array<uint64_t, 2> words = {first, second};
-  return XXH3_64bits_withSeed(words.data(), sizeof(words), kSeed) & hash_mask;
+  return XXH3_64bits_withSeed(words.data(), sizeof(words), kHashSeed) & hash_mask;
 }
 
 }  // namespace
@@ -24,27 +27,20 @@ uint64_t hash_pair(uint64_t first, uint64_t second) {
 uint64_t hash_mask = ~uint64_t{0};
 const TableSecret table_secret = {.offset = random_bits(), .factor = random_bits() | 1};
 
-TokensHash hash_tokens(std::span<const TokenId> block) {
-  return {XXH3_64bits_withSeed(block.data(), block.size_bytes(), kSeed) & hash_mask};
+void extend_chain(const PromptView& prompt, uint32_t block_tokens, std::vector<BlockHash>* chain) {
+  CHECK(block_tokens > 0);
+  std::vector<uint32_t> scratch;
+  for (const size_t full = prompt.tokens.size() / block_tokens; chain->size() < full;) {
+    const uint64_t own = hash_of(block_words(prompt, block_tokens, chain->size(), &scratch));
+    chain->push_back({chain->empty() ? own : hash_pair(chain->back().bits, own)});
+  }
 }
 
-BlockHash first_block(TokensHash tokens, uint64_t salt) {
-  if (salt == 0) return {tokens.bits};
-  return {hash_pair(salt, tokens.bits)};
-}
-
-BlockHash next_block(BlockHash parent, TokensHash tokens) {
-  return {hash_pair(parent.bits, tokens.bits)};
-}
-
-std::vector<BlockHash> hash_chain(std::span<const TokenId> tokens, uint32_t block_tokens, uint64_t salt) {
+std::vector<BlockHash> hash_chain(const PromptView& prompt, uint32_t block_tokens) {
   CHECK(block_tokens > 0);
   std::vector<BlockHash> chain;
-  chain.reserve(tokens.size() / block_tokens);
-  for (size_t begin = 0; begin + block_tokens <= tokens.size(); begin += block_tokens) {
-    const TokensHash own = hash_tokens(tokens.subspan(begin, block_tokens));
-    chain.push_back(chain.empty() ? first_block(own, salt) : next_block(chain.back(), own));
-  }
+  chain.reserve(prompt.tokens.size() / block_tokens);
+  extend_chain(prompt, block_tokens, &chain);
   return chain;
 }
 

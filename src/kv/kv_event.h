@@ -12,12 +12,9 @@
 
 namespace dynamo::kv {
 
-// A run of blocks, each following the one before, whose KV is now computed and may be reused.
+// Blocks whose KV is now computed and may be reused. What they follow is known, or among those before them.
 struct BlocksStored {
-  bool has_parent = false;  // false: blocks[0] starts a prompt
-  BlockHash parent;         // the block before blocks[0]
   std::vector<BlockHash> blocks;
-  std::vector<TokensHash> tokens;  // one per block
 };
 struct BlocksRemoved {
   std::vector<BlockHash> blocks;

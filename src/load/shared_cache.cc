@@ -3,7 +3,7 @@
 namespace dynamo::load {
 
 uint64_t SharedCache::take(std::span<const TokenId> prompt) {
-  const auto chain = kv::hash_chain(prompt, block_tokens_, /*salt=*/0);
+  const auto chain = kv::hash_chain(prompt, block_tokens_);
   uint64_t known = 0;
   while (known < chain.size() && blocks_.contains(chain[known])) ++known;
   blocks_.insert(chain.begin() + static_cast<ptrdiff_t>(known), chain.end());

@@ -230,7 +230,7 @@ TEST(ChatRequest, EveryOptionIsRead) {
   EXPECT_EQ(options.priority, -4);
   EXPECT_EQ(options.cache_salt, accepted(body_with(R"("cache_salt":"tenant")")).options.cache_salt);
   EXPECT_NE(options.cache_salt, accepted(body_with(R"("cache_salt":"other")")).options.cache_salt);
-  EXPECT_NE(options.cache_salt, 0U);
+  EXPECT_NE(options.cache_salt, kv::Fingerprint());
 }
 
 TEST(ChatRequest, ExtensionsCountInNvextAndMoreSoInTheBody) {

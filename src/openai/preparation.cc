@@ -216,7 +216,7 @@ GenerateRequest generate_request(const PreparedRequest& prepared, uint32_t choic
   const PreparedPrompt& prompt = prepared.prompt_of(choice);
   GenerateRequest request = to_generate_request(prepared.options, prepared.model->card, choice % prepared.options.n);
   request.id = prepared.choices() == 1 ? id : fmt::format("{}-{}", id, choice);
-  request.prompt = prompt.tokens;
+  request.prompt.tokens = prompt.tokens;
   request.stop.max_tokens = prompt.max_tokens;
   request.deadline = deadline;
   return request;

@@ -22,13 +22,6 @@ std::string at(std::string_view path, size_t index) {
   return fmt::format("{}[{}]", path, index);
 }
 
-// A salt by name: FNV-1a, 64 bits. Any hash would do that every frontend computes alike; zero means no salt.
-uint64_t salt_of(std::string_view name) {
-  uint64_t hash = 0xcbf29ce484222325;
-  for (const char c : name) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3;
-  return hash == 0 ? 1 : hash;
-}
-
 std::optional<uint32_t> to_uint32(std::optional<int64_t> value) {
   if (!value) return std::nullopt;
   return static_cast<uint32_t>(*value);
@@ -206,7 +199,7 @@ RequestOptions read_options(json::ObjectReader* body, const RequestLimits& limit
   options.includes_stop = body->boolean("include_stop_str_in_output").value_or(false);
   constexpr int64_t kPriority = std::numeric_limits<int32_t>::max();
   options.priority = static_cast<int32_t>(body->integer("priority", -kPriority, kPriority).value_or(0));
-  if (const auto salt = body->string("cache_salt"); salt && !salt->empty()) options.cache_salt = salt_of(*salt);
+  if (const auto salt = body->string("cache_salt"); salt && !salt->empty()) options.cache_salt = kv::salt_of(*salt);
   read_ignored(body);
   return options;
 }
@@ -244,7 +237,7 @@ GenerateRequest to_generate_request(const RequestOptions& options, const ModelCa
                                      options.stop_token_ids.end());
   request.logprobs = options.logprobs;
   request.priority = options.priority;
-  request.cache_salt = options.cache_salt;
+  request.prompt.salt = options.cache_salt;
   request.routing = options.routing;
   return request;
 }

@@ -12,6 +12,7 @@
 #include "generate/generate_request.h"
 #include "generate/model_card.h"
 #include "json/object_reader.h"
+#include "kv/prompt.h"
 #include "openai/error.h"
 
 namespace dynamo::openai {
@@ -48,7 +49,7 @@ struct RequestOptions {
   bool includes_stop = false;        // the stop string is part of the text
   std::optional<uint32_t> logprobs;  // alternatives per token; 0: the drawn token alone
   int32_t priority = 0;
-  uint64_t cache_salt = 0;
+  kv::Fingerprint cache_salt;
   RoutingHints routing;
 };
 

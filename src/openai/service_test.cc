@@ -240,7 +240,7 @@ TEST(Completions, AStreamEchoesFirst) {
 
 TEST(Completions, EachPromptGetsNChoicesInOrder) {
   TestService service([](const GenerateRequest& request) {
-    return say({std::string(1, static_cast<char>(request.prompt.back()))})(request);
+    return say({std::string(1, static_cast<char>(request.prompt.tokens.back()))})(request);
   });
   const auto out = service.completion(R"(,"prompt":["a","bc"],"n":2)");
   for (const char* choice : {R"({"index":0,"text":"a")", R"({"index":1,"text":"a")", R"({"index":2,"text":"c")",

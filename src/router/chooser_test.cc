@@ -18,7 +18,7 @@ class ChooserTest : public testing::Test {
   ChooserTest() {
     options_.mode = Mode::kKv;
     request_.id = "r1";
-    request_.prompt.assign(40, 1);
+    request_.prompt.tokens.assign(40, 1);
     overlap_.tokens = 40;
     overlap_.blocks = 10;
     overlap_.block_tokens = 4;

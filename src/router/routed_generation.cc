@@ -83,7 +83,8 @@ void RoutedGeneration::take(TokenChunk* chunk) {
   if (!cached_tokens_) cached_tokens_ = chunk->cached_tokens;
   chunk->cached_tokens = *cached_tokens_;  // of the first worker: the others' is of its prompt and its own answer
   if (!chunk->tokens.empty() && booking_) booking_->drawn(chunk->tokens.size());
-  request_.prompt.insert(request_.prompt.end(), chunk->tokens.begin(), chunk->tokens.end());
+  std::vector<TokenId>& prompt = request_.prompt.tokens;
+  prompt.insert(prompt.end(), chunk->tokens.begin(), chunk->tokens.end());
   request_.drawn_before += static_cast<uint32_t>(chunk->tokens.size());
   if (chunk->finish) booking_.reset();
 }

@@ -167,7 +167,7 @@ void Router::set(RouterSettings settings) {
 
 Task<Result<std::unique_ptr<Generation>>> Router::generate(GenerateRequest request) {
   const auto self = shared_from_this();
-  if (request.prompt.empty()) co_return invalid("the prompt is empty");
+  CO_TRY_STATUS(kv::check(request.prompt));
   // A seed of ours lets a sampled answer that breaks off go on as the same text.
   if (!request.sampling.seed && request.sampling.temperature > 0) request.sampling.seed = random_.draw();
   auto routed = std::make_unique<RoutedGeneration>(self, std::move(request));
@@ -177,7 +177,7 @@ Task<Result<std::unique_ptr<Generation>>> Router::generate(GenerateRequest reque
 
 Task<Result<std::unique_ptr<Booking>>> Router::book(Asked asked) {
   const GenerateRequest& request = *asked.request;
-  asked.chain = kv::hash_chain(request.prompt, options_.block_tokens, request.cache_salt);
+  asked.chain = kv::hash_chain(request.prompt, options_.block_tokens);
   const Time until = std::min(request.deadline, clock_->now() + options_.queue_timeout);
   Tried tried;
   std::function<bool()> attempt = [&]() REQUIRES(mutex_) { return try_book(asked, &tried); };

@@ -43,7 +43,7 @@ GenerateRequest request_of(uint32_t prompt) {
   GenerateRequest request;
   request.id = fmt::format("r{}", prompt);
   for (uint32_t token = 0; token < kPromptBlocks * kBlockTokens; ++token)
-    request.prompt.push_back(token < kSystemTokens ? token : prompt * 7919 + token);
+    request.prompt.tokens.push_back(token < kSystemTokens ? token : prompt * 7919 + token);
   request.stop.max_tokens = 10;
   request.deadline = Clock::steady().now() + std::chrono::hours(1);
   return request;
@@ -59,7 +59,7 @@ struct Cluster {
     std::vector<std::vector<kv::BlockHash>> chains;
     for (uint32_t prompt = 0; prompt < kPrompts; ++prompt) {
       const GenerateRequest request = request_of(prompt);
-      chains.push_back(kv::hash_chain(request.prompt, kBlockTokens, request.cache_salt));
+      chains.push_back(kv::hash_chain(request.prompt, kBlockTokens));
     }
     for (uint64_t instance = 1; instance <= workers; ++instance) {
       RoutedWorker worker;

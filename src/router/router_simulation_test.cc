@@ -238,7 +238,7 @@ class Simulation {
       if (workers_.contains(instance)) router_->on_heartbeat(instance, heartbeat.SerializeAsString());  // asks again
       co_return;
     }
-    const auto chain = kv::hash_chain(prompt_of(0, 80), kBlock, /*salt=*/0);
+    const auto chain = kv::hash_chain({prompt_of(0, 80)}, kBlock);
     router_->on_snapshot(instance, 1, std::span(chain).first(world_.draw(chain.size() + 1)));
   }
 
@@ -253,7 +253,7 @@ class Simulation {
     GenerateRequest request;
     request.id = fmt::format("r{}", id);
     const uint64_t family = world_.draw(4);
-    request.prompt = prompt_of(family, 1 + world_.draw(80));
+    request.prompt.tokens = prompt_of(family, 1 + world_.draw(80));
     request.stop.max_tokens = 1 + static_cast<uint32_t>(world_.draw(30));
     request.priority = static_cast<int32_t>(world_.draw(3));
     const Duration arrival = world_.draw(seconds(5));

@@ -76,7 +76,7 @@ class BatchingWorker final : public Generator {
 
   Task<Result<std::unique_ptr<Generation>>> generate(GenerateRequest request) override {
     auto sequence = std::make_shared<Sequence>(&world_->clock, co_await boost::asio::this_coro::executor);
-    sequence->chain = kv::hash_chain(request.prompt, kBlock, request.cache_salt);
+    sequence->chain = kv::hash_chain(request.prompt, kBlock);
     sequence->request = std::move(request);
     sequences_.push_back(sequence);
     ++requests;
@@ -225,8 +225,8 @@ Outcome run(Mode mode, const Burst& burst) {
       co_await in->sleep(wait);
       GenerateRequest request;
       request.id = fmt::format("r{}", id);
-      for (uint32_t i = 0; i < of->prefix_tokens; ++i) request.prompt.push_back(i);
-      for (uint32_t i = 0; i < kBlock; ++i) request.prompt.push_back(10'000 + id * kBlock + i);
+      for (uint32_t i = 0; i < of->prefix_tokens; ++i) request.prompt.tokens.push_back(i);
+      for (uint32_t i = 0; i < kBlock; ++i) request.prompt.tokens.push_back(10'000 + id * kBlock + i);
       request.stop.max_tokens = tokens;
       request.sampling.temperature = 0;
       auto generation = co_await to->generate(std::move(request));

@@ -105,7 +105,7 @@ class RouterTest : public testing::Test {
   static GenerateRequest request(uint32_t prompt_tokens, uint32_t max_tokens = 4, TokenId first_token = 0) {
     GenerateRequest request;
     request.id = "r1";
-    for (uint32_t i = 0; i < prompt_tokens; ++i) request.prompt.push_back(first_token + i);
+    for (uint32_t i = 0; i < prompt_tokens; ++i) request.prompt.tokens.push_back(first_token + i);
     request.stop.max_tokens = max_tokens;
     request.sampling.temperature = 0;
     return request;
@@ -187,9 +187,7 @@ class RouterTest : public testing::Test {
     for (const kv::BlockHash& block : stored) change->add_stored(block.bits);
     return message.SerializeAsString();
   }
-  static std::vector<kv::BlockHash> chain(uint32_t tokens) {
-    return kv::hash_chain(request(tokens).prompt, kBlock, /*salt=*/0);
-  }
+  static std::vector<kv::BlockHash> chain(uint32_t tokens) { return kv::hash_chain(request(tokens).prompt, kBlock); }
 
   FakeClock clock_;
   Metrics metrics_;

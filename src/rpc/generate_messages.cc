@@ -26,10 +26,32 @@ void sampling_to_message(const SamplingParams& sampling, wire::Sampling* out) {
   }
 }
 
+void prompt_to_message(const kv::Prompt& prompt, wire::Generate* out) {
+  out->mutable_prompt()->Add(prompt.tokens.begin(), prompt.tokens.end());
+  out->set_cache_salt(prompt.salt.low);
+  out->set_cache_salt_high(prompt.salt.high);
+  for (const kv::PromptSpan& span : prompt.spans) {
+    wire::PromptSpan& one = *out->add_spans();
+    one.set_begin(span.begin);
+    one.set_end(span.end);
+    one.set_fingerprint_low(span.fingerprint.low);
+    one.set_fingerprint_high(span.fingerprint.high);
+  }
+}
+
+Result<kv::Prompt> prompt_from_message(const wire::Generate& message) {
+  kv::Prompt prompt;
+  prompt.tokens.assign(message.prompt().begin(), message.prompt().end());
+  prompt.salt = {message.cache_salt(), message.cache_salt_high()};
+  for (const wire::PromptSpan& one : message.spans())
+    prompt.spans.push_back({one.begin(), one.end(), {one.fingerprint_low(), one.fingerprint_high()}});
+  TRY_STATUS(kv::check(prompt));
+  return prompt;
+}
+
 // What a request must have to be one. The numbers of `sampling` are the engine's to check.
 Status check(const wire::Generate& message) {
   const wire::Sampling& sampling = message.sampling();
-  if (message.prompt().empty()) return invalid("a request without a prompt");
   if (message.max_tokens() == 0) return invalid("a request with max_tokens 0");
   if (sampling.biased_tokens_size() != sampling.biases_size()) return invalid("a request with unequal logit biases");
   if (message.has_logprobs() && message.logprobs() > kMostTopLogprobs)
@@ -60,16 +82,16 @@ void append_all(std::vector<T>&& from, std::vector<T>* to) {
 }  // namespace
 
 void to_message(const GenerateRequest& request, Time now, wire::Generate* out) {
+  out->Clear();
   out->set_id(request.id);
   out->set_model(request.model);
-  out->mutable_prompt()->Add(request.prompt.begin(), request.prompt.end());
+  prompt_to_message(request.prompt, out);
   sampling_to_message(request.sampling, out->mutable_sampling());
   out->set_max_tokens(request.stop.max_tokens);
   out->set_min_tokens(request.stop.min_tokens);
   out->mutable_stop_token_ids()->Add(request.stop.stop_token_ids.begin(), request.stop.stop_token_ids.end());
   if (request.logprobs) out->set_logprobs(*request.logprobs);
   out->set_priority(request.priority);
-  out->set_cache_salt(request.cache_salt);
   out->set_drawn_before(request.drawn_before);
   for (const PrefillPlace& place : request.prefill_at) {
     wire::PrefillPlace& one = *out->add_prefill_at();
@@ -89,14 +111,13 @@ Result<GenerateRequest> from_message(const wire::Generate& message, Time now) {
   GenerateRequest request;
   request.id = message.id();
   request.model = message.model();
-  request.prompt.assign(message.prompt().begin(), message.prompt().end());
+  TRY(request.prompt, prompt_from_message(message));
   request.sampling = sampling_from_message(message.sampling());
   request.stop.max_tokens = message.max_tokens();
   request.stop.min_tokens = message.min_tokens();
   request.stop.stop_token_ids.assign(message.stop_token_ids().begin(), message.stop_token_ids().end());
   if (message.has_logprobs()) request.logprobs = message.logprobs();
   request.priority = message.priority();
-  request.cache_salt = message.cache_salt();
   request.drawn_before = message.drawn_before();
   for (const wire::PrefillPlace& one : message.prefill_at())
     request.prefill_at.push_back({one.instance(), one.name(), one.address()});

@@ -11,7 +11,7 @@ GenerateRequest full_request() {
   GenerateRequest request;
   request.id = "r-1";
   request.model = "Qwen/Qwen3-0.6B";
-  request.prompt = {1, 2, 4000000000U};
+  request.prompt = {.tokens = {1, 2, 4000000000U}, .spans = {{1, 3, {8, 9}}}, .salt = {77, 78}};
   request.sampling = {.temperature = 0.5F,
                       .top_p = 0.9F,
                       .top_k = 7,
@@ -24,7 +24,6 @@ GenerateRequest full_request() {
   request.stop = {.max_tokens = 9, .min_tokens = 2, .stop_token_ids = {2, 3}};
   request.logprobs = 3;
   request.priority = -5;
-  request.cache_salt = 77;
   request.drawn_before = 1;
   request.prefill_at = {{7, "prefill-worker-1", "10.0.0.1:4711"}, {9, "prefill-worker-2", "[::1]:4711"}};
   return request;
@@ -45,6 +44,25 @@ TEST(GenerateMessage, ARequestComesBackAsItWas) {
   EXPECT_EQ(read->deadline, Time::max());
   EXPECT_EQ(read->priority, -5);
   EXPECT_EQ(read->prefill_at, sent.prefill_at);
+}
+
+TEST(GenerateMessage, APromptWhoseSpansCannotBeIsRefusedByPosition) {
+  wire::Generate message;
+  to_message(full_request(), Time(), &message);
+  message.mutable_spans(0)->set_end(4);
+  const Status refused = from_message(message, Time()).status();
+  EXPECT_EQ(refused.code(), Code::kInvalid);
+  EXPECT_NE(refused.text().find("[1, 4)"), std::string::npos) << refused.text();
+}
+
+TEST(GenerateMessage, AnOlderWorkerKnowsASaltByItsLowHalfAndAnOlderFrontendSendsNothingElse) {
+  GenerateRequest sent = full_request();
+  sent.prompt.salt = kv::salt_of("tenant");
+  wire::Generate message;
+  to_message(sent, Time(), &message);
+  EXPECT_NE(message.cache_salt(), 0U);
+  message.clear_cache_salt_high();
+  EXPECT_EQ(from_message(message, Time())->prompt.salt, (kv::Fingerprint{sent.prompt.salt.low, 0}));
 }
 
 TEST(GenerateMessage, ADeadlineTravelsAsTheTimeThatIsLeft) {

@@ -12,7 +12,6 @@ namespace {
 kv::BlocksStored stored(std::vector<uint64_t> blocks) {
   kv::BlocksStored event;
   for (const uint64_t block : blocks) event.blocks.push_back({block});
-  event.tokens.resize(blocks.size());
   return event;
 }
 kv::BlocksRemoved removed(uint64_t block) {

@@ -49,7 +49,7 @@ class ModelWorkerTest : public testing::Test {
   }
   static Task<void> read(std::shared_ptr<Generator> generator, std::vector<TokenId> prompt, Answer* answer) {
     GenerateRequest request;
-    request.prompt = std::move(prompt);
+    request.prompt.tokens = std::move(prompt);
     request.sampling.temperature = 0;
     request.stop.max_tokens = 24;
     auto generation = co_await generator->generate(std::move(request));

@@ -33,7 +33,7 @@ class LibraryTest : public testing::Test {
   static Choice choice(Policy* policy, const std::vector<Candidate>& candidates) {
     GenerateRequest request;
     request.id = "r1";
-    request.prompt.assign(40, 1);
+    request.prompt.tokens.assign(40, 1);
     const auto chosen = policy->choose(request, candidates, /*temperature=*/0);
     EXPECT_TRUE(chosen);
     return chosen.value_or(Choice{});

@@ -80,7 +80,7 @@ class EngineHostContract : public testing::TestWithParam<MakeHost> {
   GenerateRequest request() const {
     GenerateRequest request;
     request.id = "r";
-    request.prompt.assign(3 * host_->spec().block_tokens + 1, 100);
+    request.prompt.tokens.assign(3 * host_->spec().block_tokens + 1, 100);
     request.sampling.temperature = 0;
     request.stop.max_tokens = 2;
     request.deadline = soon();
