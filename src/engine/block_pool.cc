@@ -63,7 +63,7 @@ void BlockPool::forget_leaf(BlockId id) {
   index_.erase(block.hash);
   block.is_known = false;
   block.words.clear();
-  if (events_) events_->on_kv_event(kv::BlocksRemoved{{block.hash}});
+  if (events_) events_->on_kv_event({kv::KvEvent::What::kRemoved, {block.hash}});
 }
 
 // Takes a known block's content out of the index, and before it what follows. Mostly nothing does; but a hand-off can hold
@@ -108,7 +108,7 @@ BlockId BlockPool::store(BlockId id, kv::BlockHash hash, const Content& content)
     block.child_place = parent->children.size();
     parent->children.push_back(id);
   }
-  if (events_) events_->on_kv_event(kv::BlocksStored{{hash}});
+  if (events_) events_->on_kv_event({kv::KvEvent::What::kStored, {hash}});
   return id;
 }
 
@@ -132,7 +132,7 @@ void BlockPool::clear() {
     blocks_[id.value].words.clear();
   }
   index_.clear();
-  if (events_) events_->on_kv_event(kv::BlocksCleared{});
+  if (events_) events_->on_kv_event({kv::KvEvent::What::kCleared, {}});
 }
 
 void BlockPool::distrust(std::span<const BlockId> blocks) {

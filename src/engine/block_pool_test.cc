@@ -123,12 +123,11 @@ TEST(BlockPool, WhatIsDistrustedIsForgottenWithAllThatFollowsItAndNothingElse) {
 // The cache as the events tell it.
 struct Told final : kv::KvEventSink {
   void on_kv_event(kv::KvEvent event) override {
-    if (const auto* stored = std::get_if<kv::BlocksStored>(&event)) {
-      for (const auto& hash : stored->blocks) CHECK(blocks.insert(hash).second);
-    } else if (const auto* removed = std::get_if<kv::BlocksRemoved>(&event)) {
-      for (const auto& hash : removed->blocks) CHECK(blocks.erase(hash) == 1);
-    } else {
-      blocks.clear();
+    CHECK(event.tier == kv::Tier::kDevice);
+    if (event.what == kv::KvEvent::What::kCleared) blocks.clear();
+    for (const auto& hash : event.blocks) {
+      const bool is_stored = event.what == kv::KvEvent::What::kStored;
+      CHECK(is_stored ? blocks.insert(hash).second : blocks.erase(hash) == 1);
     }
   }
   std::set<kv::BlockHash> blocks;

@@ -35,12 +35,11 @@ struct Collected final : ChunkSink {
 // The set of blocks that the events say are cached.
 struct Replay final : kv::KvEventSink {
   void on_kv_event(kv::KvEvent event) override {
-    if (const auto* stored = std::get_if<kv::BlocksStored>(&event)) {
-      for (const auto& hash : stored->blocks) CHECK(blocks.insert(hash.bits).second);
-    } else if (const auto* removed = std::get_if<kv::BlocksRemoved>(&event)) {
-      for (const auto& hash : removed->blocks) CHECK(blocks.erase(hash.bits) == 1);
-    } else {
-      blocks.clear();
+    CHECK(event.tier == kv::Tier::kDevice);
+    if (event.what == kv::KvEvent::What::kCleared) blocks.clear();
+    for (const auto& hash : event.blocks) {
+      const bool is_stored = event.what == kv::KvEvent::What::kStored;
+      CHECK(is_stored ? blocks.insert(hash.bits).second : blocks.erase(hash.bits) == 1);
     }
   }
   std::set<uint64_t> blocks;

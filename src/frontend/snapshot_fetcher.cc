@@ -1,7 +1,5 @@
 #include "frontend/snapshot_fetcher.h"
 
-#include <vector>
-
 namespace dynamo::frontend {
 namespace {
 
@@ -16,10 +14,7 @@ Task<void> fetch(const ModelCatalog* catalog, uint64_t instance) {
     router->on_no_snapshot(instance, snapshot.status());
     co_return;
   }
-  std::vector<kv::BlockHash> blocks;
-  blocks.reserve(snapshot->blocks.size());
-  for (const uint64_t bits : snapshot->blocks) blocks.push_back({bits});
-  router->on_snapshot(instance, snapshot->last_event, blocks);
+  router->on_snapshot(instance, snapshot->last_event, snapshot->held[kv::Tier::kDevice], snapshot->held);
 }
 
 }  // namespace

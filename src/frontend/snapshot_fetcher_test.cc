@@ -38,7 +38,7 @@ class SnapshotFetcherTest : public testing::Test {
 };
 
 TEST_F(SnapshotFetcherTest, TheRouterGetsTheBlocksThatTheWorkerHolds) {
-  remote_->give_blocks(rpc::BlockSnapshot{.last_event = 7, .blocks = {1, 2, 3}});
+  remote_->give_blocks(rpc::BlockSnapshot{.last_event = 7, .held = {{{{{1}, {2}, {3}}}}}});
   load();
   EXPECT_TRUE(wait_until([&] { return view().state == router::WorkerState::kReady; }));
   EXPECT_EQ(view().cached_blocks, 3U);

@@ -4,24 +4,23 @@
 #pragma once
 
 #include <cstdint>
-#include <variant>
 #include <vector>
 
-#include "base/ids.h"
 #include "kv/block_hash.h"
+#include "kv/tier.h"
 
 namespace dynamo::kv {
 
-// Blocks whose KV is now computed and may be reused. What they follow is known, or among those before them.
-struct BlocksStored {
-  std::vector<BlockHash> blocks;
+struct KvEvent {
+  enum class What : uint8_t {
+    kStored,   // the KV of these blocks is there and may be reused
+    kRemoved,  // it is not any more
+    kCleared   // nothing is
+  };
+  What what = What::kStored;
+  std::vector<BlockHash> blocks;  // none of kCleared
+  Tier tier = Tier::kDevice;      // where; what other tiers have does not change
 };
-struct BlocksRemoved {
-  std::vector<BlockHash> blocks;
-};
-struct BlocksCleared {};
-
-using KvEvent = std::variant<BlocksStored, BlocksRemoved, BlocksCleared>;
 
 // Receives events in order, on the thread that owns the block pool. Must not block.
 class KvEventSink {

@@ -1,5 +1,7 @@
 #include "router/kv_feed.h"
 
+#include <algorithm>
+
 #include "wire/messages.pb.h"
 
 namespace dynamo::router {
@@ -19,8 +21,10 @@ std::vector<kv::BlockHash> hashes_of(const google::protobuf::RepeatedField<uint6
 KvFeed::Batch KvFeed::batch_of(const wire::KvEvents& events) {
   Batch batch;
   batch.first = events.first_event();
-  for (const wire::KvChange& change : events.events()) {
+  for (const wire::KvChange& told : events.events()) {
     Change& one = batch.changes.emplace_back();
+    if (told.has_lower()) one.tier = std::max(told.lower().tier(), 1U);
+    const wire::KvChange& change = told.has_lower() ? told.lower().change() : told;
     one.is_cleared = change.is_cleared();
     one.stored = hashes_of(change.stored());
     one.removed = hashes_of(change.removed());
@@ -38,6 +42,8 @@ bool KvFeed::start() {
 void KvFeed::close() {
   MutexLock lock(mutex_);
   is_closed_ = true;
+  for (const kv::Tier tier : kv::kLowerTiers)
+    if (const auto slot = slot_of(tier)) index_->remove_worker(*slot);
 }
 
 bool KvFeed::fetch() {
@@ -68,15 +74,32 @@ bool KvFeed::apply(const Batch& batch) {
   uint64_t events = 0;
   for (size_t i = 0; i < batch.changes.size(); ++i) {
     if (batch.first + i <= applied_) continue;  // a repeated one
-    const Change& change = batch.changes[i];
-    if (change.is_cleared) index_->clear(worker_);
-    index_->store(worker_, change.stored);
-    index_->remove(worker_, change.removed);
+    apply(batch.changes[i]);
     applied_ = batch.first + i;
     ++events;
   }
   metrics_->events->Increment(static_cast<double>(events));
   return true;
+}
+
+void KvFeed::apply(const Change& change) {
+  if (change.tier >= kv::kTiers) return;  // of a newer worker
+  const auto tier = static_cast<kv::Tier>(change.tier);
+  std::optional<WorkerSlot> slot = worker_;
+  if (tier != kv::Tier::kDevice) slot = change.stored.empty() ? slot_of(tier) : add_slot(tier);
+  if (!slot) return;
+  if (change.is_cleared) index_->clear(*slot);
+  index_->store(*slot, change.stored);
+  index_->remove(*slot, change.removed);
+}
+
+// Returns: none if the index has no slot left; what the tier holds stays unknown then.
+std::optional<WorkerSlot> KvFeed::add_slot(kv::Tier lower) {
+  if (const auto known = slot_of(lower)) return known;
+  const auto added = index_->add_worker();
+  if (!added.is_ok()) return std::nullopt;
+  lower_[lower].store(added->index, std::memory_order_relaxed);
+  return *added;
 }
 
 bool KvFeed::on_events(const wire::KvEvents& events) {
@@ -125,12 +148,14 @@ bool KvFeed::compare(const wire::Heartbeat& heartbeat) {
   return fetch();
 }
 
-bool KvFeed::on_snapshot(uint64_t last_event, std::span<const kv::BlockHash> blocks) {
+bool KvFeed::on_snapshot(uint64_t last_event, std::span<const kv::BlockHash> blocks, const BlocksByTier& lower) {
   MutexLock lock(mutex_);
   if (is_closed_) return false;
   is_fetching_ = false;
   metrics_->snapshots->Increment();
   index_->replace(worker_, blocks);
+  for (const kv::Tier tier : kv::kLowerTiers)
+    if (const auto slot = lower[tier].empty() ? slot_of(tier) : add_slot(tier)) index_->replace(*slot, lower[tier]);
   applied_ = last_event;
   state_ = State::kCatchingUp;
   behind_ = 0;

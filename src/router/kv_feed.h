@@ -2,7 +2,8 @@
 //
 // Events are numbered; what is missing is repaired by a snapshot, and until that comes the old state is used.
 // Heartbeats carry the number of the last event and the wrapping sum of the blocks held: equal sums at equal numbers
-// prove the index right. Spec: docs/reference/events.md.
+// prove the index right. A tier below the device has a slot of its own in the index, from its first block on; tiers
+// that this version does not know are passed over. Spec: docs/reference/events.md.
 // Threads: any; a lock inside keeps what is applied in order. state() takes none: every decision reads it.
 // Private to the module.
 #pragma once
@@ -10,10 +11,12 @@
 #include <atomic>
 #include <cstdint>
 #include <deque>
+#include <optional>
 #include <vector>
 
 #include "base/mutex.h"
 #include "kv/block_hash.h"
+#include "kv/tier.h"
 #include "router/metrics.h"
 #include "router/prefix_index.h"
 
@@ -23,6 +26,8 @@ class Heartbeat;
 }  // namespace dynamo::wire
 
 namespace dynamo::router {
+
+using BlocksByTier = kv::PerTier<std::vector<kv::BlockHash>>;
 
 class KvFeed {
  public:
@@ -40,18 +45,27 @@ class KvFeed {
   // True: a snapshot must be fetched now, and on_snapshot() or on_no_snapshot() called with what comes of it.
   bool on_events(const wire::KvEvents& events);
   bool on_heartbeat(const wire::Heartbeat& heartbeat);
-  bool on_snapshot(uint64_t last_event, std::span<const kv::BlockHash> blocks);
+  // `blocks` are those on the device, `lower` those of the tiers below, by tier.
+  bool on_snapshot(uint64_t last_event, std::span<const kv::BlockHash> blocks, const BlocksByTier& lower = {});
   void on_no_snapshot();  // the next heartbeat asks again
   // Asks for the first snapshot. Returns: true, once.
   bool start();
-  // Nothing is applied from now on: the worker's slot may be given up.
+  // Nothing is applied from now on: the worker's slot may be given up; those of lower tiers are. Requires: nobody uses
+  // slot_of() any more.
   void close();
+
+  // Of a tier below the device. Returns: none until its first block was told.
+  std::optional<WorkerSlot> slot_of(kv::Tier lower) const {
+    const uint32_t slot = lower_[lower].load(std::memory_order_relaxed);
+    return slot == kNoSlot ? std::nullopt : std::optional(WorkerSlot{slot});
+  }
 
   State state() const { return state_.load(std::memory_order_relaxed); }
   bool has_blocks() const { return state() != State::kUnknown; }
 
  private:
   struct Change {
+    uint32_t tier = 0;  // of any number
     bool is_cleared = false;
     std::vector<kv::BlockHash> stored;
     std::vector<kv::BlockHash> removed;
@@ -68,10 +82,15 @@ class KvFeed {
   bool fetch() REQUIRES(mutex_);
   bool fetch_missing() REQUIRES(mutex_);
   bool apply(const Batch& batch) REQUIRES(mutex_);
+  void apply(const Change& change) REQUIRES(mutex_);
+  std::optional<WorkerSlot> add_slot(kv::Tier lower) REQUIRES(mutex_);
   void keep(Batch batch) REQUIRES(mutex_);
   void show() const;
 
+  static constexpr uint32_t kNoSlot = UINT32_MAX;
+
   std::atomic<State> state_ = State::kUnknown;
+  kv::PerTier<std::atomic<uint32_t>> lower_{{kNoSlot, kNoSlot, kNoSlot}};  // the device's is not used
   const WorkerSlot worker_;
   PrefixIndex* const index_;
   const WorkerMetrics* const metrics_;

@@ -165,6 +165,61 @@ TEST_F(KvFeedTest, AClosedFeedTouchesNothing) {
   EXPECT_FALSE(feed_.on_snapshot(cache_.last_event(), cache_.blocks()));
 }
 
+wire::KvChange& change_of(uint32_t tier, wire::KvEvents* events) {
+  wire::TierChange& lower = *events->add_events()->mutable_lower();
+  lower.set_tier(tier);
+  return *lower.mutable_change();
+}
+
+TEST_F(KvFeedTest, LowerTiersHaveBlocksOfTheirOwnAndUnknownOnesArePassedOver) {
+  feed_.start();
+  snapshot_now();
+  EXPECT_FALSE(feed_.slot_of(kv::Tier::kHost));
+  const std::vector<kv::BlockHash> blocks = {{1}, {2}, {3}};
+  wire::KvEvents events;
+  events.set_first_event(1);
+  for (const uint32_t tier : {1U, 7U, 0U})  // 0 is the device's, and no lower one
+    for (const kv::BlockHash block : blocks) change_of(tier, &events).add_stored(block.bits);
+  change_of(1, &events).add_removed(3);
+  change_of(7, &events).set_is_cleared(true);
+  EXPECT_FALSE(feed_.on_events(events)) << "nothing is missing";
+  EXPECT_EQ(index_.blocks(slot_), 0U);
+  EXPECT_FALSE(feed_.slot_of(kv::Tier::kDisk));
+  const WorkerSlot host = feed_.slot_of(kv::Tier::kHost).value();
+  EXPECT_EQ(index_.leading(host, blocks), 2U);
+  // The heartbeat is of the device alone.
+  wire::Heartbeat heartbeat;
+  heartbeat.set_last_event(11);
+  EXPECT_FALSE(feed_.on_heartbeat(heartbeat));
+  EXPECT_EQ(feed_.state(), KvFeed::State::kProven);
+  // A snapshot says all of each tier.
+  BlocksByTier lower;
+  lower[kv::Tier::kDisk] = {{4}};
+  EXPECT_FALSE(feed_.on_snapshot(11, blocks, lower));
+  EXPECT_EQ(index_.blocks(host), 0U);
+  EXPECT_EQ(index_.blocks(slot_), 3U);
+  EXPECT_EQ(index_.blocks(feed_.slot_of(kv::Tier::kDisk).value()), 1U);
+  feed_.close();
+  EXPECT_EQ(index_.workers(), 1U) << "the device's slot is the caller's";
+}
+
+TEST(KvFeed, WhereTheIndexHasNoSlotLeftALowerTierStaysUnknown) {
+  PrefixIndex index{PrefixIndex::Options{.max_bytes = size_t{1} << 20, .max_workers = 1}};
+  const WorkerSlot slot = *index.add_worker();
+  Metrics registry;
+  const WorkerMetrics metrics(&registry, "m", "w");
+  KvFeed feed(&index, slot, &metrics);
+  feed.start();
+  feed.on_snapshot(0, {});
+  wire::KvEvents events;
+  events.set_first_event(1);
+  change_of(1, &events).add_stored(1);
+  events.add_events()->add_stored(2);
+  EXPECT_FALSE(feed.on_events(events));
+  EXPECT_FALSE(feed.slot_of(kv::Tier::kHost));
+  EXPECT_EQ(index.blocks(slot), 1U);
+}
+
 // What the index forgets at its cap must not look like a loss: snapshots would come without end.
 TEST(KvFeed, AnIndexTooSmallForTheCacheIsPartialAndAsksForNothing) {
   PrefixIndex index{PrefixIndex::Options{.max_bytes = size_t{512} << 10, .max_workers = 8}};

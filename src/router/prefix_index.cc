@@ -305,6 +305,20 @@ void PrefixIndex::match(std::span<const kv::BlockHash> chain, std::vector<Matche
   if (depth > 0) narrow(WorkerSet(), depth, &candidates, out);
 }
 
+uint32_t PrefixIndex::leading(WorkerSlot worker, std::span<const kv::BlockHash> chain) {
+  uint32_t blocks = 0;
+  const FairMutexLock lock(mutex_);
+  CHECK(worker_at(worker).is_live);
+  for_each_ahead(chain, /*is_erasing=*/false, [&](kv::BlockHash block, BlockTable::Bucket* home) REQUIRES(mutex_) {
+    WorkerSet* const workers = table_.find(home, block);
+    if (workers == nullptr || !sets_.has(*workers, worker.index)) return false;
+    workers->bits |= WorkerSet::kRecent;
+    ++blocks;
+    return true;
+  });
+  return blocks;
+}
+
 void PrefixIndex::start(WorkerSet first, Candidates* candidates) const {
   sets_.for_each(first, [&](uint32_t worker) {
     const uint64_t bit = uint64_t{1} << (worker / 64);

@@ -27,7 +27,7 @@
 
 namespace dynamo::router {
 
-// A small number that stands for a worker; reused after the worker is gone.
+// A small number that stands for a worker, or a tier of one; reused after it is gone.
 struct WorkerSlot {
   uint32_t index = 0;
   auto operator<=>(const WorkerSlot&) const = default;
@@ -44,7 +44,7 @@ class PrefixIndex {
   struct Options {
     // All memory of the index. [512 KiB, 256 GiB]  An eighth of it is for sets of more than five workers.
     size_t max_bytes = size_t{4} << 30;
-    uint32_t max_workers = kMaxWorkers;  // at once; [1, 4096]
+    uint32_t max_workers = kMaxWorkers;  // at once, each lower tier of one counting as one; [1, 4096]
     uint64_t secret = 0;                 // keys the table's positions; 0 draws one from the system
   };
   struct Counts {
@@ -77,6 +77,10 @@ class PrefixIndex {
   // gap; fewest first. Keeps the blocks looked at from eviction for a while.  Cost: as store(), up to the last block
   // that counts.
   void match(std::span<const kv::BlockHash> chain, std::vector<MatchedWorker>* out);
+
+  // Returns: how many blocks the worker holds of chain[0], chain[1], ... without a gap, which are kept as by match().
+  // Cost: as match().
+  uint32_t leading(WorkerSlot worker, std::span<const kv::BlockHash> chain);
 
   // Returns: the wrapping sum of the hashes that the worker is known to hold; order does not matter.  Cost: constant.
   uint64_t digest(WorkerSlot worker) const { return known_of(worker).digest; }

@@ -133,7 +133,9 @@ class PrefixIndexMix : public testing::TestWithParam<Mix> {
       index_.remove(slot, chain);
       for (const BlockHash block : chain) model_.remove(slot.index, block);
     } else if (choice < 995) {
-      ASSERT_EQ(matched(index_, chain), model_.match(chain));
+      const auto expected = model_.match(chain);
+      ASSERT_EQ(matched(index_, chain), expected);
+      ASSERT_EQ(index_.leading(slot, chain), expected.contains(slot.index) ? expected.at(slot.index) : 0);
     } else {
       apply_rare(at, chain);
     }

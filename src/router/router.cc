@@ -130,10 +130,11 @@ void Router::on_heartbeat(uint64_t from, std::string_view message) {
   show_index();
 }
 
-void Router::on_snapshot(uint64_t instance, uint64_t last_event, std::span<const kv::BlockHash> blocks) {
+void Router::on_snapshot(uint64_t instance, uint64_t last_event, std::span<const kv::BlockHash> blocks,
+                         const BlocksByTier& lower) {
   const auto worker = find(instance);
   if (!worker || !worker->feed) return;
-  const bool must_fetch = worker->feed->on_snapshot(last_event, blocks);
+  const bool must_fetch = worker->feed->on_snapshot(last_event, blocks, lower);
   show_index();
   {
     MutexLock lock(mutex_);
@@ -216,7 +217,8 @@ PromptOverlap Router::overlap_of(const Asked& asked) {
   overlap.block_tokens = options_.block_tokens;
   index_.match(asked.chain, &matched_);
   overlap.held.assign(workers_.slots(), 0);
-  for (const MatchedWorker& one : matched_) overlap.held[one.worker.index] = one.blocks;
+  for (const MatchedWorker& one : matched_)
+    if (one.worker.index < overlap.held.size()) overlap.held[one.worker.index] = one.blocks;
   workers_.match(asked.chain, &overlap.in_use);
   return overlap;
 }

@@ -57,7 +57,8 @@ class Router final : public Generator, public std::enable_shared_from_this<Route
   void on_events(uint64_t from, std::string_view message);
   void on_heartbeat(uint64_t from, std::string_view message);
   void on_router_notice(std::string_view message);
-  void on_snapshot(uint64_t instance, uint64_t last_event, std::span<const kv::BlockHash> blocks);
+  void on_snapshot(uint64_t instance, uint64_t last_event, std::span<const kv::BlockHash> blocks,
+                   const BlocksByTier& lower = {});
   void on_no_snapshot(uint64_t instance, const Status& why);
 
   void set(RouterSettings settings);

@@ -19,6 +19,12 @@ namespace asio = boost::asio;
 constexpr size_t kMostBundleBytes = 1U << 30;
 constexpr size_t kMostSnapshotBlocks = 1U << 28;
 
+// Returns: false if those are too many.
+bool append(const google::protobuf::RepeatedField<uint64_t>& blocks, std::vector<kv::BlockHash>* to) {
+  for (const uint64_t bits : blocks) to->push_back({bits});
+  return to->size() <= kMostSnapshotBlocks;
+}
+
 class ConnectedWorker final : public RemoteWorker {
  public:
   ConnectedWorker(ChannelOptions options, IoThreads* io) : io_(io) {
@@ -75,23 +81,23 @@ class ConnectedWorker final : public RemoteWorker {
     if (!stream.is_ok()) co_return stream.status();
     BlockSnapshot snapshot;
     uint64_t sum = 0;
-    for (;;) {
+    for (bool is_first = true;; is_first = false) {
       auto piece = co_await (*stream)->next(until);
       if (!piece.is_ok()) co_return piece.status();
       if (!piece->has_value()) co_return corrupt("a snapshot that is cut short");
       wire::BlockSnapshot part;
       if (!part.ParseFromString(**piece)) co_return corrupt("a snapshot that cannot be read");
-      if (snapshot.blocks.empty()) {
-        snapshot.last_event = part.last_event();
-      } else if (part.last_event() != snapshot.last_event) {
+      if (!is_first && part.last_event() != snapshot.last_event)
         co_return corrupt("a snapshot whose parts are of different times");
-      }
+      snapshot.last_event = part.last_event();
       for (const uint64_t block : part.blocks()) sum += block;
-      snapshot.blocks.insert(snapshot.blocks.end(), part.blocks().begin(), part.blocks().end());
-      if (snapshot.blocks.size() > kMostSnapshotBlocks) co_return corrupt("a snapshot of too many blocks");
+      bool fits = append(part.blocks(), &snapshot.held[kv::Tier::kDevice]);
+      for (const wire::TierBlocks& lower : part.lower())
+        if (lower.tier() > 0 && lower.tier() < kv::kTiers)
+          fits = append(lower.blocks(), &snapshot.held.all[lower.tier()]) && fits;
+      if (!fits) co_return corrupt("a snapshot of too many blocks");
       if (!part.is_last()) continue;
       if (sum != part.digest()) co_return corrupt("a snapshot whose sum is wrong");
-      snapshot.last_event = part.last_event();
       co_return snapshot;
     }
   }

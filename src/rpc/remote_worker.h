@@ -13,6 +13,8 @@
 
 #include "base/io_threads.h"
 #include "generate/generator.h"
+#include "kv/block_hash.h"
+#include "kv/tier.h"
 #include "rpc/channel.h"
 
 namespace dynamo::rpc {
@@ -20,7 +22,7 @@ namespace dynamo::rpc {
 // The blocks that a worker holds, as of one event.
 struct BlockSnapshot {
   uint64_t last_event = 0;
-  std::vector<uint64_t> blocks;  // BlockHashes
+  kv::PerTier<std::vector<kv::BlockHash>> held;
 };
 
 class RemoteWorker : public Generator, public std::enable_shared_from_this<RemoteWorker> {

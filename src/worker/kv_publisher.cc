@@ -1,5 +1,7 @@
 #include "worker/kv_publisher.h"
 
+#include <algorithm>
+
 #include <boost/asio/post.hpp>
 #include <boost/unordered/unordered_flat_set.hpp>
 
@@ -10,20 +12,14 @@ namespace {
 
 constexpr size_t kMostBlocksPerMessage = 32U << 10;  // 256 KiB, well within a message
 
-size_t blocks_of(const kv::KvEvent& event) {
-  if (const auto* stored = std::get_if<kv::BlocksStored>(&event)) return stored->blocks.size();
-  if (const auto* removed = std::get_if<kv::BlocksRemoved>(&event)) return removed->blocks.size();
-  return 1;
-}
-
 void to_message(const kv::KvEvent& event, wire::KvChange* out) {
-  if (const auto* stored = std::get_if<kv::BlocksStored>(&event)) {
-    for (const kv::BlockHash& block : stored->blocks) out->add_stored(block.bits);
-  } else if (const auto* removed = std::get_if<kv::BlocksRemoved>(&event)) {
-    for (const kv::BlockHash& block : removed->blocks) out->add_removed(block.bits);
-  } else {
-    out->set_is_cleared(true);
+  if (event.tier != kv::Tier::kDevice) {
+    out->mutable_lower()->set_tier(static_cast<uint32_t>(event.tier));
+    out = out->mutable_lower()->mutable_change();
   }
+  out->set_is_cleared(event.what == kv::KvEvent::What::kCleared);
+  auto* to = event.what == kv::KvEvent::What::kStored ? out->mutable_stored() : out->mutable_removed();
+  for (const kv::BlockHash& block : event.blocks) to->Add(block.bits);
 }
 
 }  // namespace
@@ -38,24 +34,30 @@ struct KvPublisher::State : std::enable_shared_from_this<KvPublisher::State> {
   uint64_t instance;
   mutable Mutex mutex;
   // Flat: a snapshot reads all of it under the lock.
-  boost::unordered_flat_set<kv::BlockHash, std::hash<kv::BlockHash>> held GUARDED_BY(mutex);
+  kv::PerTier<boost::unordered_flat_set<kv::BlockHash, std::hash<kv::BlockHash>>> held GUARDED_BY(mutex);
   Summary summary GUARDED_BY(mutex);
   std::vector<kv::KvEvent> pending GUARDED_BY(mutex);  // the last of them is event summary.last_event
   bool is_posted GUARDED_BY(mutex) = false;
   bool is_closed GUARDED_BY(mutex) = false;
 
   void apply(const kv::KvEvent& event) REQUIRES(mutex) {
-    if (const auto* stored = std::get_if<kv::BlocksStored>(&event)) {
-      for (const kv::BlockHash& block : stored->blocks)
-        if (held.insert(block).second) summary.digest += block.bits;
-    } else if (const auto* removed = std::get_if<kv::BlocksRemoved>(&event)) {
-      for (const kv::BlockHash& block : removed->blocks)
-        if (held.erase(block) > 0) summary.digest -= block.bits;
-    } else {
-      held.clear();
-      summary.digest = 0;
+    auto& blocks = held[event.tier];
+    uint64_t digest = event.tier == kv::Tier::kDevice ? summary.digest : 0;
+    if (event.what == kv::KvEvent::What::kCleared) {
+      blocks.clear();
+      digest = 0;
     }
-    summary.blocks = held.size();
+    for (const kv::BlockHash& block : event.blocks) {
+      if (event.what == kv::KvEvent::What::kStored) {
+        if (blocks.insert(block).second) digest += block.bits;
+      } else if (blocks.erase(block) > 0) {
+        digest -= block.bits;
+      }
+    }
+    if (event.tier == kv::Tier::kDevice) {
+      summary.digest = digest;
+      summary.blocks = blocks.size();
+    }
     ++summary.last_event;
   }
 
@@ -74,7 +76,7 @@ struct KvPublisher::State : std::enable_shared_from_this<KvPublisher::State> {
       message.set_instance(instance);
       message.set_first_event(first + at);
       for (size_t blocks = 0; at < events.size() && blocks < kMostBlocksPerMessage; ++at) {
-        blocks += blocks_of(events[at]);
+        blocks += std::max<size_t>(events[at].blocks.size(), 1);
         to_message(events[at], message.add_events());
       }
       bus->publish(subject, message.SerializeAsString());
@@ -106,11 +108,13 @@ KvPublisher::Summary KvPublisher::summary() const {
   return state_->summary;
 }
 
-std::pair<KvPublisher::Summary, std::vector<uint64_t>> KvPublisher::snapshot() const {
+std::pair<KvPublisher::Summary, kv::PerTier<std::vector<uint64_t>>> KvPublisher::snapshot() const {
   MutexLock lock(state_->mutex);
-  std::vector<uint64_t> held;
-  held.reserve(state_->held.size());
-  for (const kv::BlockHash& block : state_->held) held.push_back(block.bits);
+  kv::PerTier<std::vector<uint64_t>> held;
+  for (size_t tier = 0; tier < kv::kTiers; ++tier) {
+    held.all[tier].reserve(state_->held.all[tier].size());
+    for (const kv::BlockHash& block : state_->held.all[tier]) held.all[tier].push_back(block.bits);
+  }
   return {state_->summary, std::move(held)};
 }
 

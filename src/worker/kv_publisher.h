@@ -1,7 +1,7 @@
 // Tells routers what a worker's cache holds: numbered events as they happen, and the whole at any time.
 //
-// Keeps its own set of the blocks held, so that a snapshot is exactly the state after one numbered event and costs the engine nothing.
-// Messages: wire/messages.proto; rules: docs/reference/events.md.
+// Keeps its own sets of the blocks held, so that a snapshot is exactly the state after one numbered event and costs the
+// engine nothing. Messages: wire/messages.proto; rules: docs/reference/events.md.
 // Threads: on_kv_event() on the engine's thread; the rest from any.  Private to the module.
 #pragma once
 
@@ -28,12 +28,12 @@ class KvPublisher final : public kv::KvEventSink {
 
   struct Summary {
     uint64_t last_event = 0;  // 0: none yet
-    uint64_t digest = 0;      // wrapping sum of the BlockHashes held
-    uint64_t blocks = 0;
+    uint64_t digest = 0;      // wrapping sum of the BlockHashes on the device
+    uint64_t blocks = 0;      // there
   };
   Summary summary() const;
   // The summary and every block held, at one time.
-  std::pair<Summary, std::vector<uint64_t>> snapshot() const;
+  std::pair<Summary, kv::PerTier<std::vector<uint64_t>>> snapshot() const;
 
  private:
   struct State;

@@ -9,15 +9,13 @@
 namespace dynamo::worker {
 namespace {
 
-kv::BlocksStored stored(std::vector<uint64_t> blocks) {
-  kv::BlocksStored event;
+kv::KvEvent stored(const std::vector<uint64_t>& blocks, kv::Tier tier = kv::Tier::kDevice) {
+  kv::KvEvent event{kv::KvEvent::What::kStored, {}, tier};
   for (const uint64_t block : blocks) event.blocks.push_back({block});
   return event;
 }
-kv::BlocksRemoved removed(uint64_t block) {
-  kv::BlocksRemoved event;
-  event.blocks.push_back({block});
-  return event;
+kv::KvEvent removed(uint64_t block, kv::Tier tier = kv::Tier::kDevice) {
+  return {kv::KvEvent::What::kRemoved, {{block}}, tier};
 }
 
 // Keeps what is published.
@@ -62,12 +60,40 @@ TEST(KvPublisher, ASnapshotIsTheStateAfterItsEvent) {
   boost::asio::io_context io(1);
   KvPublisher publisher(io.get_executor(), nullptr, "", 7);
   publisher.on_kv_event(stored({1, 2}));
-  publisher.on_kv_event(kv::BlocksCleared{});
+  publisher.on_kv_event({kv::KvEvent::What::kCleared, {}});
   publisher.on_kv_event(stored({3}));
   const auto [summary, blocks] = publisher.snapshot();
   EXPECT_EQ(summary.last_event, 3U);
   EXPECT_EQ(summary.digest, 3U);
-  EXPECT_EQ(blocks, std::vector<uint64_t>{3});
+  EXPECT_EQ(blocks[kv::Tier::kDevice], std::vector<uint64_t>{3});
+}
+
+TEST(KvPublisher, EachTierHasItsOwnBlocksAndWhoKnowsNoTiersReadsTheDevicesAlone) {
+  boost::asio::io_context io(1);
+  KeepingBus bus;
+  KvPublisher publisher(io.get_executor(), &bus, "s", 7);
+  publisher.on_kv_event(stored({1, 2}));
+  publisher.on_kv_event(stored({2, 3}, kv::Tier::kHost));
+  publisher.on_kv_event(removed(2));
+  publisher.on_kv_event(removed(3, kv::Tier::kHost));
+  publisher.on_kv_event({kv::KvEvent::What::kCleared, {}, kv::Tier::kDisk});
+  io.poll();
+  wire::KvEvents message;
+  ASSERT_TRUE(message.ParseFromString(bus.messages.at(0).second));
+  ASSERT_EQ(message.events_size(), 5);
+  const wire::KvChange& host = message.events(1);
+  EXPECT_TRUE(host.stored().empty() && host.removed().empty() && !host.is_cleared());
+  EXPECT_EQ(host.lower().tier(), 1U);
+  EXPECT_EQ(host.lower().change().stored_size(), 2);
+  EXPECT_FALSE(message.events(2).has_lower());
+  EXPECT_EQ(message.events(3).lower().change().removed(0), 3U);
+  EXPECT_TRUE(message.events(4).lower().change().is_cleared());
+  const auto [summary, held] = publisher.snapshot();
+  EXPECT_EQ(held[kv::Tier::kDevice], std::vector<uint64_t>{1});
+  EXPECT_EQ(held[kv::Tier::kHost], std::vector<uint64_t>{2});
+  EXPECT_EQ(summary.last_event, 5U);
+  EXPECT_EQ(summary.digest, 1U) << "of the device's";
+  EXPECT_EQ(summary.blocks, 1U);
 }
 
 TEST(KvPublisher, ManyBlocksGoOutInMessagesThatFitTheBus) {

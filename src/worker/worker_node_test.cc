@@ -9,6 +9,7 @@
 
 #include <array>
 #include <future>
+#include <set>
 
 #include "base/testing/patience.h"
 #include "discovery/keys.h"
@@ -16,6 +17,7 @@
 #include "discovery/testing/seen_changes.h"
 #include "events/testing/fake_bus.h"
 #include "rpc/channel.h"
+#include "rpc/remote_worker.h"
 #include "wire/messages.pb.h"
 #include "wire/status.h"
 #include "worker/testing/fake_host.h"
@@ -210,6 +212,36 @@ TEST_F(RolesTest, WhileAnotherHasItsTurnItWaits) {
   EXPECT_EQ(roles(), (std::map<std::string, int>{{"decode", 2}}));
   turn.reset();
   EXPECT_EQ(change.get().value(), "prefill-worker-1");
+}
+
+// More blocks than a piece of a snapshot has, in two tiers.
+TEST_F(RolesTest, ASnapshotHasTheBlocksOfEachTier) {
+  const size_t worker = start(&registry_, Role::kDecode);
+  kv::PerTier<std::set<kv::BlockHash>> held;
+  for (const kv::Tier tier : {kv::Tier::kDevice, kv::Tier::kHost}) {
+    kv::KvEvent event{kv::KvEvent::What::kStored, {}, tier};
+    for (uint64_t i = 0; i < 20'000; ++i) event.blocks.push_back({i + 7 * static_cast<uint64_t>(tier)});
+    held[tier].insert(event.blocks.begin(), event.blocks.end());
+    workers_[worker].host->events->on_kv_event(event);
+  }
+  rpc::ChannelOptions to;
+  to.address = workers_[worker].node->instance().address;
+  to.expected_instance = workers_[worker].node->instance().instance;
+  to.identity = {"ns", "1", 0};
+  const auto remote = rpc::RemoteWorker::create(std::move(to), &asking_io_);
+  remote->start();
+  const auto fetch = [](std::shared_ptr<rpc::RemoteWorker> from) -> Task<Result<rpc::BlockSnapshot>> {
+    co_return co_await from->fetch_blocks(soon());
+  };
+  const auto snapshot = boost::asio::co_spawn(asking_io_.at(0), fetch(remote), boost::asio::use_future).get();
+  remote->stop();
+  ASSERT_TRUE(snapshot.is_ok()) << snapshot.status().to_string();
+  EXPECT_EQ(snapshot->last_event, 2U);
+  for (size_t tier = 0; tier < kv::kTiers; ++tier) {
+    const auto& blocks = snapshot->held.all[tier];
+    EXPECT_EQ(std::set<kv::BlockHash>(blocks.begin(), blocks.end()), held.all[tier]);
+    EXPECT_EQ(blocks.size(), held.all[tier].size());
+  }
 }
 
 TEST_F(RolesTest, AWorkerWhoseModelHasNoFitNameIsNotAnnounced) {

@@ -134,22 +134,30 @@ Task<Status> WorkerService::send_model(std::string digest, rpc::ReplyStream* rep
 }
 
 Task<Status> WorkerService::send_blocks(rpc::ReplyStream* reply) const {
-  const auto [summary, blocks] = parts_.blocks->snapshot();
-  for (size_t at = 0;; at += kPieceBlocks) {
-    wire::BlockSnapshot part;
-    part.set_last_event(summary.last_event);
-    const size_t end = std::min(blocks.size(), at + kPieceBlocks);
-    if (at < end) part.mutable_blocks()->Add(blocks.data() + at, blocks.data() + end);
-    if (end < blocks.size()) {
+  const auto [summary, held] = parts_.blocks->snapshot();
+  wire::BlockSnapshot part;
+  for (uint32_t tier = 0; tier < kv::kTiers; ++tier) {
+    const std::vector<uint64_t>& blocks = held.all[tier];
+    for (size_t at = 0; at < blocks.size(); at += kPieceBlocks) {
+      part.Clear();
+      part.set_last_event(summary.last_event);
+      auto* to = part.mutable_blocks();
+      if (tier > 0) {
+        wire::TierBlocks& lower = *part.add_lower();
+        lower.set_tier(tier);
+        to = lower.mutable_blocks();
+      }
+      to->Add(blocks.data() + at, blocks.data() + std::min(blocks.size(), at + kPieceBlocks));
       Status status = co_await reply->send(part.SerializeAsString());
       if (!status.is_ok()) co_return status;
-      continue;
     }
-    part.set_is_last(true);
-    part.set_digest(summary.digest);
-    reply->send_last(part.SerializeAsString());
-    co_return Status();
   }
+  part.Clear();
+  part.set_last_event(summary.last_event);
+  part.set_is_last(true);
+  part.set_digest(summary.digest);
+  reply->send_last(part.SerializeAsString());
+  co_return Status();
 }
 
 }  // namespace dynamo::worker

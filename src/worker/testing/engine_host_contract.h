@@ -29,12 +29,13 @@ class HeldBlocks final : public kv::KvEventSink {
  public:
   void on_kv_event(kv::KvEvent event) override {
     MutexLock lock(mutex_);
-    if (const auto* stored = std::get_if<kv::BlocksStored>(&event)) {
-      for (const kv::BlockHash block : stored->blocks) blocks_.insert(block.bits);
-    } else if (const auto* removed = std::get_if<kv::BlocksRemoved>(&event)) {
-      for (const kv::BlockHash block : removed->blocks) blocks_.erase(block.bits);
-    } else {
-      blocks_.clear();
+    if (event.what == kv::KvEvent::What::kCleared) blocks_.clear();
+    for (const kv::BlockHash block : event.blocks) {
+      if (event.what == kv::KvEvent::What::kStored) {
+        blocks_.insert(block.bits);
+      } else {
+        blocks_.erase(block.bits);
+      }
     }
   }
   size_t count() const {

@@ -1,0 +1,33 @@
+// Where a worker keeps KV blocks.  Threads: values.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+
+namespace dynamo::kv {
+
+// Nearest to the device first. The numbers travel (wire/messages.proto).
+enum class Tier : uint8_t {
+  kDevice,  // steps read it there
+  kHost,    // memory of the worker's machine
+  kDisk
+};
+inline constexpr std::array kLowerTiers = {Tier::kHost, Tier::kDisk};
+inline constexpr size_t kTiers = 1 + kLowerTiers.size();
+
+constexpr std::string_view name_of(Tier tier) {
+  return std::array<std::string_view, kTiers>{"device", "host", "disk"}[static_cast<size_t>(tier)];
+}
+
+// One for each tier.
+template <class T>
+struct PerTier {
+  std::array<T, kTiers> all{};
+  T& operator[](Tier tier) { return all[static_cast<size_t>(tier)]; }
+  const T& operator[](Tier tier) const { return all[static_cast<size_t>(tier)]; }
+  bool operator==(const PerTier&) const = default;
+};
+
+}  // namespace dynamo::kv
