@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <numeric>
 
 #include "router/cost.h"
 
@@ -37,6 +38,18 @@ Standing standing_of(const Worker& worker, const WorkerLoad& load, const PromptO
 
 }  // namespace
 
+kv::PerTier<uint32_t> PromptOverlap::by_tier(WorkerSlot slot) const {
+  kv::PerTier<uint32_t> blocks = lower.empty() ? kv::PerTier<uint32_t>() : lower[slot.index];
+  blocks[kv::Tier::kDevice] = held[slot.index];
+  return blocks;
+}
+
+double PromptOverlap::cached_blocks(WorkerSlot slot) const {
+  if (lower.empty()) return held[slot.index];
+  const auto blocks = by_tier(slot);
+  return std::inner_product(blocks.all.begin(), blocks.all.end(), kSaved.all.begin(), 0.0);
+}
+
 std::string LeftOut::text() const {
   constexpr std::array<const char*, 4> kReasons = {"not connected", "its blocks are not known yet",
                                                    "failed this request before", "busy"};
@@ -48,7 +61,8 @@ bool Candidates::is_any_busy() const {
 }
 
 bool Candidates::has_best_overlap(const Candidate& chosen) const {
-  return std::ranges::all_of(all, [&](const Candidate& one) { return one.overlap_blocks <= chosen.overlap_blocks; });
+  return std::ranges::all_of(all,
+                             [&](const Candidate& one) { return one.overlap_blocks() <= chosen.overlap_blocks(); });
 }
 
 const Candidate* Candidates::next_best(const Candidate& chosen) const {
@@ -73,7 +87,7 @@ Candidates candidates_for(const WorkerTable& workers, const PromptOverlap& overl
     found.all.push_back({.name = worker->routed.name,
                          .instance = worker->routed.instance,
                          .active_requests = load.requests,
-                         .overlap_blocks = overlap.held[worker->slot.index],
+                         .overlap = overlap.by_tier(worker->slot),
                          .prefill_blocks = cost.prefill_blocks,
                          .decode_blocks = cost.decode_blocks,
                          .sequences = cost.sequences,

@@ -17,21 +17,33 @@ namespace dynamo::router {
 // Workers are chosen twice where there are prefill workers.
 enum class Pool : uint8_t { kPrefill, kDecode };
 
+// How much of a block's computing is saved where it lies in a tier; the rest is what it takes to bring it to the
+// device.
+inline constexpr kv::PerTier<double> kSaved = {{1, 0.75, 0.25}};
+
 // A prompt as it is weighed, and what workers have of it.
 struct PromptOverlap {
   uint64_t tokens = 0;
   uint64_t blocks = 0;  // full ones
   uint32_t block_tokens = 1;
-  std::vector<uint32_t> held;    // by slot: leading blocks that are cached there
+  std::vector<uint32_t> held;    // by slot: leading blocks that are cached there, on the device
   std::vector<uint32_t> in_use;  // by slot: leading blocks that requests in flight there have
+  // By slot: blocks behind those on the device, tier after tier without a gap. Empty: nobody has any.
+  std::vector<kv::PerTier<uint32_t>> lower = {};
 
-  // Of the prompt: what is not cached there,
-  uint64_t uncached_tokens(WorkerSlot slot) const { return without(held[slot.index]); }
+  kv::PerTier<uint32_t> by_tier(WorkerSlot slot) const;
+  // Of the prompt: what is not cached there, a block of a lower tier being cached in part,
+  uint64_t uncached_tokens(WorkerSlot slot) const { return without(cached_blocks(slot)); }
   // and of that what no request in flight there is about to make cached.
-  uint64_t new_tokens(WorkerSlot slot) const { return without(std::max(held[slot.index], in_use[slot.index])); }
+  uint64_t new_tokens(WorkerSlot slot) const {
+    return without(std::max<double>(cached_blocks(slot), in_use[slot.index]));
+  }
 
  private:
-  uint64_t without(uint64_t cached_blocks) const { return tokens - std::min(cached_blocks * block_tokens, tokens); }
+  double cached_blocks(WorkerSlot slot) const;
+  uint64_t without(double blocks) const {
+    return tokens - std::min(static_cast<uint64_t>(blocks * block_tokens), tokens);
+  }
 };
 
 // How workers are weighed.

@@ -99,12 +99,26 @@ TEST_F(CandidatesTest, ACandidatesTermsAreThoseOfItsCost) {
   const Candidate one = find().all.at(0);
   EXPECT_EQ(one.instance, 1U);
   EXPECT_EQ(one.active_requests, 1U);
-  EXPECT_EQ(one.overlap_blocks, 3U);
+  EXPECT_EQ(one.overlap_blocks(), 3U);
   EXPECT_EQ(one.prefill_blocks, (20 + 17) / 4.0) << "8 tokens of ours and 12 of others wait; 6 blocks will be there";
   EXPECT_EQ(one.decode_blocks, 7 + 10 - 6);
   EXPECT_EQ(one.sequences, 5U);
   EXPECT_EQ(one.rounds, 0.5);
   EXPECT_EQ(one.cost, 2 * 9.25 + 11 + kSequenceBlocks * 5 + kRoundBlocks * 0.5);
+}
+
+TEST_F(CandidatesTest, BlocksOfLowerTiersAreCachedInPart) {
+  workers_.add(1, "worker-1");
+  workers_.add(2, "worker-2");
+  overlap_.held = {2, 2};
+  overlap_.in_use = {3, 0};
+  overlap_.lower = {{{0, 4, 0}}, {{0, 4, 4}}};
+  const Candidates found = find();
+  EXPECT_EQ(found.all.at(0).overlap, (kv::PerTier<uint32_t>{{2, 4, 0}}));
+  EXPECT_EQ(found.all.at(1).overlap, (kv::PerTier<uint32_t>{{2, 4, 4}}));
+  EXPECT_EQ(found.all.at(0).prefill_blocks, (41 - 4 * (2 + 4 * 0.75)) / 4) << "more than what is in use there";
+  EXPECT_EQ(found.all.at(1).prefill_blocks, (41 - 4 * (2 + 4 * 0.75 + 4 * 0.25)) / 4);
+  EXPECT_EQ(found.all.at(0).overlap_blocks(), 2U);
 }
 
 TEST_F(CandidatesTest, AMovedBlockCostsADecodeWorkerAQuarterAndThePrefillWorkersQueueIsAdded) {

@@ -34,7 +34,7 @@ Chosen chosen_of(const Candidate& candidate, const Situation& situation, Decisio
   chosen.worker = situation.workers.find(candidate.instance);
   chosen.new_tokens = situation.overlap.new_tokens(chosen.worker->slot);
   record.chosen = candidate.name;
-  record.overlap_blocks = candidate.overlap_blocks;
+  record.overlap_blocks = candidate.overlap_blocks();
   record.cached_tokens = situation.overlap.tokens - situation.overlap.uncached_tokens(chosen.worker->slot);
   chosen.decision = std::move(record);
   return chosen;

@@ -17,14 +17,17 @@ namespace json = boost::json;
 constexpr size_t kRememberedCandidates = 64;  // of a decision
 
 json::object to_json(const Decision::Considered& one) {
-  return {{"worker", one.worker},
-          {"overlap_blocks", one.as.overlap_blocks},
-          {"prefill_blocks", one.as.prefill_blocks},
-          {"decode_blocks", one.as.decode_blocks},
-          {"sequences", one.as.sequences},
-          {"rounds", one.as.rounds},
-          {"cost", one.as.cost},
-          {"active_requests", one.as.active_requests}};
+  json::object out{{"worker", one.worker},
+                   {"overlap_blocks", one.as.overlap_blocks()},
+                   {"prefill_blocks", one.as.prefill_blocks},
+                   {"decode_blocks", one.as.decode_blocks},
+                   {"sequences", one.as.sequences},
+                   {"rounds", one.as.rounds},
+                   {"cost", one.as.cost},
+                   {"active_requests", one.as.active_requests}};
+  for (const kv::Tier tier : kv::kLowerTiers)
+    if (one.as.overlap[tier] > 0) out[fmt::format("overlap_{}_blocks", name_of(tier))] = one.as.overlap[tier];
+  return out;
 }
 
 void log_choice(const Decision& decision, bool is_by_cost) {
@@ -33,8 +36,11 @@ void log_choice(const Decision& decision, bool is_by_cost) {
     return;
   }
   std::string scores;
-  for (const auto& [worker, as] : decision.considered)
-    scores += fmt::format("{}{}: {} blocks", scores.empty() ? "" : ", ", worker, as.overlap_blocks);
+  for (const auto& [worker, as] : decision.considered) {
+    scores += fmt::format("{}{}: {} blocks", scores.empty() ? "" : ", ", worker, as.overlap_blocks());
+    for (const kv::Tier tier : kv::kLowerTiers)
+      if (as.overlap[tier] > 0) scores += fmt::format(" and {} on its {}", as.overlap[tier], name_of(tier));
+  }
   LOG(debug, fmt::format("KV overlap scores: {{{}}}", scores), {"request_id", decision.request_id});
   LOG(debug,
       fmt::format("Selected {} ({}: {} blocks)", decision.chosen,

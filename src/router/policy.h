@@ -8,6 +8,7 @@
 #include <string_view>
 
 #include "generate/generate_request.h"
+#include "kv/tier.h"
 #include "router/settings.h"
 
 namespace dynamo::router {
@@ -17,12 +18,15 @@ struct Candidate {
   std::string_view name;  // "worker-1"
   uint64_t instance = 0;
   uint64_t active_requests = 0;  // sent by this router and not over yet
-  uint32_t overlap_blocks = 0;   // leading blocks of the prompt that it holds
-  double prefill_blocks = 0;     // prompt tokens it has still to compute, this request's included, in blocks
-  double decode_blocks = 0;      // distinct blocks it works on, this request's included
-  uint64_t sequences = 0;        // in flight there, whoever sent them
-  double rounds = 0;             // of answers that end there before this request's begins; 0: it has a place
-  double cost = 0;               // of all that (router/cost.h); lower is better
+  kv::PerTier<uint32_t> overlap =
+      {};                     // leading blocks of the prompt that it holds; a tier goes on where those above end
+  double prefill_blocks = 0;  // prompt tokens it has still to compute, this request's included, in blocks
+  double decode_blocks = 0;   // distinct blocks it works on, this request's included
+  uint64_t sequences = 0;     // in flight there, whoever sent them
+  double rounds = 0;          // of answers that end there before this request's begins; 0: it has a place
+  double cost = 0;            // of all that (router/cost.h); lower is better
+
+  uint32_t overlap_blocks() const { return overlap[kv::Tier::kDevice]; }
 };
 
 struct Choice {

@@ -219,8 +219,23 @@ PromptOverlap Router::overlap_of(const Asked& asked) {
   overlap.held.assign(workers_.slots(), 0);
   for (const MatchedWorker& one : matched_)
     if (one.worker.index < overlap.held.size()) overlap.held[one.worker.index] = one.blocks;
+  for (const auto& worker : workers_.by_name())
+    if (worker->feed) match_lower_tiers(*worker, asked.chain, &overlap);
   workers_.match(asked.chain, &overlap.in_use);
   return overlap;
+}
+
+// Each tier goes on where those above it end.
+void Router::match_lower_tiers(const Worker& worker, std::span<const kv::BlockHash> chain, PromptOverlap* overlap) {
+  uint32_t depth = overlap->held[worker.slot.index];
+  for (const kv::Tier tier : kv::kLowerTiers) {
+    const auto slot = worker.feed->slot_of(tier);
+    const uint32_t blocks = slot ? index_.leading(*slot, chain.subspan(depth)) : 0;
+    if (blocks == 0) continue;
+    overlap->lower.resize(overlap->held.size());
+    overlap->lower[worker.slot.index][tier] = blocks;
+    depth += blocks;
+  }
 }
 
 // The chosen worker has the request from now on.

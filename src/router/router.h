@@ -94,6 +94,8 @@ class Router final : public Generator, public std::enable_shared_from_this<Route
   // Returns: whether it is over; else the request must wait.
   bool try_book(const Asked& asked, Tried* tried) REQUIRES(mutex_);
   PromptOverlap overlap_of(const Asked& asked) REQUIRES(mutex_);
+  void match_lower_tiers(const Worker& worker, std::span<const kv::BlockHash> chain, PromptOverlap* overlap)
+      REQUIRES(mutex_);
   Flight start(Pool pool, const Asked& asked, uint64_t prefill_tokens, Chosen* chosen, DecisionRecord* record)
       REQUIRES(mutex_);
 

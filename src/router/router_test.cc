@@ -246,6 +246,26 @@ TEST_F(RouterTest, KvPrefersTheWorkerThatHoldsMostOfThePrompt) {
   EXPECT_THAT(text, HasSubstr(R"("chosen":"worker-1")"));
 }
 
+TEST_F(RouterTest, ALowerTierGoesOnWhereTheDeviceEndsAndIsShownWhereItHasBlocks) {
+  start(Mode::kKv);
+  add(1, nullptr, /*has_events=*/true);
+  add(2, nullptr, true);
+  BlocksByTier lower;
+  const auto prompt = chain(40);
+  lower[kv::Tier::kHost].assign(prompt.begin() + 2, prompt.begin() + 7);  // 4 beyond the device
+  lower[kv::Tier::kDisk].assign(prompt.begin() + 8, prompt.end());        // a gap before it
+  router_->on_snapshot(1, 1, std::span(prompt).first(3), lower);
+  router_->on_snapshot(2, 1, std::span(prompt).first(4));
+  EXPECT_EQ(worker_for(request(40)), "worker-1") << "3 blocks and 4 on the host are more than 4";
+  const std::string text = boost::json::serialize(explain(1, ""));
+  EXPECT_THAT(text, HasSubstr(R"("worker":"worker-1","overlap_blocks":3,"prefill_blocks":4E0,)"));
+  EXPECT_THAT(text, HasSubstr(R"("active_requests":0,"overlap_host_blocks":4})"));
+  EXPECT_THAT(text, HasSubstr(R"("worker":"worker-2","overlap_blocks":4,"prefill_blocks":6E0,)"));
+  EXPECT_THAT(text, testing::Not(HasSubstr("disk")));
+  router_->remove_worker(1);
+  EXPECT_EQ(worker_for(request(40)), "worker-2");
+}
+
 TEST_F(RouterTest, KvWeighsLoadAgainstOverlap) {
   start(Mode::kKv);
   add(1);

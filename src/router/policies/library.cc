@@ -92,7 +92,7 @@ class LibraryPolicy final : public Policy {
       candidates_.push_back({.name = {one.name.data(), one.name.size()},
                              .instance = one.instance,
                              .active_requests = one.active_requests,
-                             .overlap_blocks = one.overlap_blocks,
+                             .overlap_blocks = one.overlap_blocks(),
                              .prefill_blocks = one.prefill_blocks,
                              .decode_blocks = one.decode_blocks,
                              .cost = one.cost,

@@ -19,7 +19,7 @@ std::string path_of(const std::string& name) {
 }
 
 Candidate worker(std::string_view name, uint32_t overlap, uint64_t requests, double cost) {
-  return {.name = name, .instance = 1, .active_requests = requests, .overlap_blocks = overlap, .cost = cost};
+  return {.name = name, .instance = 1, .active_requests = requests, .overlap = {{overlap}}, .cost = cost};
 }
 
 class LibraryTest : public testing::Test {
