@@ -6,11 +6,15 @@
 
 namespace dynamo::engine {
 
-BlockPool::BlockPool(uint32_t blocks, uint32_t block_tokens, kv::KvEventSink* events)
-    : block_tokens_(block_tokens), events_(events), blocks_(blocks) {
+BlockPool::BlockPool(uint32_t blocks, uint32_t block_tokens, kv::KvEventSink* events, kv::Tier tier)
+    : block_tokens_(block_tokens), events_(events), tier_(tier), blocks_(blocks) {
   CHECK(blocks > 0 && block_tokens > 0);
   empty_.reserve(blocks);
   for (uint32_t i = blocks; i > 0; --i) empty_.push_back(BlockId{i - 1});
+}
+
+void BlockPool::tell(kv::KvEvent::What what, std::vector<kv::BlockHash> blocks) {
+  if (events_ != nullptr) events_->on_kv_event({what, std::move(blocks), tier_});
 }
 
 void BlockPool::hold(BlockId id) {
@@ -63,7 +67,7 @@ void BlockPool::forget_leaf(BlockId id) {
   index_.erase(block.hash);
   block.is_known = false;
   block.words.clear();
-  if (events_) events_->on_kv_event({kv::KvEvent::What::kRemoved, {block.hash}});
+  tell(kv::KvEvent::What::kRemoved, {block.hash});
 }
 
 // Takes a known block's content out of the index, and before it what follows. Mostly nothing does; but a hand-off can hold
@@ -108,7 +112,7 @@ BlockId BlockPool::store(BlockId id, kv::BlockHash hash, const Content& content)
     block.child_place = parent->children.size();
     parent->children.push_back(id);
   }
-  if (events_) events_->on_kv_event({kv::KvEvent::What::kStored, {hash}});
+  tell(kv::KvEvent::What::kStored, {hash});
   return id;
 }
 
@@ -132,7 +136,7 @@ void BlockPool::clear() {
     blocks_[id.value].words.clear();
   }
   index_.clear();
-  if (events_) events_->on_kv_event({kv::KvEvent::What::kCleared, {}});
+  tell(kv::KvEvent::What::kCleared, {});
 }
 
 void BlockPool::distrust(std::span<const BlockId> blocks) {

@@ -1,14 +1,19 @@
-// The KV blocks of one engine: who holds them, which can be reused, which goes first when room is needed.
+// The directory of a tier's KV blocks, of one engine: who holds them, which can be reused, which goes first when room
+// is needed.
+//
+// It knows blocks by number and never touches their bytes. The device's are in memory of the backend, in the order of
+// kv/kv_layout.h; how those of a lower tier come and go is engine/handoff.h.
 //
 // A block is in one of three states: held (one or more sequences refer to it), cached (nobody does, but its content is known and may be
 // matched), or empty. Content becomes known by store(), once its KV is computed, whether the block is held or not. Cached blocks are
 // given up least recently used first; since sequences release their last block first, a block goes before the one it follows.
 //
-// A block's KV depends on all tokens before it, and hashes do not tell prefixes apart: anybody can make blocks whose hashes
-// are equal. So a known block remembers which block of this pool it was computed after, and that one stays known as long
-// as it is. Two blocks are the same if they follow the same block, or both none, and have the same words (kv/prompt.h:
-// tokens, salt, what stands in the place of tokens); the hash only finds them. Of several contents with one hash the first is kept, and the others are not cached while
-// it is: who makes blocks that collide can keep others' out of the cache, but cannot have his read in their place.
+// A block's KV depends on all tokens before it, and hashes do not tell prefixes apart: anybody can make blocks whose
+// hashes are equal. So a known block remembers which block of this pool it was computed after, and that one stays known
+// as long as it is. Two blocks are the same if they follow the same block, or both none, and have the same words
+// (kv/prompt.h: tokens, salt, what stands in the place of tokens); the hash only finds them. Of several contents with
+// one hash the first is kept, and the others are not cached while it is: who makes blocks that collide can keep others'
+// out of the cache, but cannot have his read in their place.
 // Idea: Kwon et al. 2023, 4.3; the eviction order is RadixAttention's (Zheng et al. 2024).  Threads: one, the engine's.
 #pragma once
 
@@ -27,11 +32,12 @@ namespace dynamo::engine {
 
 class BlockPool {
  public:
-  // Requires: blocks > 0, block_tokens > 0. `events` (may be null) outlives the pool.
-  BlockPool(uint32_t blocks, uint32_t block_tokens, kv::KvEventSink* events);
+  // Requires: blocks > 0, block_tokens > 0. `events` (may be null) outlives the pool, and is told of blocks in `tier`.
+  BlockPool(uint32_t blocks, uint32_t block_tokens, kv::KvEventSink* events, kv::Tier tier = kv::Tier::kDevice);
 
-  // The longest run of known blocks that hold the prompt's beginning, at most chain.size() of them; the caller holds each.
-  // `chain` are the hashes of the prompt's blocks. Each block was computed after exactly what is before it in the prompt.
+  // The longest run of known blocks that hold the prompt's beginning, at most chain.size() of them; the caller holds
+  // each. `chain` are the hashes of the prompt's blocks. Each block was computed after exactly what is before it in the
+  // prompt.
   std::vector<BlockId> match(const kv::PromptView& prompt, std::span<const kv::BlockHash> chain);
 
   // Whether a content is known by this hash; until it is given up, no other will be.
@@ -89,11 +95,13 @@ class BlockPool {
     bool holds(const Content& content) const;
   };
 
+  void tell(kv::KvEvent::What what, std::vector<kv::BlockHash> blocks);
   void forget(BlockId block);
   void forget_leaf(BlockId block);
 
   uint32_t block_tokens_;
   kv::KvEventSink* events_;
+  const kv::Tier tier_;
   std::vector<Block> blocks_;
   std::vector<BlockId> empty_;
   std::list<BlockId> cached_;  // least recently used first

@@ -75,7 +75,7 @@ class Engine {
   // Forgets, before the next step, all cached content that no sequence holds; what is held can be matched no more.
   virtual void clear_cache() = 0;
 
-  // Of a sequence with a PrefillSource, whose on_reserved() said `attempt`; anything else is ignored. From any thread.
+  // Of a sequence with a BlockSource, whose on_reserved() said `attempt`; anything else is ignored. From any thread.
   // The first `tokens` tokens of its prompt are in its blocks, or nothing new is, and who computes them gets on.
   virtual void received(SequenceId id, uint32_t attempt, uint32_t tokens) = 0;
   // All of them are, and `first` is the answer's first token; the prefilling engine had `cached_tokens` of the prompt in its cache.

@@ -95,7 +95,7 @@ struct Pair {
 };
 
 // One attempt at one prompt: target of one engine, and the answer's first token from it.
-struct Pair::Transfer final : PrefillTarget, ChunkSink {
+struct Pair::Transfer final : BlockTarget, ChunkSink {
   struct Chunk {
     uint32_t computed;
     uint32_t first_new;
@@ -128,8 +128,9 @@ struct Pair::Transfer final : PrefillTarget, ChunkSink {
   bool is_unwanted = false;
 };
 
-struct Source final : PrefillSource {
+struct Source final : BlockSource {
   Source(Pair* pair, GenerateRequest request) : pair(pair), request(std::move(request)) {}
+  bool has_more(uint32_t) const override { return true; }
   void on_reserved(SequenceId id, uint32_t attempt, uint32_t cached_tokens, std::vector<BlockId> blocks) override {
     auto transfer = std::make_shared<Pair::Transfer>();
     transfer->prefill_id = SequenceId{++pair->prefill.last_id};

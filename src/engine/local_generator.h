@@ -12,7 +12,7 @@ namespace dynamo::engine {
 
 class LocalGenerator final : public Generator {
  public:
-  using SourceOf = std::function<std::shared_ptr<PrefillSource>(const GenerateRequest& request)>;
+  using SourceOf = std::function<std::shared_ptr<BlockSource>(const GenerateRequest& request)>;
   // `worker` is put into the first chunk of every answer. `source_of` says where a request's prompt comes from; null: always from
   // here. The engine must outlive this and every Generation.
   LocalGenerator(Engine* engine, std::string worker, SourceOf source_of = nullptr)

@@ -178,8 +178,9 @@ void Scheduler::take_waiting(uint32_t* budget, std::vector<Turn>* step) {
     Sequence* sequence = *at++;
     const size_t before = pool_->available();
     if (admit(sequence)) {
-      sequence->is_receiving =
-          sequence->handoff.source != nullptr && sequence->output_size() == sequence->request.drawn_before;
+      sequence->is_receiving = sequence->handoff.source != nullptr &&
+                               sequence->output_size() == sequence->request.drawn_before &&
+                               sequence->handoff.source->has_more(sequence->computed);
       if (sequence->is_receiving) {
         receiving_.push_back(sequence);
       } else {
@@ -275,7 +276,7 @@ void Scheduler::append(Sequence* sequence, TokenId token) {
 uint64_t Scheduler::queued_tokens() const {
   uint64_t tokens = 0;
   for (const auto& [id, sequence] : all_) {
-    if (sequence->handoff.source) continue;  // computed elsewhere
+    if (sequence->handoff.source && (sequence->is_receiving || !sequence->seat)) continue;  // most comes from elsewhere
     if (sequence->computed < sequence->prompt_size()) tokens += sequence->prompt_size() - sequence->computed;
   }
   return tokens;

@@ -39,7 +39,7 @@ Result<std::unique_ptr<BothSides>> BothSides::start(PartOptions options, PartOfE
   return sides;
 }
 
-std::shared_ptr<engine::PrefillSource> BothSides::source_of(const GenerateRequest& request) {
+std::shared_ptr<engine::BlockSource> BothSides::source_of(const GenerateRequest& request) {
   return decode_->source_of(request);
 }
 

@@ -55,7 +55,7 @@ class BothSides {
   BothSides& operator=(const BothSides&) = delete;
 
   // As DecodeSide and PrefillSide.
-  std::shared_ptr<engine::PrefillSource> source_of(const GenerateRequest& request);
+  std::shared_ptr<engine::BlockSource> source_of(const GenerateRequest& request);
   Task<Result<PrefillReport>> answer(PrefillOrder order);
   double transfer_tokens_per_second() const;
 

@@ -149,11 +149,12 @@ class DecodeSide::Rooms : public std::enable_shared_from_this<Rooms> {
   std::atomic<size_t> in_flight_{0};  // from any thread
 };
 
-class DecodeSide::Source final : public engine::PrefillSource, public std::enable_shared_from_this<Source> {
+class DecodeSide::Source final : public engine::BlockSource, public std::enable_shared_from_this<Source> {
  public:
   Source(std::shared_ptr<Rooms> rooms, GenerateRequest request)
       : rooms_(std::move(rooms)), request_(std::move(request)) {}
 
+  bool has_more(uint32_t) const override { return true; }  // the token that follows the prompt at least
   void on_reserved(SequenceId id, uint32_t attempt, uint32_t cached_tokens, std::vector<BlockId> blocks) override {
     CHECK(attempt >= 1 && attempt <= request_.prefill_at.size());
     auto room = std::make_shared<Room>(rooms_->clock(), rooms_->executor());
@@ -393,7 +394,7 @@ DecodeSide::DecodeSide(DecodeSideOptions options, engine::Engine* engine, BlockM
 DecodeSide::~DecodeSide() {
   rooms_->stop();
 }
-std::shared_ptr<engine::PrefillSource> DecodeSide::source_of(const GenerateRequest& request) {
+std::shared_ptr<engine::BlockSource> DecodeSide::source_of(const GenerateRequest& request) {
   if (request.prefill_at.empty()) return nullptr;
   return std::make_shared<Source>(rooms_, request);
 }

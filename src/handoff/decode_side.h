@@ -41,7 +41,7 @@ class DecodeSide {
   ~DecodeSide();
 
   // Where the request's prompt comes from; null: it names no place.
-  std::shared_ptr<engine::PrefillSource> source_of(const GenerateRequest& request);
+  std::shared_ptr<engine::BlockSource> source_of(const GenerateRequest& request);
   // Hand-offs whose blocks are held; 0 when all is over.
   size_t in_flight() const;
 

@@ -442,7 +442,7 @@ struct Asked {
   SequenceId id;
   Node* at = nullptr;
   bool is_cancelled = false;
-  std::weak_ptr<engine::PrefillSource> source;
+  std::weak_ptr<engine::BlockSource> source;
 };
 
 std::vector<TokenId> alone(const GenerateRequest& request) {

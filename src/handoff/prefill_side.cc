@@ -53,7 +53,7 @@ struct PrefillSide::Counters {
 };
 
 // One prompt on its way to another worker. Its blocks are held by the engine until each write has ended.
-class PrefillSide::Room final : public engine::PrefillTarget,
+class PrefillSide::Room final : public engine::BlockTarget,
                                 public engine::ChunkSink,
                                 public std::enable_shared_from_this<Room> {
  public:
