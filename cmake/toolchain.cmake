@@ -20,6 +20,8 @@ target_include_directories(dynamo_flags INTERFACE ${CMAKE_SOURCE_DIR}/src)
 # The standard library's checks of indices, empty containers and the like stay on in what people run: an overrun ends the
 # process at once, before it can be put to use.
 target_compile_definitions(dynamo_flags INTERFACE BOOST_ASIO_NO_DEPRECATED BOOST_ALL_NO_LIB _GLIBCXX_ASSERTIONS)
+# What Asio holds that is no template is compiled once, in base/asio.cc, and not in each file that includes it.
+target_compile_definitions(dynamo_flags INTERFACE BOOST_ASIO_SEPARATE_COMPILATION)
 if(CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
   # libstdc++ 12's own std::stable_sort uses what it calls deprecated, which clang says at our call.
   target_compile_options(dynamo_flags INTERFACE -Wthread-safety -Wno-deprecated-declarations)
