@@ -1,4 +1,4 @@
-# dynamo_module(NAME [ASYNC] [LINK targets...] [TEST_LINK targets...] [UNCHECKED files...])
+# dynamo_module(NAME [ASYNC] [LINK targets...] [TEST_LINK targets...] [UNCHECKED files...] [COLD files...])
 #
 # Makes from the folder src/NAME: the library dynamo_NAME; from testing/, if present, dynamo_NAME_testing; one test program
 # NAME_tests registered with ctest; NAME_bench; one fuzzer per *_fuzz.cc; one program per *_tool.cc, built when asked for
@@ -7,26 +7,46 @@
 # It links to the modules of its row in src/README.md; LINK names libraries of others.
 # TEST_LINK names libraries that only tests, fakes and benchmarks use, such as another module's fakes (dynamo_generate_testing).
 # UNCHECKED sources lose more than 2 % to the standard library's own checks (docs/performance.md) and are compiled without.
-# ASYNC modules see Boost.Asio in their public headers and share a precompiled header that holds it.
+# COLD sources (globs) run when a process starts, a model is opened or a member comes or goes, never for each request or
+# block; what people run has them at -O1, which takes a third less time to compile. So are the tests' own sources.
+# ASYNC modules see Boost.Asio in their public headers and share a precompiled header that holds it; tests share one
+# that holds GoogleTest too.
 set(DYNAMO_PCH_PLAIN <algorithm> <array> <atomic> <chrono> <cstdint> <cstring> <functional> <map> <memory> <mutex>
     <optional> <span> <string> <string_view> <thread> <unordered_map> <utility> <variant> <vector> <fmt/format.h>)
 set(DYNAMO_PCH_ASYNC ${DYNAMO_PCH_PLAIN} <boost/asio/awaitable.hpp> <boost/asio/co_spawn.hpp> <boost/asio/io_context.hpp>
     <boost/asio/ip/tcp.hpp> <boost/asio/post.hpp> <boost/asio/steady_timer.hpp> <boost/asio/use_awaitable.hpp>
-    <boost/json.hpp>)
+    <boost/asio/bind_cancellation_slot.hpp> <boost/asio/cancellation_signal.hpp> <boost/asio/detached.hpp>
+    <boost/asio/redirect_error.hpp> <boost/asio/this_coro.hpp> <boost/asio/write.hpp> <boost/json.hpp>)
+set(DYNAMO_PCH_TESTS <filesystem> <fstream> <future> <random> <set> <gmock/gmock.h> <gtest/gtest.h>)
+set(DYNAMO_COLD_FLAGS "")
+if(CMAKE_BUILD_TYPE STREQUAL "Release")
+  set(DYNAMO_COLD_FLAGS -O1)
+  if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+    list(APPEND DYNAMO_COLD_FLAGS -Wno-array-bounds -Wno-restrict -Wno-stringop-overflow)  # g++ 12's are false at -O1
+  endif()
+endif()
 
+# kind: PLAIN, ASYNC, PLAIN_TESTS or ASYNC_TESTS.
 function(dynamo_pch target kind)
-  if(kind STREQUAL "ASYNC")
+  if(kind MATCHES "^ASYNC")
     set(headers ${DYNAMO_PCH_ASYNC})
   else()
     set(headers ${DYNAMO_PCH_PLAIN})
+  endif()
+  if(kind MATCHES "_TESTS$")
+    list(APPEND headers ${DYNAMO_PCH_TESTS})
   endif()
   set(owner dynamo_pch_${kind})
   if(NOT TARGET ${owner})
     file(GENERATE OUTPUT ${CMAKE_BINARY_DIR}/${owner}.cc CONTENT "// Carries the precompiled header that modules share.\n")
     add_library(${owner} OBJECT ${CMAKE_BINARY_DIR}/${owner}.cc)
     target_link_libraries(${owner} PUBLIC dynamo_flags Threads::Threads fmt::fmt)
-    if(kind STREQUAL "ASYNC")
+    if(kind MATCHES "^ASYNC")
       target_link_libraries(${owner} PUBLIC Boost::json)  # its macros are in the header
+    endif()
+    if(kind MATCHES "_TESTS$")
+      target_link_libraries(${owner} PUBLIC GTest::gmock GTest::gtest)
+      target_compile_options(${owner} PRIVATE ${DYNAMO_COLD_FLAGS})
     endif()
     target_precompile_headers(${owner} PRIVATE ${headers})
   endif()
@@ -65,7 +85,7 @@ function(dynamo_module_edges name out)
 endfunction()
 
 function(dynamo_module name)
-  cmake_parse_arguments(M "ASYNC" "" "LINK;TEST_LINK;UNCHECKED" ${ARGN})
+  cmake_parse_arguments(M "ASYNC" "" "LINK;TEST_LINK;UNCHECKED;COLD" ${ARGN})
   if(M_ASYNC)
     set(kind ASYNC)
   else()
@@ -110,6 +130,15 @@ function(dynamo_module name)
   foreach(source ${M_UNCHECKED})
     set_source_files_properties(${dir}/${source} PROPERTIES SKIP_PRECOMPILE_HEADERS ON COMPILE_OPTIONS -U_GLIBCXX_ASSERTIONS)
   endforeach()
+  set(generated_flags -w)
+  if("*.cc" IN_LIST M_COLD)
+    list(APPEND generated_flags ${DYNAMO_COLD_FLAGS})
+  endif()
+  list(TRANSFORM M_COLD PREPEND ${dir}/)
+  if(M_COLD)
+    file(GLOB_RECURSE cold ${M_COLD})
+    set_source_files_properties(${cold} PROPERTIES COMPILE_OPTIONS "${DYNAMO_COLD_FLAGS}")
+  endif()
   file(GLOB_RECURSE protos CONFIGURE_DEPENDS ${dir}/*.proto)
   set(generated "")
   foreach(proto ${protos})
@@ -117,7 +146,7 @@ function(dynamo_module name)
     list(APPEND generated ${from_proto})
   endforeach()
   if(generated)
-    set_source_files_properties(${generated} PROPERTIES SKIP_PRECOMPILE_HEADERS ON COMPILE_OPTIONS -w)
+    set_source_files_properties(${generated} PROPERTIES SKIP_PRECOMPILE_HEADERS ON COMPILE_OPTIONS "${generated_flags}")
     list(APPEND M_LINK dynamo_generated)
   endif()
   if(sources)
@@ -145,9 +174,10 @@ function(dynamo_module name)
     add_executable(${name}_tests ${tests})
     target_link_libraries(${name}_tests PRIVATE ${self} ${M_TEST_LINK} GTest::gmock GTest::gtest GTest::gtest_main)
     target_compile_definitions(${name}_tests PRIVATE DYNAMO_SOURCE_DIR="${CMAKE_SOURCE_DIR}")
-    dynamo_pch(${name}_tests ${kind})
+    target_compile_options(${name}_tests PRIVATE ${DYNAMO_COLD_FLAGS})
+    dynamo_pch(${name}_tests ${kind}_TESTS)
     add_test(NAME ${name} COMMAND ${name}_tests)
-    set_tests_properties(${name} PROPERTIES TIMEOUT 600)
+    set_tests_properties(${name} PROPERTIES TIMEOUT 1800)
   endif()
   if(DYNAMO_TESTS AND benches AND NOT DYNAMO_FUZZ AND NOT DYNAMO_SANITIZER)
     add_executable(${name}_bench EXCLUDE_FROM_ALL ${benches})

@@ -125,6 +125,8 @@ bool is_enabled(Level level, std::string_view module) {
   return level >= (found == filter->modules.end() ? filter->fallback : found->second);
 }
 
+Field::Field(std::string_view key, std::string_view value) : key(key), value(value) {}
+
 void write(Level level, std::string_view text, std::initializer_list<Field> fields) {
   write_text(line_of(level, text, fields));
 }

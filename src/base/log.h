@@ -7,6 +7,7 @@
 // token; never a prompt's or an answer's text. Threads: any; none waits for who reads the log (base/log_output.h).
 #pragma once
 
+#include <concepts>
 #include <initializer_list>
 #include <string>
 #include <string_view>
@@ -28,7 +29,9 @@ enum class Level {
 
 // One key=value of a line.
 struct Field {
+  Field(std::string_view key, std::string_view value);
   template <class T>
+    requires(!std::convertible_to<const T&, std::string_view>)
   Field(std::string_view key, const T& value) : key(key), value(fmt::format("{}", value)) {}
   std::string_view key;
   std::string value;
