@@ -15,7 +15,8 @@ endif()
 add_library(dynamo_flags INTERFACE)
 target_compile_options(dynamo_flags INTERFACE
   -Wall -Wextra -Werror
-  $<$<NOT:$<BOOL:${DYNAMO_COVERAGE}>>:-ffile-prefix-map=${CMAKE_SOURCE_DIR}/src/=> -fno-math-errno)
+  # Where lines that run are counted, gcov must find the files by their whole names.
+  $<IF:$<BOOL:${DYNAMO_COVERAGE}>,-fmacro-prefix-map,-ffile-prefix-map>=${CMAKE_SOURCE_DIR}/src/= -fno-math-errno)
 target_include_directories(dynamo_flags INTERFACE ${CMAKE_SOURCE_DIR}/src)
 # The standard library's checks of indices, empty containers and the like stay on in what people run: an overrun ends the
 # process at once, before it can be put to use.

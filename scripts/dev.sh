@@ -7,7 +7,7 @@
 #   scripts/dev.sh format                      formats the C++ files that differ from HEAD
 #   scripts/dev.sh tidy [FILE...]              clang-tidy over these files, or those that differ from HEAD
 #   scripts/dev.sh prose                       widths, READMEs, and whether what documents name is there
-#   scripts/dev.sh coverage MODULE...          lines of each module that its own unit tests reach (build/coverage)
+#   scripts/dev.sh coverage [MODULE...]        lines of each module (of all) that its own unit tests reach
 #   scripts/dev.sh profile MODULE [FILTER]     perf over a module's benchmark: what takes the time
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -69,8 +69,8 @@ case "$command" in
     ;;
   prose) python3 tests/layering/check_prose.py ;;
   coverage)
-    [ $# -gt 0 ] || usage
-    coverage "$@"
+    if [ $# -eq 0 ]; then mapfile -t modules < <(cd src && printf '%s\n' */ | tr -d /); else modules=("$@"); fi
+    coverage "${modules[@]}"
     ;;
   profile)
     [ $# -gt 0 ] || usage
