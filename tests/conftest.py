@@ -26,6 +26,10 @@ PATIENCE = 600
 # For requests of tests: as patient, and each on a connection of its own.
 web = httpx.Client(timeout=PATIENCE, limits=httpx.Limits(max_connections=None, max_keepalive_connections=0))
 
+# Engines compute on one thread each unless a test says otherwise: several run at once, and threads that wait for each
+# other at every step lose more than they gain where there are more of them than processors.
+os.environ.setdefault("DYN_THREADS", "1")
+
 
 def why_no_nixl():
     """Why NIXL cannot be tested here; None if it can. Workers find the wheel by VIRTUAL_ENV=sys.prefix."""
