@@ -31,25 +31,28 @@ struct Script {
   std::vector<std::string> asked;  // bodies
 };
 
-Task<void> send_models(const Script* script, http::ResponseWriter* out) {
-  http::Response response = script->models;
+Task<void> send_models(Script* script, http::ResponseWriter* out) {
+  http::Response response;
+  {
+    const std::lock_guard lock(script->mutex);
+    response = script->models;
+  }
   static_cast<void>(co_await out->send(std::move(response)));
 }
 
 Task<void> send_answer(Script* script, const http::Request* request, http::ResponseWriter* out) {
+  http::Response head;
+  std::vector<std::string> pieces;
   {
     const std::lock_guard lock(script->mutex);
     script->asked.push_back(request->body);
+    head.status = script->status;
+    pieces = script->pieces;
   }
-  http::Response head;
-  head.status = script->status;
   head.content_type = "text/event-stream";
   head.headers.emplace_back("x-dynamo-worker", "worker-3");
   static_cast<void>(co_await out->begin(std::move(head)));
-  for (const std::string& piece : script->pieces) {
-    std::string copy = piece;
-    static_cast<void>(co_await out->write(std::move(copy)));
-  }
+  for (std::string& piece : pieces) static_cast<void>(co_await out->write(std::move(piece)));
   static_cast<void>(co_await out->end());
 }
 
@@ -89,6 +92,16 @@ class ChatSessionTest : public testing::Test {
   ~ChatSessionTest() override { server_->stop(Clock::steady().now()); }
 
   std::unique_ptr<ChatSession> open() { return ChatSession::open(options_).value(); }
+  void answers(int status, std::vector<std::string> pieces) {
+    const std::lock_guard lock(script_.mutex);
+    script_.status = status;
+    script_.pieces = std::move(pieces);
+  }
+  void models(int status, std::string body) {
+    const std::lock_guard lock(script_.mutex);
+    script_.models.status = status;
+    script_.models.body = std::move(body);
+  }
   std::vector<std::string> asked() {
     const std::lock_guard lock(script_.mutex);
     return script_.asked;
@@ -103,7 +116,7 @@ class ChatSessionTest : public testing::Test {
 };
 
 TEST_F(ChatSessionTest, AnAnswerIsShownAsItComesAndCounted) {
-  script_.pieces = {piece_of("Pa"), piece_of("ris"), last(20, 16, 2)};
+  answers(200, {piece_of("Pa"), piece_of("ris"), last(20, 16, 2)});
   const auto session = open();
   EXPECT_EQ(session->model(), "some-model");
   const auto stats = session->ask("The capital of France?", show_);
@@ -118,7 +131,7 @@ TEST_F(ChatSessionTest, AnAnswerIsShownAsItComesAndCounted) {
 }
 
 TEST_F(ChatSessionTest, EachTurnHasThoseBeforeItUntilTheyAreForgotten) {
-  script_.pieces = {piece_of("Paris"), last(1, 0, 1)};
+  answers(200, {piece_of("Paris"), last(1, 0, 1)});
   options_.system = "Be short.";
   options_.temperature = 0.5;
   options_.max_tokens = 7;
@@ -143,30 +156,27 @@ TEST_F(ChatSessionTest, EachTurnHasThoseBeforeItUntilTheyAreForgotten) {
 
 TEST_F(ChatSessionTest, AQuestionThatFailsIsTakenBack) {
   const auto session = open();
-  script_.status = 400;
-  script_.pieces = {R"({"error":{"message":"too )", R"(long"}})"};
+  answers(400, {R"({"error":{"message":"too )", R"(long"}})"});
   EXPECT_EQ(session->ask("first?", show_).status().to_string(), "invalid: too long");
-  script_.status = 503;
-  script_.pieces = {"no JSON"};
+  answers(503, {"no JSON"});
   EXPECT_EQ(session->ask("second?", show_).status().to_string(),
             "unavailable: the server answered with HTTP status 503");
-  script_.status = 200;
-  script_.pieces = {piece_of("Pa"), event(R"({"error":{"message":"the worker died"}})")};
+  answers(200, {piece_of("Pa"), event(R"({"error":{"message":"the worker died"}})")});
   EXPECT_EQ(session->ask("third?", show_).status().to_string(), "unavailable: the worker died");
-  script_.pieces = {piece_of("Pa")};
+  answers(200, {piece_of("Pa")});
   EXPECT_EQ(session->ask("fourth?", show_).status().to_string(), "unavailable: the answer broke off");
-  script_.pieces = {event("{")};
+  answers(200, {event("{")});
   EXPECT_THAT(session->ask("fifth?", show_).status().text(), HasSubstr("the server's reply"));
-  script_.pieces = {piece_of("Paris"), last(1, 0, 1)};
+  answers(200, {piece_of("Paris"), last(1, 0, 1)});
   ASSERT_TRUE(session->ask("sixth?", show_).is_ok());
   EXPECT_THAT(asked().back(), Not(testing::ContainsRegex("first|second|third|fourth|fifth")));
 }
 
 TEST_F(ChatSessionTest, AServerWithoutAModelIsSaid) {
-  script_.models.body = R"({"data":[]})";
+  models(200, R"({"data":[]})");
   EXPECT_EQ(ChatSession::open(options_).status().to_string(),
             "not_found: the server at " + options_.url + " has no model");
-  script_.models.status = 500;
+  models(500, "");
   EXPECT_EQ(ChatSession::open(options_).status().code(), Code::kUnavailable);
   options_.model = "named";
   EXPECT_EQ(open()->model(), "named");
