@@ -170,7 +170,7 @@ class Backend {
   virtual void silu_mul(Tensor gate_up, Tensor out) = 0;
   // out[i] = the row of x that the step's draw i is of.
   virtual void gather_drawn(const StepView& step, Tensor x, Tensor out) = 0;
-  // Draws the step's tokens from `logits` [draws][vocabulary], which are changed. In this order: repetition, presence
+  // Draws the step's tokens from `logits` [draws][vocabulary], fp32, which are changed. In this order: repetition, presence
   // and frequency penalties, logit bias, masked and allowed tokens, temperature, top-k, top-p, min-p, draw. A draw is
   // a pure function of its logits and its Draw (kernels/philox.h). Requires: the settings are within
   // generate/sampling_limits.h.

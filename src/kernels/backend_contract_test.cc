@@ -564,10 +564,15 @@ INSTANTIATE_TEST_SUITE_P(Cpu, BackendContract,
                          ::testing::Values(cpu(CpuLevel::kScalar), cpu(CpuLevel::kAvx2), cpu(CpuLevel::kAvx512)),
                          [](const auto& info) { return info.param.name; });
 
+INSTANTIATE_TEST_SUITE_P(Cuda, BackendContract, ::testing::Values(BackendCase{"gpu", {{.device = Device::kCuda}}}),
+                         [](const auto& info) { return info.param.name; });
+
 TEST(BackendFactory, SaysWhatItCannotMake) {
-  const auto cuda = make_backend({.device = Device::kCuda});
+  const auto cuda = make_backend({.device = Device::kCuda, .gpu = 99});
   EXPECT_EQ(cuda.status().code(), Code::kUnsupported);
-  EXPECT_NE(cuda.status().text().find("CUDA"), std::string::npos);
+  EXPECT_TRUE(cuda.status().text().find("CUDA") != std::string::npos ||
+              cuda.status().text().find("GPU 99") != std::string::npos)
+      << cuda.status().text();
   const auto bf16 = make_backend({.kv = kv::KvDtype::kBF16});
   EXPECT_EQ(bf16.status().code(), Code::kUnsupported);
   EXPECT_NE(bf16.status().text().find("BF16"), std::string::npos);

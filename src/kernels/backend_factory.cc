@@ -1,6 +1,7 @@
 #include "kernels/backend_factory.h"
 
 #include "kernels/cpu/cpu_backend.h"
+#include "kernels/cuda/cuda_backend.h"
 
 namespace dynamo::kernels {
 
@@ -9,7 +10,7 @@ Result<std::unique_ptr<Backend>> make_backend(const BackendOptions& options) {
     case Device::kCpu:
       return make_cpu_backend(options);
     case Device::kCuda:
-      return unsupported("this program was built without CUDA; it computes on CPUs alone");
+      return make_cuda_backend(options);
   }
   return invalid("no such kind of device");
 }

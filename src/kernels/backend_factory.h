@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -25,10 +26,12 @@ std::vector<CpuLevel> supported_cpu_levels();
 
 struct BackendOptions {
   Device device = Device::kCpu;
-  std::optional<CpuLevel> cpu_level = {};  // absent: the best this machine can run
-  uint32_t threads = 0;                    // of a CPU; 0: one per core that this process may use.  [0, 1024]
-  std::optional<kv::KvDtype> kv = {};      // absent: what suits the device
-  uint32_t depth = 0;                      // steps under way; 0: what suits the device.  [0, 8]
+  std::optional<CpuLevel> cpu_level = {};      // absent: the best this machine can run
+  uint32_t threads = 0;                        // of a CPU; 0: one per core that this process may use.  [0, 1024]
+  std::optional<kv::KvDtype> kv = {};          // absent: what suits the device
+  uint32_t depth = 0;                          // steps under way; 0: what suits the device.  [0, 8]
+  int gpu = 0;                                 // which of the visible ones
+  std::vector<std::string> cuda_folders = {};  // where libcublasLt may be, before the loader is asked
 };
 
 // Errors: kUnsupported (the device, the level or the KV dtype, by name, with what is missing), kUnavailable (no

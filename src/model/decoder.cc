@@ -23,30 +23,31 @@ struct Activations {
   Tensor attended;  // [max_rows][heads * head_dim]
   Tensor gate_up;   // [max_rows][2 ffn_width]
   Tensor hidden;    // [max_rows][ffn_width]
-  Tensor logits;    // [max_draws][vocab_size]
+  Tensor logits;    // [max_draws][vocab_size], fp32 on every device
 };
 
 Result<Activations> allocate_activations(const ModelConfig& config, const DecoderOptions& options,
                                          kernels::Backend* backend) {
   const size_t q_width = size_t{config.heads} * config.head_dim;
   const size_t qkv_width = q_width + 2 * size_t{config.kv_heads} * config.head_dim;
-  const kernels::DType dtype = backend->traits().activations;
+  const kernels::DType usual = backend->traits().activations;
   Activations a;
   struct Shape {
     Tensor* tensor;
     size_t rows;
     size_t columns;
+    kernels::DType dtype;
   };
-  const std::array<Shape, 8> shapes = {{{&a.residual, options.max_rows, config.width},
-                                        {&a.normed, options.max_rows, config.width},
-                                        {&a.delta, options.max_rows, config.width},
-                                        {&a.qkv, options.max_rows, qkv_width},
-                                        {&a.attended, options.max_rows, q_width},
-                                        {&a.gate_up, options.max_rows, 2 * size_t{config.ffn_width}},
-                                        {&a.hidden, options.max_rows, config.ffn_width},
-                                        {&a.logits, options.max_draws, config.vocab_size}}};
+  const std::array<Shape, 8> shapes = {{{&a.residual, options.max_rows, config.width, usual},
+                                        {&a.normed, options.max_rows, config.width, usual},
+                                        {&a.delta, options.max_rows, config.width, usual},
+                                        {&a.qkv, options.max_rows, qkv_width, usual},
+                                        {&a.attended, options.max_rows, q_width, usual},
+                                        {&a.gate_up, options.max_rows, 2 * size_t{config.ffn_width}, usual},
+                                        {&a.hidden, options.max_rows, config.ffn_width, usual},
+                                        {&a.logits, options.max_draws, config.vocab_size, kernels::DType::kF32}}};
   size_t bytes = 0;
-  for (const auto& [tensor, rows, columns] : shapes) {
+  for (const auto& [tensor, rows, columns, dtype] : shapes) {
     const size_t row = (kernels::row_bytes(dtype, columns) + kAlignment - 1) / kAlignment * kAlignment;
     *tensor = {.buffer = nullptr,
                .offset = bytes,

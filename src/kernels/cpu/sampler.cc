@@ -6,6 +6,7 @@
 #include <numeric>
 
 #include "base/check.h"
+#include "kernels/no_token.h"
 #include "kernels/philox.h"
 
 namespace dynamo::kernels {
@@ -178,12 +179,9 @@ TokenId Sampler::draw_one(std::span<const float> logits, const Draw& draw, float
 
 Result<DrawnToken> Sampler::draw(std::span<float> logits, const Draw& draw, const DrawnTokens& drawn) {
   float largest = largest_of(logits);
-  if (!std::isfinite(largest)) return internal("the model's logits hold NaN, infinity or nothing finite");
+  if (!std::isfinite(largest)) return logits_are_no_numbers();
   if (penalize(logits, draw, drawn)) largest = largest_of(logits);
-  if (!std::isfinite(largest))
-    return invalid(
-        "no token is left to draw: every one would end the answer before 'min_tokens'; lower it, or name fewer "
-        "'stop_token_ids'");
+  if (!std::isfinite(largest)) return no_token_is_left();
   DrawnToken token;
   if (draw.sampling->temperature == 0) {
     token.token = static_cast<TokenId>(std::ranges::find(logits, largest) - logits.begin());
