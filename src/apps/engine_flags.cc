@@ -25,6 +25,14 @@ OptionValue cpu_level(std::optional<CpuLevel>* level) {
                 [=](size_t place) { *level = place == 0 ? std::nullopt : std::optional(levels[place - 1]); });
 }
 
+OptionValue device(kernels::BackendOptions* backend) {
+  OptionValue out;
+  out.kind = "auto|cpu|cuda[:N]";
+  out.store = [=](const std::string& given) { return kernels::parse_device(given, backend); };
+  out.stored = [=] { return std::vector{kernels::device_name(*backend)}; };
+  return out;
+}
+
 }  // namespace
 
 OptionSet options_of(EngineFlags* flags) {
@@ -57,6 +65,9 @@ OptionSet options_of(EngineFlags* flags) {
       .called("max_sequences");
   options.add("--max-queue", number(&engine.max_waiting, 0U, 1U << 20),
               "Requests waiting per worker; more are refused with 503");
+  options.add("--device", device(&flags->worker.backend),
+              "What computes: auto (an NVIDIA GPU where this program can use one, else the CPU), cpu, cuda (the first "
+              "GPU of $CUDA_VISIBLE_DEVICES) or cuda:N");
   options.add("--threads", number(&flags->worker.backend.threads, 0U, 1024U),
               "Threads per worker; 0: the usable cores, by affinity and the control groups' CPU quota, shared among a "
               "machine's workers where `serve` starts them");

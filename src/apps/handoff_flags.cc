@@ -2,32 +2,18 @@
 
 #include <glob.h>
 
-#include <algorithm>
-#include <cstdlib>
 #include <fstream>
 #include <span>
 #include <utility>
 
+#include "apps/library_places.h"
 #include "transfer/nixl/nixl_api.h"
 
 namespace dynamo::apps {
 namespace {
 
-std::string variable(const char* name) {
-  const char* value = std::getenv(name);
-  return value == nullptr ? "" : value;
-}
-
 transfer::NixlLibrary nixl_library(const std::string& file) {
-  transfer::NixlLibrary library{.file = file, .prefixes = {}};
-  for (const char* name : {"NIXL_PREFIX", "VIRTUAL_ENV", "CONDA_PREFIX"}) {
-    if (std::string prefix = variable(name); !prefix.empty()) library.prefixes.push_back(std::move(prefix));
-  }
-  for (std::string& prefix : transfer::nixl::python_prefixes(variable("PATH"))) {
-    if (std::ranges::find(library.prefixes, prefix) == library.prefixes.end())
-      library.prefixes.push_back(std::move(prefix));
-  }
-  return library;
+  return {.file = file, .prefixes = library_prefixes({"NIXL_PREFIX", "VIRTUAL_ENV", "CONDA_PREFIX"})};
 }
 
 bool has_rdma() {

@@ -6,6 +6,7 @@
 #include "apps/command.h"
 #include "apps/engine_flags.h"
 #include "apps/handoff_flags.h"
+#include "apps/library_places.h"
 #include "apps/listen_flags.h"
 #include "apps/node_options.h"
 #include "apps/planes.h"
@@ -75,6 +76,7 @@ std::unique_ptr<worker::EngineHost> make_host(const WorkerFlags& flags, const wo
   options.model_path = flags.engine.model_path;
   options.served_model_name = flags.engine.served_model_name;
   options.worker = flags.engine.worker;
+  options.worker.backend.cuda_folders = cuda_folders();
   options.handoffs = part_of(flags.handoffs, flags.planes, whereabouts);
   return worker::make_native_host(std::move(options), io, metrics);
 }

@@ -567,6 +567,25 @@ INSTANTIATE_TEST_SUITE_P(Cpu, BackendContract,
 INSTANTIATE_TEST_SUITE_P(Cuda, BackendContract, ::testing::Values(BackendCase{"gpu", {{.device = Device::kCuda}}}),
                          [](const auto& info) { return info.param.name; });
 
+TEST(BackendFactory, ReadsTheNamesOfDevicesAndWritesThemAgain) {
+  for (const char* name : {"auto", "cpu", "cuda:0", "cuda:7"}) {
+    BackendOptions options;
+    ASSERT_TRUE(parse_device(name, &options).is_ok()) << name;
+    EXPECT_EQ(device_name(options), name);
+  }
+  BackendOptions first;
+  ASSERT_TRUE(parse_device("cuda", &first).is_ok());
+  EXPECT_EQ(device_name(first), "cuda:0");
+  for (const char* name : {"", "gpu", "cuda:", "cuda:-1", "cuda:1x", "cuda:99999999999", "CPU"}) {
+    EXPECT_EQ(parse_device(name, &first).code(), Code::kInvalid) << name;
+  }
+}
+
+TEST(BackendFactory, AutoComputesSomewhere) {
+  const auto made = make_backend({.device = Device::kAuto});
+  EXPECT_TRUE(made.is_ok()) << made.status().text();
+}
+
 TEST(BackendFactory, SaysWhatItCannotMake) {
   const auto cuda = make_backend({.device = Device::kCuda, .gpu = 99});
   EXPECT_EQ(cuda.status().code(), Code::kUnsupported);

@@ -14,7 +14,7 @@
 
 namespace dynamo::kernels {
 
-enum class Device : uint8_t { kCpu, kCuda };
+enum class Device : uint8_t { kAuto, kCpu, kCuda };
 
 // Sets of kernels for x86-64 processors.
 enum class CpuLevel : uint8_t { kScalar, kAvx2, kAvx512 };
@@ -25,6 +25,7 @@ std::optional<CpuLevel> parse_cpu_level(std::string_view name);
 std::vector<CpuLevel> supported_cpu_levels();
 
 struct BackendOptions {
+  // kAuto: a GPU where there is one and the program can use GPUs, else the CPU.
   Device device = Device::kCpu;
   std::optional<CpuLevel> cpu_level = {};      // absent: the best this machine can run
   uint32_t threads = 0;                        // of a CPU; 0: one per core that this process may use.  [0, 1024]
@@ -34,8 +35,12 @@ struct BackendOptions {
   std::vector<std::string> cuda_folders = {};  // where libcublasLt may be, before the loader is asked
 };
 
-// Errors: kUnsupported (the device, the level or the KV dtype, by name, with what is missing), kUnavailable (no
-// device).
+// "auto", "cpu", "cuda" (the first GPU) or "cuda:N": into `device` and `gpu`. Errors: kInvalid.
+Status parse_device(std::string_view name, BackendOptions* options);
+std::string device_name(const BackendOptions& options);
+
+// Errors: kUnsupported (the device, the level or the KV dtype, by name, with what is missing), kUnavailable (a GPU is
+// there and cannot be used: its driver, a library, with the remedy).
 Result<std::unique_ptr<Backend>> make_backend(const BackendOptions& options);
 
 }  // namespace dynamo::kernels

@@ -24,7 +24,7 @@ namespace dynamo::worker {
 
 struct WorkerOptions {
   std::string name = "worker-1";  // in logs, metrics and answers
-  kernels::BackendOptions backend;
+  kernels::BackendOptions backend = {.device = kernels::Device::kAuto};
   // Of these, the pool and the model say kv_blocks and vocab_size. Where 0: context_length is the model's, as far as the
   // pool reaches; max_batch_tokens and max_sequences are what suits the device.
   engine::EngineOptions engine = {.max_batch_tokens = 0, .max_sequences = 0};

@@ -342,7 +342,7 @@ Result<std::unique_ptr<Backend>> make_cuda_backend(const BackendOptions& options
   if (found == cudaErrorInsufficientDriver) {
     int driver = 0;
     ::cudaDriverGetVersion(&driver);
-    return unsupported(fmt::format("the NVIDIA driver is too old: it knows CUDA {}.{}; {}.{} is needed (driver 580)",
+    return unavailable(fmt::format("the NVIDIA driver is too old: it knows CUDA {}.{}; {}.{} is needed (driver 580)",
                                    driver / 1000, driver % 1000 / 10, CUDART_VERSION / 1000,
                                    CUDART_VERSION % 1000 / 10));
   }
@@ -359,7 +359,7 @@ Result<std::unique_ptr<Backend>> make_cuda_backend(const BackendOptions& options
   cudaDeviceProp properties = {};
   TRY_STATUS(status_of(::cudaGetDeviceProperties(&properties, options.gpu), "asking the GPU"));
   if (!kernels_fit()) {
-    return unsupported(fmt::format("{} has compute capability {}.{}, which this program was not built for",
+    return unavailable(fmt::format("{} has compute capability {}.{}, which this program was not built for",
                                    properties.name, properties.major, properties.minor));
   }
   TRY(auto blas, CublasLt::open(options.cuda_folders));

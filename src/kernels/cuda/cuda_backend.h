@@ -10,8 +10,8 @@
 
 namespace dynamo::kernels {
 
-// Errors: kUnsupported (built without CUDA, a driver too old, a GPU or a KV dtype that the kernels are not made for),
-// kUnavailable (no GPU, no cuBLASLt).
+// Errors: kUnsupported (built without CUDA, no such GPU, a KV dtype that the kernels are not made for), kUnavailable (the
+// GPU cannot be used: the driver is too old, the kernels are not made for it, cuBLASLt is missing; with the remedy).
 Result<std::unique_ptr<Backend>> make_cuda_backend(const BackendOptions& options);
 
 }  // namespace dynamo::kernels
