@@ -22,8 +22,8 @@ CLI::Option* declare(const Option& option, CLI::App* command) {
     return command->add_flag(flags, *option.value.is_on, option.meaning);
   }
   const auto store = [&option](const CLI::results_t& given) {
-    for (const std::string& one : given)
-      if (const Status status = option.value.store(one); !status.is_ok())
+    for (const std::string& value : given)
+      if (const Status status = option.value.store(value); !status.is_ok())
         throw CLI::ValidationError(option.flag, status.text());
     return true;
   };

@@ -17,7 +17,7 @@ constexpr const char* kDefaultModel = "SmolLM2-135M-Instruct.Q4_1.gguf";
 OptionValue cpu_level(std::optional<CpuLevel>* level) {
   const std::vector<CpuLevel> levels = {CpuLevel::kScalar, CpuLevel::kAvx2, CpuLevel::kAvx512};
   std::vector<std::string> choices = {"auto"};
-  for (const CpuLevel one : levels) choices.emplace_back(kernels::cpu_level_name(one));
+  for (const CpuLevel level : levels) choices.emplace_back(kernels::cpu_level_name(level));
   const auto get = [=] {
     return *level ? static_cast<size_t>(std::ranges::find(levels, **level) - levels.begin()) + 1 : 0;
   };

@@ -153,7 +153,7 @@ std::vector<std::string> OptionSet::to_arguments() const {
       arguments.push_back(now.front() == "true" ? option.flag : option.off_flag);
       continue;
     }
-    for (const std::string& one : now) arguments.insert(arguments.end(), {option.flag, one});
+    for (const std::string& value : now) arguments.insert(arguments.end(), {option.flag, value});
   }
   return arguments;
 }

@@ -48,7 +48,7 @@ OptionValue one_of(std::vector<std::string> choices, std::function<size_t()> get
 template <class T>
 OptionValue one_of(T* value, std::vector<T> all, std::string_view (*name)(T)) {
   std::vector<std::string> choices;
-  for (const T one : all) choices.emplace_back(name(one));
+  for (const T choice : all) choices.emplace_back(name(choice));
   const auto get = [=] { return static_cast<size_t>(std::ranges::find(all, *value) - all.begin()); };
   return one_of(std::move(choices), get, [=](size_t place) { *value = all[place]; });
 }

@@ -55,7 +55,7 @@ class AcceptTest : public testing::Test {
   bool has_ended_ = false;
 };
 
-TEST_F(AcceptTest, WithoutDescriptorsItTriesAgainAfterAPauseAndThenServesThoseThatWaited) {
+TEST_F(AcceptTest, TriesAgainAfterAPauseWhenThereAreNoDescriptors) {
   for (int i = 0; i < 3; ++i) connect();
   {
     const NoDescriptors none;

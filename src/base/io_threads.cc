@@ -29,8 +29,8 @@ struct IoThreads::State {
 IoThreads::IoThreads(size_t count) : state_(std::make_unique<State>()) {
   CHECK(count > 0);
   for (size_t i = 0; i < count; ++i) {
-    auto& one = *state_->threads.emplace_back(std::make_unique<IoThread>());
-    one.thread = std::thread([&one] { one.io.run(); });
+    auto& made = *state_->threads.emplace_back(std::make_unique<IoThread>());
+    made.thread = std::thread([&made] { made.io.run(); });
   }
 }
 
@@ -49,9 +49,9 @@ boost::asio::io_context& IoThreads::next() {
 }
 
 void IoThreads::stop() {
-  for (auto& one : state_->threads) one->io.stop();
-  for (auto& one : state_->threads) {
-    if (one->thread.joinable()) one->thread.join();
+  for (auto& running : state_->threads) running->io.stop();
+  for (auto& running : state_->threads) {
+    if (running->thread.joinable()) running->thread.join();
   }
 }
 

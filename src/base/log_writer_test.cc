@@ -77,7 +77,7 @@ std::vector<std::string> lines_after(const Push& push, size_t most_bytes) {
   return lines_of(all);
 }
 
-TEST(LogWriter, WhoPushesGoesOnWhileNobodyReadsAndWhatDoesNotFitIsCountedInItsPlace) {
+TEST(LogWriter, APusherNeverWaitsForAReaderAndLostLinesAreCounted) {
   constexpr uint64_t kLines = 10'000;
   uint64_t dropped = 0;
   const auto lines = lines_after(

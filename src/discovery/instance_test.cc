@@ -35,7 +35,7 @@ TEST(WorkerInstance, OneThatLeavesSaysSo) {
   EXPECT_EQ(worker_from_json(to_json(worker)).value(), worker);
 }
 
-TEST(WorkerInstance, OneOfBeforeTheLimitOfSequencesWasAnnouncedHasNoneThatIsKnown) {
+TEST(WorkerInstance, AnOlderInstanceHasNoKnownLimitOfSequences) {
   WorkerInstance worker = example();
   worker.max_sequences = 0;
   const std::string text = to_json(worker);

@@ -174,12 +174,12 @@ json::array Frontend::instances() const {
 json::array Frontend::explain(size_t last, const std::string& request_id) const {
   router::Decisions decisions;
   for (const auto& router : catalog_.routers())
-    for (auto& one : router->decisions(last, request_id)) decisions.push_back(std::move(one));
-  std::ranges::stable_sort(decisions, std::greater(), [](const auto& one) { return one->at; });
+    for (auto& decision : router->decisions(last, request_id)) decisions.push_back(std::move(decision));
+  std::ranges::stable_sort(decisions, std::greater(), [](const auto& decision) { return decision->at; });
   if (decisions.size() > last) decisions.resize(last);
   json::array all;
   all.reserve(decisions.size());
-  for (const auto& one : decisions) all.push_back(router::to_json(*one));
+  for (const auto& decision : decisions) all.push_back(router::to_json(*decision));
   return all;
 }
 

@@ -155,7 +155,7 @@ TEST_F(FrontendTest, AnInstanceUnderTwoModelsIsOne) {
 }
 
 // A store that tells of the new key before the old one is gone, as after an outage.
-TEST_F(FrontendTest, AWorkerInAnotherRoleReplacesItselfInWhicheverOrderItsKeysChange) {
+TEST_F(FrontendTest, ARoleChangeReplacesTheWorkerInEitherOrderOfKeys) {
   for (const bool is_new_first : {false, true}) {
     announce(worker(1));
     expect({{"aggregated/0000000000000001", "ready"}});
@@ -194,7 +194,7 @@ TEST_F(FrontendTest, ANameOrAddressThatCouldBecomeAnythingElseIsRefused) {
   expect({});
 }
 
-TEST_F(FrontendTest, AWorkerThatIsAnnouncedAndNeverLoadsDoesNotKeepItFromBeingReadyForEver) {
+TEST_F(FrontendTest, AWorkerThatNeverLoadsDelaysReadinessOnlyToTheLimit) {
   WorkerInstance nowhere = worker(2);
   nowhere.model = "another";
   nowhere.address = "127.0.0.1:1";

@@ -32,23 +32,23 @@ void add_view(const router::WorkerView& view, json::object* out) {
 json::array instances_view(const Members& members, const std::map<uint64_t, router::WorkerView>& views) {
   json::array all;
   for (const auto& [key, member] : members) {
-    json::object one{{"worker", member.worker.name},
-                     {"instance", instance_text(member.worker.instance)},
-                     {"role", discovery::role_name(member.worker.role)},
-                     {"model", member.worker.model},
-                     {"address", member.worker.address}};
+    json::object entry{{"worker", member.worker.name},
+                       {"instance", instance_text(member.worker.instance)},
+                       {"role", discovery::role_name(member.worker.role)},
+                       {"model", member.worker.model},
+                       {"address", member.worker.address}};
     const auto view = views.find(member.worker.instance);
     if (!member.is_taken()) {
-      one["state"] = "refused";
-      one["why"] = member.refusal;
-      one["key"] = shown(key);
+      entry["state"] = "refused";
+      entry["why"] = member.refusal;
+      entry["key"] = shown(key);
     } else if (view == views.end()) {
-      one["state"] = "loading model";
+      entry["state"] = "loading model";
     } else {
-      if (member.state == Member::State::kUnlisted) one["why"] = "its key is gone; it stays while it is connected";
-      add_view(view->second, &one);
+      if (member.state == Member::State::kUnlisted) entry["why"] = "its key is gone; it stays while it is connected";
+      add_view(view->second, &entry);
     }
-    all.push_back(std::move(one));
+    all.push_back(std::move(entry));
   }
   return all;
 }

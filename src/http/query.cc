@@ -42,11 +42,11 @@ bool percent_decode(std::string_view text, std::string* out) {
 Result<std::optional<std::string>> query_parameter(std::string_view query, std::string_view name) {
   std::string decoded;
   while (!query.empty()) {
-    const std::string_view one = query.substr(0, query.find('&'));
-    query.remove_prefix(std::min(query.size(), one.size() + 1));
-    const size_t name_end = std::min(one.find('='), one.size());
-    if (!form_decode(one.substr(0, name_end), &decoded) || decoded != name) continue;
-    if (!form_decode(one.substr(std::min(name_end + 1, one.size())), &decoded)) {
+    const std::string_view pair = query.substr(0, query.find('&'));
+    query.remove_prefix(std::min(query.size(), pair.size() + 1));
+    const size_t name_end = std::min(pair.find('='), pair.size());
+    if (!form_decode(pair.substr(0, name_end), &decoded) || decoded != name) continue;
+    if (!form_decode(pair.substr(std::min(name_end + 1, pair.size())), &decoded)) {
       return invalid(
           fmt::format("the query's '{}' is not percent-encoded: a '%' stands before two hexadecimal digits, not 00; "
                       "write %25 for '%'",

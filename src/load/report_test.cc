@@ -74,7 +74,7 @@ TEST(Report, SaysWhenTheClientMayHaveBeenTheSlowPart) {
   EXPECT_THAT(to_table(report_of(late)), HasSubstr("CAUTION"));
 }
 
-TEST(SharedCache, HoldsWhatCameBeforeInWholeBlocksAndComputesAtLeastOneToken) {
+TEST(SharedCache, HoldsEarlierWholeBlocksAndLeavesOneTokenToCompute) {
   SharedCache cache(4);
   const std::vector<TokenId> prompt{1, 2, 3, 4, 5, 6, 7, 8, 9};
   EXPECT_EQ(cache.take(prompt), 0U);

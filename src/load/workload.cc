@@ -45,10 +45,10 @@ std::vector<Conversation> synthetic(const SyntheticOptions& options) {
   for (uint32_t i = 0; i < options.shared_prefixes; ++i) prefixes.push_back({random(), about(options.prefix_tokens)});
   std::vector<Conversation> all;
   for (uint32_t i = 0; i < options.conversations; ++i) {
-    Conversation& one = all.emplace_back();
-    if (!prefixes.empty()) one.opening = {prefixes[i % prefixes.size()]};
+    Conversation& conversation = all.emplace_back();
+    if (!prefixes.empty()) conversation.opening = {prefixes[i % prefixes.size()]};
     for (uint32_t turn = 0; turn < options.turns; ++turn) {
-      Turn& next = one.turns.emplace_back();
+      Turn& next = conversation.turns.emplace_back();
       next.prompt = {{random(), about(options.input_tokens)}};
       next.max_tokens = about(options.output_tokens);
     }
@@ -106,8 +106,8 @@ Result<Trace> read_trace(const std::string& path, const TraceOptions& options) {
       ++trace.left_out;
       continue;
     }
-    Conversation one;
-    one.at =
+    Conversation conversation;
+    conversation.at =
         std::chrono::duration_cast<Duration>(std::chrono::duration<double, std::milli>(timestamp * options.time_scale));
     Turn turn;
     for (const json::value& id : *ids) {
@@ -118,17 +118,17 @@ Result<Trace> read_trace(const std::string& path, const TraceOptions& options) {
       left -= tokens;
     }
     turn.max_tokens = std::max(1U, output);
-    one.turns.push_back(std::move(turn));
-    trace.conversations.push_back(std::move(one));
+    conversation.turns.push_back(std::move(turn));
+    trace.conversations.push_back(std::move(conversation));
     if (options.most > 0 && trace.conversations.size() >= options.most) break;
   }
   if (trace.conversations.empty()) {
     return corrupt(fmt::format("{}: holds no request{}", path,
                                trace.left_out > 0 ? " that is short enough (--max-input-tokens)" : ""));
   }
-  std::ranges::stable_sort(trace.conversations, {}, [](const Conversation& one) { return *one.at; });
+  std::ranges::stable_sort(trace.conversations, {}, [](const Conversation& conversation) { return *conversation.at; });
   const Duration first = *trace.conversations.front().at;
-  for (Conversation& one : trace.conversations) *one.at -= first;
+  for (Conversation& conversation : trace.conversations) *conversation.at -= first;
   return trace;
 }
 

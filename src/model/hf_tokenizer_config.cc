@@ -37,8 +37,8 @@ std::optional<TokenId> find_id(const json::object* decoder, const std::optional<
 // One template, or a list of named ones.
 Result<std::string> read_template(const json::Node& node) {
   if (node.is_absent() || !node.value()->is_array()) {
-    TRY(const auto one, node.find_string());
-    return std::string(one.value_or(""));
+    TRY(const auto text, node.find_string());
+    return std::string(text.value_or(""));
   }
   const json::array& entries = node.value()->get_array();
   for (size_t i = 0; i < entries.size(); ++i) {

@@ -148,7 +148,7 @@ TEST(ChoiceStream, ACharacterBelongsToTheTokenThatEndsIt) {
   EXPECT_EQ(read(options, one_by_one("aéb", FinishReason::kLength)).text, "aéb");
 }
 
-TEST(ChoiceStream, AStopTokenThatEndsTheAnswerGivesBackWhatWasHeldBeforeMinTokens) {
+TEST(ChoiceStream, AStopTokenReleasesTheTextHeldBackForMinTokens) {
   RequestOptions options;
   options.stop = {"END"};
   options.min_tokens = 3;

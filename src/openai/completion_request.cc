@@ -50,14 +50,14 @@ void read_prompts(json::ObjectReader* body, const RequestLimits& limits, Complet
   }
   const bool is_text = list->front().is_string();
   for (size_t i = 0; i < list->size(); ++i) {
-    const json::value& one = (*list)[i];
+    const json::value& prompt = (*list)[i];
     const std::string path = fmt::format("prompt[{}]", i);
-    if (is_text && one.is_string()) {
-      out->prompts.emplace_back(std::string(one.get_string().data(), one.get_string().size()));
-    } else if (!is_text && one.is_array()) {
-      out->prompts.emplace_back(read_token_ids(one.get_array(), path, &problem));
+    if (is_text && prompt.is_string()) {
+      out->prompts.emplace_back(std::string(prompt.get_string().data(), prompt.get_string().size()));
+    } else if (!is_text && prompt.is_array()) {
+      out->prompts.emplace_back(read_token_ids(prompt.get_array(), path, &problem));
     } else {
-      return problem.wrong_type(path, is_text ? "a string, as the first" : "an array of token ids", one);
+      return problem.wrong_type(path, is_text ? "a string, as the first" : "an array of token ids", prompt);
     }
   }
 }

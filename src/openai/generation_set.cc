@@ -69,7 +69,7 @@ void GenerationSet::drop(uint32_t choice) {
   if (!slot.generation || slot.is_dropped) return;
   slot.is_dropped = true;
   --state_->running;
-  std::erase_if(state_->arrived, [&](const Arrival& one) { return one.choice == choice; });
+  std::erase_if(state_->arrived, [&](const Arrival& arrival) { return arrival.choice == choice; });
   if (slot.is_waiting) {
     slot.cancel.emit(boost::asio::cancellation_type::terminal);  // its coroutine destroys the generation
   } else {

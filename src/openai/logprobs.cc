@@ -43,13 +43,13 @@ void append_chat_token(std::string* out, const text::Tokenizer& tokenizer, const
 void append_top(std::string* out, const text::Tokenizer& tokenizer, const TokenLogprobs& token) {
   std::vector<std::string> named;
   out->push_back('{');
-  const auto append = [&](const TokenLogprob& one) {
-    std::string text = text_of(tokenizer, one.token);
+  const auto append = [&](const TokenLogprob& entry) {
+    std::string text = text_of(tokenizer, entry.token);
     if (std::find(named.begin(), named.end(), text) != named.end()) return;
     if (!named.empty()) out->push_back(',');
     json::append_string(out, text);
     out->push_back(':');
-    append_logprob(out, one.logprob);
+    append_logprob(out, entry.logprob);
     named.push_back(std::move(text));
   };
   std::for_each(token.top.begin(), token.top.end(), append);
@@ -69,9 +69,9 @@ void append_chat_logprobs(std::string* out, const text::Tokenizer& tokenizer, st
     out->push_back('{');
     append_chat_token(out, tokenizer, token.logprobs.drawn);
     *out += R"(,"top_logprobs":)";
-    append_array(out, token.logprobs.top, [&](const TokenLogprob& one) {
+    append_array(out, token.logprobs.top, [&](const TokenLogprob& entry) {
       out->push_back('{');
-      append_chat_token(out, tokenizer, one);
+      append_chat_token(out, tokenizer, entry);
       out->push_back('}');
     });
     out->push_back('}');

@@ -121,7 +121,7 @@ TEST_F(CandidatesTest, BlocksOfLowerTiersAreCachedInPart) {
   EXPECT_EQ(found.all.at(0).overlap_blocks(), 2U);
 }
 
-TEST_F(CandidatesTest, AMovedBlockCostsADecodeWorkerAQuarterAndThePrefillWorkersQueueIsAdded) {
+TEST_F(CandidatesTest, AMovedBlockCostsAQuarterPlusThePrefillWorkersQueue) {
   workers_.add(1, "worker-1");
   workers_.add(2, "decode-worker-1", Serves::kDecode);
   weighing_.prefill_tokens = 100;

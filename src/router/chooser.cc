@@ -53,7 +53,8 @@ Status why_nobody(const Situation& situation, const Candidates& candidates, cons
   if (situation.workers.answering() == 0)
     return unavailable("only prefill workers serve this model now; a decode worker is needed");
   std::string why = "no worker can take the request now: ";
-  for (const LeftOut& one : candidates.left_out) why += (&one == candidates.left_out.data() ? "" : ", ") + one.text();
+  for (const LeftOut& worker : candidates.left_out)
+    why += (&worker == candidates.left_out.data() ? "" : ", ") + worker.text();
   return unavailable(std::move(why));
 }
 

@@ -27,7 +27,7 @@ void GuessedBlocks::expire(Time now) {
 
 void GuessedBlocks::remove_worker(WorkerSlot worker) {
   times_.erase(worker);
-  std::erase_if(sent_, [&](const Sent& one) { return one.worker == worker; });
+  std::erase_if(sent_, [&](const Sent& sent) { return sent.worker == worker; });
 }
 
 }  // namespace dynamo::router

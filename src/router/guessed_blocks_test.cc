@@ -14,7 +14,7 @@ namespace {
 using std::chrono::seconds;
 
 // Hashes are three bits wide, so that chains hold a hash often and share most with others of other prompts.
-TEST(GuessedBlocks, AWorkerHoldsWhatWasSentToItAndIsNotExpiredHoweverHashesCollide) {
+TEST(GuessedBlocks, SentBlocksAreHeldUntilTheyExpireDespiteCollidingHashes) {
   struct Sent {
     Time at;
     uint32_t worker;

@@ -18,7 +18,7 @@ const std::vector<MetricSpec> kSpecs = all_specs();
 }  // namespace
 
 void WorkerMetrics::count_decision(std::string_view reason) {
-  auto known = std::ranges::find_if(by_reason_, [&](const auto& one) { return one.first == reason; });
+  auto known = std::ranges::find_if(by_reason_, [&](const auto& counter) { return counter.first == reason; });
   if (known == by_reason_.end()) {
     MetricLabels labels = labels_;
     labels["reason"] = reason;

@@ -50,7 +50,7 @@ TEST_F(PrefillPlacementTest, AGivenLengthDecidesAlone) {
   EXPECT_FALSE(place().is_here());
 }
 
-TEST_F(PrefillPlacementTest, BetweenEqualsItGoesAwayUnlessMoreWaitsThereThanThePromptIsLong) {
+TEST_F(PrefillPlacementTest, AmongEqualsAPromptMovesUnlessTheQueueThereIsLongerThanIt) {
   prefill_.waiting_tokens = 100;
   EXPECT_EQ(why(), Why::kSoonerThere);
   EXPECT_EQ(place().text, "prefill-worker-1");

@@ -299,7 +299,7 @@ TEST_F(RouterTest, ATemperatureSpreadsAndARequestMayBringItsOwn) {
   EXPECT_EQ(worker_for(request(40)), "worker-1");
 }
 
-TEST_F(RouterTest, WithoutEventsWhatWasSentSomewhereIsThoughtToBeThereForAWhile) {
+TEST_F(RouterTest, WithoutEventsSentBlocksCountAsHeldForAWhile) {
   RouterOptions options;
   options.mode = Mode::kKv;
   options.uses_events = false;
@@ -714,7 +714,7 @@ TEST_F(RouterTest, APromptIsComputedWhereItIsDecodedWhenThatIsBetter) {
   EXPECT_EQ(where(request(40)), "here: expected to take 0.349 of the time that prefill-worker-1 needs");
 }
 
-TEST_F(RouterTest, WithAutoAPromptGoesAwayUnlessMoreWaitsAtTheOtherWorkerThanThePromptIsLong) {
+TEST_F(RouterTest, AutoKeepsAPromptWhereThePrefillQueueIsLongerThanIt) {
   start_auto(1000);
   boost::asio::io_context io(1);
   const auto work = boost::asio::make_work_guard(io);
@@ -827,7 +827,7 @@ TEST_F(RouterTest, AWorkerWithoutAPlaceMakesARequestWaitAndThatCosts) {
   EXPECT_EQ(rounds(), 1);
 }
 
-TEST_F(RouterTest, WithAutoADecodeWorkerIsMeasuredByOnePromptAMinuteUntilItsRateIsKnown) {
+TEST_F(RouterTest, AutoMeasuresADecodeWorkerWithOnePromptAMinute) {
   start_auto(0);
   EXPECT_EQ(place_of_prompt(request(100)), "prefill-worker-1");  // neither is known
   beat(1, 1000, 50'000);
@@ -841,7 +841,7 @@ TEST_F(RouterTest, WithAutoADecodeWorkerIsMeasuredByOnePromptAMinuteUntilItsRate
   EXPECT_THAT(place_of_prompt(request(100)), HasSubstr("here: expected to take"));
 }
 
-TEST_F(RouterTest, WithAutoAWorkerThatWasSlowIsTriedAgainAfterAMinuteWithoutPrompts) {
+TEST_F(RouterTest, AutoTriesASlowWorkerAgainAfterAMinute) {
   start_auto(1000);
   EXPECT_EQ(place_of_prompt(request(100)), "prefill-worker-1");
   beat(1, 10, 50'000);
@@ -854,7 +854,7 @@ TEST_F(RouterTest, WithAutoAWorkerThatWasSlowIsTriedAgainAfterAMinuteWithoutProm
   EXPECT_THAT(place_of_prompt(request(100)), HasSubstr("here: expected to take"));
 }
 
-TEST_F(RouterTest, PrefillWorkersAloneAnswerNothingAndAggregatedOnesNeedNoOther) {
+TEST_F(RouterTest, PrefillWorkersAloneAnswerNothing) {
   start(Mode::kRoundRobin);
   add(1, nullptr, /*has_events=*/false, Serves::kPrefill);
   EXPECT_THAT(ask(request(8)).status.to_string(), HasSubstr("only prefill workers serve this model"));

@@ -42,7 +42,7 @@ class ListenerTest : public testing::TestWithParam<Backend> {
   }
 };
 
-TEST_P(ListenerTest, WithoutDescriptorsItSleepsAndTakesThoseThatWaitedWhenThereAreSomeAgain) {
+TEST_P(ListenerTest, SleepsWithoutDescriptorsAndTakesTheWaitingWhenSomeAreFree) {
   End end(GetParam(), kPoolBytes, "end", kForEver);
   std::vector<Fd> silent;
   for (int i = 0; i < 4; ++i) silent.push_back(connect_silently(&end));

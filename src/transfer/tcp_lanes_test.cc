@@ -158,7 +158,7 @@ TEST_F(TcpLanesTest, APutCancelledBeforeItWasDealtIsOverAtOnce) {
   EXPECT_FALSE(lanes_.has_puts());
 }
 
-TEST_F(TcpLanesTest, ASplitPutCancelledWhileItIsDealtIsOverWhenAllLanesHaveAnswered) {
+TEST_F(TcpLanesTest, ACancelledSplitPutEndsWhenAllLanesHaveAnswered) {
   put(1, 20 * kPart);
   for (int part = 0; part < 3; ++part)
     for (size_t at = 0; at < 2; ++at) send(lane(at));

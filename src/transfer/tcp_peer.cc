@@ -77,8 +77,9 @@ void TcpPeer::open_first() {
 bool TcpPeer::wants_another() const {
   if (connections_.empty() || connections_.size() >= most_ || is_on_this_host_) return false;
   if (lanes_.undealt_bytes() <= TcpLanes::kWholeParts * loop_->options.tcp.part_bytes) return false;
-  return std::ranges::all_of(connections_,
-                             [](const auto& one) { return one.second.is_blocked && one.second.outgoing.is_welcome(); });
+  return std::ranges::all_of(connections_, [](const auto& connection) {
+    return connection.second.is_blocked && connection.second.outgoing.is_welcome();
+  });
 }
 
 Status TcpPeer::open_one() {

@@ -155,7 +155,7 @@ TEST(TcpPeer, ASplitPutIsNotifiedOnceAndAfterAllConnectionsHaveDelivered) {
   EXPECT_EQ(pair.receiver.notifications, std::vector<std::string>{"split"});
 }
 
-TEST(TcpPeer, AConnectionLostInMidPutEndsThePeerAndTheNextPutConnectsAgain) {
+TEST(TcpPeer, ALostConnectionEndsThePeerAndTheNextPutReconnects) {
   Pair pair(kThisHost, kTwo);
   pair.greet(2);
   const PutId split = pair.put(32 * kSmall, "split");

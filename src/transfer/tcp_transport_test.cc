@@ -78,7 +78,7 @@ TEST(TcpTransport, AStrangerCannotWrite) {
   EXPECT_EQ(end.data()[0], std::byte{0});
 }
 
-TEST(TcpTransport, ARangeOutsideThePoolClosesTheConnectionBeforeAByteIsWritten) {
+TEST(TcpTransport, ARangeOutsideThePoolClosesTheConnectionUnwritten) {
   End end(kTcp, 4096, "end");
   for (const TcpFrameRange bad : {TcpFrameRange{4093, 4}, TcpFrameRange{UINT64_MAX, 4}, TcpFrameRange{0, 0}}) {
     Stranger stranger(&end);

@@ -25,7 +25,7 @@ std::atomic_ref<uint64_t> used_by(std::byte* table, uint32_t writer) {
 // The first that is taken is the lowest.
 std::vector<uint32_t> all_below(size_t count) {
   std::vector<uint32_t> all;
-  for (size_t one = count; one > 0; --one) all.push_back(static_cast<uint32_t>(one - 1));
+  for (size_t place = count; place > 0; --place) all.push_back(static_cast<uint32_t>(place - 1));
   return all;
 }
 

@@ -27,8 +27,8 @@ bool is_number(const std::string& host) {
   return !error;
 }
 
-bool is_loopback(const address& one) {
-  return one.is_loopback();
+bool is_loopback(const address& host) {
+  return host.is_loopback();
 }
 
 bool is_any(const Addresses& addresses) {
@@ -37,8 +37,9 @@ bool is_any(const Addresses& addresses) {
 
 // Whether only this machine's processes can be there. Connecting to the unspecified address leads to loopback too.
 bool is_here(const Addresses& addresses) {
-  return !addresses.empty() &&
-         std::ranges::all_of(addresses, [](const address& one) { return one.is_loopback() || one.is_unspecified(); });
+  return !addresses.empty() && std::ranges::all_of(addresses, [](const address& host) {
+    return host.is_loopback() || host.is_unspecified();
+  });
 }
 
 std::string every_address(const Machine& machine) {
@@ -54,9 +55,9 @@ Addresses as_others_see(Addresses addresses, const std::string& host, bool is_al
 
 Addresses ours_of(const Addresses& addresses, const Machine& machine) {
   Addresses ours;
-  for (const address& one : addresses) {
-    const bool is_ours = one.is_loopback() || std::ranges::count(machine.addresses, one) > 0;
-    if (is_ours && std::ranges::count(ours, one) == 0) ours.push_back(one);
+  for (const address& host : addresses) {
+    const bool is_ours = host.is_loopback() || std::ranges::count(machine.addresses, host) > 0;
+    if (is_ours && std::ranges::count(ours, host) == 0) ours.push_back(host);
   }
   return ours;
 }
@@ -81,15 +82,15 @@ Addresses interface_addresses() {
   Addresses found;
   ifaddrs* list = nullptr;
   if (::getifaddrs(&list) != 0) return found;
-  for (const ifaddrs* one = list; one != nullptr; one = one->ifa_next) {
-    if (one->ifa_addr == nullptr) continue;
-    if (one->ifa_addr->sa_family == AF_INET) {
+  for (const ifaddrs* entry = list; entry != nullptr; entry = entry->ifa_next) {
+    if (entry->ifa_addr == nullptr) continue;
+    if (entry->ifa_addr->sa_family == AF_INET) {
       sockaddr_in four;
-      std::memcpy(&four, one->ifa_addr, sizeof(four));
+      std::memcpy(&four, entry->ifa_addr, sizeof(four));
       found.emplace_back(asio::ip::address_v4(ntohl(four.sin_addr.s_addr)));
-    } else if (one->ifa_addr->sa_family == AF_INET6) {
+    } else if (entry->ifa_addr->sa_family == AF_INET6) {
       sockaddr_in6 six;
-      std::memcpy(&six, one->ifa_addr, sizeof(six));
+      std::memcpy(&six, entry->ifa_addr, sizeof(six));
       asio::ip::address_v6::bytes_type bytes;
       std::memcpy(bytes.data(), &six.sin6_addr, bytes.size());
       found.emplace_back(asio::ip::address_v6(bytes, six.sin6_scope_id));
@@ -104,7 +105,7 @@ Addresses resolve(const std::string& host) {
   asio::ip::tcp::resolver resolver(io);
   boost::system::error_code error;
   Addresses found;
-  for (const auto& one : resolver.resolve(host, "", error)) found.push_back(one.endpoint().address());
+  for (const auto& result : resolver.resolve(host, "", error)) found.push_back(result.endpoint().address());
   return found;
 }
 
@@ -113,9 +114,9 @@ Result<address> way_to(const HostPort& there) {
   asio::ip::udp::resolver resolver(io);
   boost::system::error_code error;
   const auto found = resolver.resolve(there.host, std::to_string(there.port), error);
-  for (auto one = found.begin(); one != found.end(); ++one) {
+  for (auto place = found.begin(); place != found.end(); ++place) {
     asio::ip::udp::socket socket(io);
-    socket.connect(one->endpoint(), error);  // sends nothing: asks for the route
+    socket.connect(place->endpoint(), error);  // sends nothing: asks for the route
     if (error) continue;
     const auto local = socket.local_endpoint(error);
     if (!error) return local.address();

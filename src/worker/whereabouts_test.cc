@@ -108,7 +108,7 @@ TEST(Whereabouts, AHostIsListenedOnAndAnnounced) {
   });
 }
 
-TEST(Whereabouts, EveryAddressIsListenedOnIfAskedForAndTheOneOnTheWayAnnounced) {
+TEST(Whereabouts, ListeningOnEveryAddressAnnouncesTheOneOnTheRoute) {
   expect({
       {"0.0.0.0", "", {kEtcd}, "0.0.0.0", "10.0.0.5", "10.0.0.5", ""},
       {"::", "", {kEtcd}, "::", "10.0.0.5", "10.0.0.5", ""},
@@ -131,7 +131,7 @@ TEST(Whereabouts, AnAnnouncedAddressOfThisMachineIsListenedOn) {
   });
 }
 
-TEST(Whereabouts, EveryAddressIsListenedOnForAnAnnouncedHostThatIsNotOneOfOurs) {
+TEST(Whereabouts, AForeignAnnouncedHostMeansListeningOnEveryAddress) {
   const std::string none = "no address of this machine that others could connect to; --host says";
   expect({
       {"", "203.0.113.9", {kEtcd}, "::", "203.0.113.9", "203.0.113.9", none},

@@ -83,17 +83,18 @@ bool is_about_endpoint(const grpc::Status& status) {
 Result<EtcdOptions> etcd_options_from(std::string_view endpoints) {
   EtcdOptions options;
   while (!endpoints.empty()) {
-    const std::string_view one = endpoints.substr(0, endpoints.find(','));
-    endpoints.remove_prefix(std::min(endpoints.size(), one.size() + 1));
-    const size_t scheme_end = one.find("://");
-    const std::string_view scheme = scheme_end == std::string_view::npos ? "http" : one.substr(0, scheme_end);
-    std::string_view address = scheme_end == std::string_view::npos ? one : one.substr(scheme_end + 3);
+    const std::string_view endpoint = endpoints.substr(0, endpoints.find(','));
+    endpoints.remove_prefix(std::min(endpoints.size(), endpoint.size() + 1));
+    const size_t scheme_end = endpoint.find("://");
+    const std::string_view scheme = scheme_end == std::string_view::npos ? "http" : endpoint.substr(0, scheme_end);
+    std::string_view address = scheme_end == std::string_view::npos ? endpoint : endpoint.substr(scheme_end + 3);
     if (address.ends_with('/')) address.remove_suffix(1);
     if (scheme != "http" && scheme != "https")
       return invalid(
-          fmt::format("ETCD_ENDPOINTS: '{}' has the scheme '{}'; etcd is at http:// or https://", one, scheme));
+          fmt::format("ETCD_ENDPOINTS: '{}' has the scheme '{}'; etcd is at http:// or https://", endpoint, scheme));
     const auto server = HostPort::parse(address);
-    if (!server.is_ok()) return server.status().with(fmt::format("ETCD_ENDPOINTS: '{}' is not http://host:port", one));
+    if (!server.is_ok())
+      return server.status().with(fmt::format("ETCD_ENDPOINTS: '{}' is not http://host:port", endpoint));
     options.endpoints.push_back(fmt::format("{}://{}", scheme, server->to_string()));
     if (options.endpoints.front().substr(0, 6) != options.endpoints.back().substr(0, 6))
       return invalid("ETCD_ENDPOINTS: all endpoints must have one scheme, http or https");

@@ -31,7 +31,7 @@ Result<std::pair<KeyView::Keys, int64_t>> EtcdConnection::list(const std::string
     return etcdserverpb::KV::NewStub(channel)->Range(context, request, &response);
   }));
   KeyView::Keys keys;
-  for (const auto& one : response.kvs()) keys[one.key()] = one.value();
+  for (const auto& pair : response.kvs()) keys[pair.key()] = pair.value();
   return std::pair(std::move(keys), response.header().revision());
 }
 

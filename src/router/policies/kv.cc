@@ -37,7 +37,8 @@ class KvPolicy final : public Policy {
   Choice draw(std::span<const Candidate> candidates, double least, double most, double temperature) {
     const double range = most > least ? most - least : 1;
     weights_.clear();
-    for (const Candidate& one : candidates) weights_.push_back(std::exp(-(one.cost - least) / range / temperature));
+    for (const Candidate& candidate : candidates)
+      weights_.push_back(std::exp(-(candidate.cost - least) / range / temperature));
     return {std::discrete_distribution<size_t>(weights_.begin(), weights_.end())(random_), "drawn_by_cost"};
   }
 

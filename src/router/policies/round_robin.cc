@@ -12,8 +12,8 @@ class RoundRobinPolicy final : public Policy {
   // The one after the last one chosen, by name, so that a worker that comes, goes or is left out for a while does not
   // make another one be passed over.
   std::optional<Choice> choose(const GenerateRequest&, std::span<const Candidate> candidates, double) override {
-    const auto is_later = [&](const Candidate& one) {
-      return std::pair(one.name.size(), one.name) > std::pair(last_.size(), std::string_view(last_));
+    const auto is_later = [&](const Candidate& candidate) {
+      return std::pair(candidate.name.size(), candidate.name) > std::pair(last_.size(), std::string_view(last_));
     };
     const auto later = std::ranges::find_if(candidates, is_later);
     const auto next = later == candidates.end() ? candidates.begin() : later;
