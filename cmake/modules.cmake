@@ -22,7 +22,8 @@ set(DYNAMO_COLD_FLAGS "")
 if(CMAKE_BUILD_TYPE STREQUAL "Release")
   set(DYNAMO_COLD_FLAGS -O1)
   if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
-    list(APPEND DYNAMO_COLD_FLAGS -Wno-array-bounds -Wno-restrict -Wno-stringop-overflow)  # g++ 12's are false at -O1
+    # g++ 12's are false at -O1.
+    list(APPEND DYNAMO_COLD_FLAGS -Wno-array-bounds -Wno-restrict -Wno-stringop-overflow -Wno-mismatched-new-delete)
   endif()
 endif()
 

@@ -231,7 +231,7 @@ TEST(GenerateRequests, CarryWhatTheClientAskedFor) {
   const GenerateRequest made = generate_request(request, 3, "id", deadline);
   EXPECT_EQ(made.id, "id-3");
   EXPECT_EQ(made.model, "test/bytes");
-  EXPECT_EQ(made.prompt, tokens_of("c"));
+  EXPECT_EQ(made.prompt, (kv::Prompt{.tokens = tokens_of("c"), .spans = {}, .salt = {}}));
   EXPECT_EQ(made.sampling.temperature, 0.5F);
   EXPECT_EQ(made.sampling.top_p, 0.25F);
   EXPECT_EQ(made.sampling.top_k, 3);
