@@ -27,7 +27,7 @@ OptionValue cpu_level(std::optional<CpuLevel>* level) {
 
 OptionValue device(kernels::BackendOptions* backend) {
   OptionValue out;
-  out.kind = "auto|cpu|cuda[:N]";
+  out.kind = "{auto,cpu,cuda,cuda:N}";
   out.store = [=](const std::string& given) { return kernels::parse_device(given, backend); };
   out.stored = [=] { return std::vector{kernels::device_name(*backend)}; };
   return out;
