@@ -12,8 +12,8 @@
 #include "base/instance_id.h"
 #include "discovery/keys.h"
 #include "rpc/channel.h"
-#include "wire/messages.pb.h"
-#include "wire/status.h"
+#include "wire/reply.h"
+#include "wire/request.h"
 
 namespace dynamo::apps {
 namespace {
@@ -62,9 +62,6 @@ Status set_role(const RoleFlags& flags) {
   const Time until = Clock::steady().now() + flags.planes.startup_timeout;
   TRY(const auto workers, list_workers(planes.registry, flags.planes.name_space, until));
   TRY(const discovery::WorkerInstance worker, find_worker(workers, flags.worker));
-  wire::Request request;
-  request.mutable_role()->set_role(flags.role);
-  request.mutable_role()->set_drain_seconds(static_cast<uint32_t>(flags.drain_timeout.count()));
   boost::asio::io_context io(1);
   rpc::ChannelOptions options;
   options.address = worker.address;
@@ -74,18 +71,17 @@ Status set_role(const RoleFlags& flags) {
   channel->start();
   Result<std::string> bytes = unavailable("no answer");
   const Time answer_by = Clock::steady().now() + flags.drain_timeout + std::chrono::seconds(30);
-  boost::asio::co_spawn(io, ask(channel, request.SerializeAsString(), answer_by),
+  boost::asio::co_spawn(io, ask(channel, wire::to_bytes(wire::SetRole{flags.role, flags.drain_timeout}), answer_by),
                         [&](const std::exception_ptr& failure, Result<std::string> reply) {
                           bytes = failure ? internal("an exception while asking") : std::move(reply);
                           channel->stop();
                         });
   io.run();
   if (!bytes.is_ok()) return bytes.status().with(worker.name);
-  wire::RoleReply reply;
-  if (!reply.ParseFromString(*bytes)) return corrupt("a reply that cannot be read");
-  if (!reply.failure().empty()) return wire::failure_from_bytes(reply.failure()).with(worker.name);
-  print(reply.name() == worker.name ? fmt::format("{} is that already\n", worker.name)
-                                    : fmt::format("{} is {} now\n", worker.name, reply.name()));
+  const auto name = wire::read_role_reply(*bytes);
+  if (!name.is_ok()) return name.status().with(worker.name);
+  print(*name == worker.name ? fmt::format("{} is that already\n", worker.name)
+                             : fmt::format("{} is {} now\n", worker.name, *name));
   return {};
 }
 

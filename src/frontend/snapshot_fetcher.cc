@@ -16,10 +16,7 @@ Task<void> fetch(const ModelCatalog* catalog, uint64_t instance) {
     router->on_no_snapshot(instance, snapshot.status());
     co_return;
   }
-  std::vector<kv::BlockHash> blocks;
-  blocks.reserve(snapshot->blocks.size());
-  for (const uint64_t bits : snapshot->blocks) blocks.push_back({bits});
-  router->on_snapshot(instance, snapshot->last_event, blocks);
+  router->on_snapshot(instance, snapshot->last_event, snapshot->blocks);
 }
 
 }  // namespace

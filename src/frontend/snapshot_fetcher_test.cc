@@ -38,7 +38,7 @@ class SnapshotFetcherTest : public testing::Test {
 };
 
 TEST_F(SnapshotFetcherTest, TheRouterGetsTheBlocksThatTheWorkerHolds) {
-  remote_->give_blocks(rpc::BlockSnapshot{.last_event = 7, .blocks = {1, 2, 3}});
+  remote_->give_blocks(wire::BlockSnapshot{.last_event = 7, .blocks = {{1}, {2}, {3}}});
   load();
   EXPECT_TRUE(wait_until([&] { return view().state == router::WorkerState::kReady; }));
   EXPECT_EQ(view().cached_blocks, 3U);
@@ -48,7 +48,7 @@ TEST_F(SnapshotFetcherTest, AFailureIsToldToTheRouterWhichMayAskAgain) {
   remote_->give_blocks(unavailable("cut off"));
   load();
   // A heartbeat of a worker whose blocks are not known asks, once a fetch has failed.
-  remote_->give_blocks(rpc::BlockSnapshot{});
+  remote_->give_blocks(wire::BlockSnapshot{});
   const std::string heartbeat("\x09\x01\0\0\0\0\0\0\0", 9);  // wire::Heartbeat of instance 1
   EXPECT_TRUE(wait_until([&] {
     catalog_.router_of(1)->on_heartbeat(1, heartbeat);

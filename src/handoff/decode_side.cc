@@ -13,10 +13,12 @@
 
 #include "base/log.h"
 #include "base/timer.h"
+#include "generate/prefill_order.h"
 #include "handoff/metrics.h"
-#include "handoff/prefill_order.h"
-#include "rpc/generate_messages.h"
-#include "wire/messages.pb.h"
+#include "wire/chunk.h"
+#include "wire/handoff_notice.h"
+#include "wire/reply.h"
+#include "wire/request.h"
 
 namespace dynamo::handoff {
 namespace {
@@ -190,7 +192,7 @@ std::string DecodeSide::Rooms::message_of(const Room& room) const {
   order.first_block = room.first_block;
   for (size_t i = room.first_block; i < room.blocks.size(); ++i) order.blocks.push_back(room.blocks[i].value);
   order.card = mover_->card();
-  return to_bytes(order, clock_->now());
+  return wire::to_bytes(order, clock_->now());
 }
 
 // An exception, which watch() would outlast, is an answer too.
@@ -219,7 +221,7 @@ Task<Failure> DecodeSide::Rooms::judge(std::shared_ptr<Room> room, Result<std::s
     co_return Failure{"unreachable", reply.status()};
   }
   Result<PrefillReport> report = PrefillReport();
-  const Status read = reply.is_ok() ? report_from_bytes(*reply, &report) : reply.status();
+  const Status read = reply.is_ok() ? wire::read_prefill_reply(*reply, &report) : reply.status();
   if (!read.is_ok()) co_return Failure{"lost", read};
   room->is_quiet = true;
   if (!report.is_ok()) {
@@ -338,27 +340,28 @@ void DecodeSide::Rooms::complete(Room* room) {
 }
 
 void DecodeSide::Rooms::take(const std::string& bytes) {
-  wire::HandoffNotice notice;
-  if (!notice.ParseFromString(bytes)) return;
-  const auto found = rooms_.find(notice.room());
+  const auto read = wire::handoff_notice_from_bytes(bytes);
+  if (!read.is_ok()) return;
+  const wire::HandoffNotice& notice = *read;
+  const auto found = rooms_.find(notice.room);
   if (found == rooms_.end()) return;  // late, of one that is over
   const std::shared_ptr<Room> room = found->second;
   room->progress = clock_->now();
-  if (notice.is_closed()) {
+  if (notice.kind == wire::HandoffNotice::Kind::kClosed) {
     room->is_quiet = true;
     return room->over.wake();
   }
-  if (notice.is_waiting()) return engine_->received(room->id, room->attempt, 0);
+  if (notice.kind == wire::HandoffNotice::Kind::kWaiting) return engine_->received(room->id, room->attempt, 0);
   const uint64_t prompt = room->source->request().prompt.size();
-  const uint32_t end = (notice.computed() + options_.block_tokens - 1) / options_.block_tokens;
-  const bool is_whole = notice.computed() % options_.block_tokens == 0 || notice.computed() == prompt;
-  if (room->is_complete || notice.computed() > prompt || !is_whole || notice.first_block() < room->next_block ||
-      notice.first_block() >= end)
+  const uint32_t end = (notice.computed + options_.block_tokens - 1) / options_.block_tokens;
+  const bool is_whole = notice.computed % options_.block_tokens == 0 || notice.computed == prompt;
+  if (room->is_complete || notice.computed > prompt || !is_whole || notice.first_block < room->next_block ||
+      notice.first_block >= end)
     return;
-  if (!notice.first_token().empty()) {
-    auto first = rpc::chunk_from_bytes(notice.first_token());
+  if (!notice.first_token.empty()) {
+    auto first = wire::chunk_from_bytes(notice.first_token);
     if (!first.is_ok() || !is_first_of(*first, room->source->request(), options_.vocab_size) ||
-        notice.computed() != prompt) {
+        notice.computed != prompt) {
       room->wrong = first.is_ok()
                         ? corrupt(fmt::format("a first token that cannot be, or its log probabilities: {} of a "
                                               "vocabulary of {}",
@@ -368,8 +371,8 @@ void DecodeSide::Rooms::take(const std::string& bytes) {
     }
     room->first = std::move(first).value();
   }
-  received_blocks_.Increment(end - notice.first_block());
-  room->landed[notice.first_block()] = notice.computed();
+  received_blocks_.Increment(end - notice.first_block);
+  room->landed[notice.first_block] = notice.computed;
   const uint32_t before = room->next_block;
   uint32_t tokens = 0;
   for (auto next = room->landed.begin(); next != room->landed.end() && next->first == room->next_block;

@@ -25,8 +25,10 @@
 #include "handoff/metrics.h"
 #include "handoff/prefill_side.h"
 #include "kv/testing/narrow_hashes.h"
-#include "rpc/generate_messages.h"
-#include "wire/messages.pb.h"
+#include "wire/chunk.h"
+#include "wire/handoff_notice.h"
+#include "wire/reply.h"
+#include "wire/request.h"
 
 namespace dynamo::handoff {
 namespace {
@@ -267,14 +269,13 @@ class FakeMover final : public BlockMover {
   }
   // With a first token that no engine of this vocabulary draws, if it has one.
   static std::string spoilt(World* world, const std::string& bytes) {
-    wire::HandoffNotice notice;
-    CHECK(notice.ParseFromString(bytes));
-    if (notice.first_token().empty()) return bytes;
+    wire::HandoffNotice notice = wire::handoff_notice_from_bytes(bytes).value();
+    if (notice.first_token.empty()) return bytes;
     TokenChunk chunk;
     const std::vector<std::vector<TokenId>> wrong = {{kVocab}, {UINT32_MAX}, {}, {1, 2}};
     chunk.tokens = wrong[world->draw(wrong.size())];
-    notice.set_first_token(world->chance(0.2) ? "\xFF" : rpc::to_bytes(chunk));
-    return notice.SerializeAsString();
+    notice.first_token = world->chance(0.2) ? "\xFF" : wire::to_bytes(chunk);
+    return wire::to_bytes(notice);
   }
 
   World* world_;
@@ -380,12 +381,11 @@ Task<Result<std::string>> FakePeers::ask(PrefillPlace place, std::string prefill
         co_await world->sleep(way);
         const auto found = network->nodes.find(to);
         if (found == network->nodes.end()) co_return;
-        wire::Request message;
-        CHECK(message.ParseFromString(bytes) && message.has_prefill());
-        auto order = order_from_message(message.prefill(), world->clock.now());
+        auto request = wire::request_from_bytes(bytes, world->clock.now());
+        auto order = std::get<Result<PrefillOrder>>(std::move(request).value());
         CHECK_OK(order);
         auto report = co_await found->second->prefill->answer(std::move(order).value());
-        std::string reply = to_bytes(report);
+        std::string reply = wire::prefill_reply(report);
         const Duration back = world->draw(milliseconds(2));
         co_await world->sleep(back);
         call->reply = std::move(reply);

@@ -5,7 +5,7 @@
 #include <random>
 #include <set>
 
-#include "wire/messages.pb.h"
+#include "wire/bus_messages.h"
 
 namespace dynamo::router {
 namespace {
@@ -17,23 +17,23 @@ class Cache {
 
   wire::KvEvents change() {
     wire::KvEvents message;
-    message.set_instance(1);
-    message.set_first_event(last_event_ + 1);
+    message.instance = 1;
+    message.first_event = last_event_ + 1;
     const uint32_t count = 1 + random_() % 3;
     for (uint32_t i = 0; i < count; ++i) {
       ++last_event_;
-      wire::KvChange* change = message.add_events();
+      wire::KvChange& change = message.changes.emplace_back();
       const uint32_t kind = random_() % 100;
       if (kind == 0) {
-        change->set_is_cleared(true);
+        change.is_cleared = true;
         held_.clear();
       } else if (kind < 60 || held_.empty()) {
         for (uint32_t j = 0; j < 1 + random_() % 4; ++j) {
           const uint64_t block = random_();
-          if (held_.insert(block).second) change->add_stored(block);
+          if (held_.insert(block).second) change.stored.push_back({block});
         }
       } else {
-        change->add_removed(*held_.begin());
+        change.removed.push_back({*held_.begin()});
         held_.erase(held_.begin());
       }
     }
@@ -41,11 +41,11 @@ class Cache {
   }
   wire::Heartbeat heartbeat() const {
     wire::Heartbeat message;
-    message.set_last_event(last_event_);
+    message.last_event = last_event_;
     uint64_t digest = 0;
     for (const uint64_t block : held_) digest += block;
-    message.set_digest(digest);
-    message.set_blocks(held_.size());
+    message.digest = digest;
+    message.blocks = held_.size();
     return message;
   }
   std::vector<kv::BlockHash> blocks() const {
@@ -69,7 +69,7 @@ class KvFeedTest : public testing::Test {
   }
   bool is_equal() {
     const auto heartbeat = cache_.heartbeat();
-    return index_.digest(slot_) == heartbeat.digest() && index_.blocks(slot_) == heartbeat.blocks();
+    return index_.digest(slot_) == heartbeat.digest && index_.blocks(slot_) == heartbeat.blocks;
   }
 
   PrefixIndex index_{PrefixIndex::Options{.max_bytes = size_t{64} << 20}};
@@ -177,10 +177,10 @@ TEST(KvFeed, AnIndexTooSmallForTheCacheIsPartialAndAsksForNothing) {
   wire::Heartbeat heartbeat;
   for (uint64_t i = 0; i < 100'000; ++i) {
     blocks.push_back({i * 0x9e3779b97f4a7c15});
-    heartbeat.set_digest(heartbeat.digest() + blocks.back().bits);
+    heartbeat.digest += blocks.back().bits;
   }
-  heartbeat.set_last_event(7);
-  heartbeat.set_blocks(blocks.size());
+  heartbeat.last_event = 7;
+  heartbeat.blocks = blocks.size();
   EXPECT_FALSE(feed.on_snapshot(7, blocks));
   EXPECT_FALSE(feed.on_heartbeat(heartbeat));
   EXPECT_EQ(feed.state(), KvFeed::State::kPartial);
@@ -188,10 +188,10 @@ TEST(KvFeed, AnIndexTooSmallForTheCacheIsPartialAndAsksForNothing) {
   EXPECT_EQ(metrics.mismatches->Value(), 0);
   EXPECT_LE(index.bytes(), size_t{512} << 10);
   EXPECT_FALSE(feed.on_snapshot(8, std::span(blocks).first(10)));  // it emptied its cache
-  heartbeat.set_last_event(8);
-  heartbeat.set_blocks(10);
-  heartbeat.set_digest(0);
-  for (int i = 0; i < 10; ++i) heartbeat.set_digest(heartbeat.digest() + blocks[i].bits);
+  heartbeat.last_event = 8;
+  heartbeat.blocks = 10;
+  heartbeat.digest = 0;
+  for (int i = 0; i < 10; ++i) heartbeat.digest = heartbeat.digest + blocks[i].bits;
   EXPECT_FALSE(feed.on_heartbeat(heartbeat));
   EXPECT_EQ(feed.state(), KvFeed::State::kProven);
 }
@@ -233,7 +233,7 @@ TEST(KvFeed, EqualsTheCacheAfterAnyMishaps) {
       must_fetch |= feed.on_heartbeat(cache.heartbeat());
     }
     ASSERT_EQ(feed.state(), KvFeed::State::kProven) << seed;
-    ASSERT_EQ(index.digest(slot), cache.heartbeat().digest());
+    ASSERT_EQ(index.digest(slot), cache.heartbeat().digest);
     ASSERT_EQ(index.blocks(slot), cache.blocks().size());
   }
 }

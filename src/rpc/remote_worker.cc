@@ -7,9 +7,8 @@
 #include <boost/asio/query.hpp>
 #include <boost/asio/this_coro.hpp>
 
-#include "rpc/generate_messages.h"
 #include "rpc/remote_generation.h"
-#include "wire/messages.pb.h"
+#include "wire/request.h"
 
 namespace dynamo::rpc {
 namespace {
@@ -17,7 +16,6 @@ namespace {
 namespace asio = boost::asio;
 
 constexpr size_t kMostBundleBytes = 1U << 30;
-constexpr size_t kMostSnapshotBlocks = 1U << 28;
 
 class ConnectedWorker final : public RemoteWorker {
  public:
@@ -42,9 +40,7 @@ class ConnectedWorker final : public RemoteWorker {
 
   Task<Result<std::unique_ptr<Generation>>> generate(GenerateRequest request) override {
     Channel* channel = channel_of(co_await asio::this_coro::executor);
-    wire::Request message;
-    to_message(request, Clock::steady().now(), message.mutable_generate());
-    CO_TRY(auto stream, channel->open(message.SerializeAsString()));
+    CO_TRY(auto stream, channel->open(wire::to_bytes(request, Clock::steady().now())));
     // The worker ends a late request itself and says so; only when it is silent do we.
     const Time until = request.deadline == Time::max() ? Time::max() : request.deadline + std::chrono::seconds(1);
     co_return std::unique_ptr<Generation>(
@@ -53,8 +49,7 @@ class ConnectedWorker final : public RemoteWorker {
 
   Task<Result<std::string>> fetch_model(std::string digest, Time until) override {
     const auto keep = shared_from_this();
-    wire::Request message;
-    message.mutable_model()->set_digest(digest);
+    std::string message = wire::to_bytes(wire::FetchModel{std::move(digest)});
     auto stream = co_await open(std::move(message), until);
     if (!stream.is_ok()) co_return stream.status();
     std::string all;
@@ -67,39 +62,23 @@ class ConnectedWorker final : public RemoteWorker {
     }
   }
 
-  Task<Result<BlockSnapshot>> fetch_blocks(Time until) override {
+  Task<Result<wire::BlockSnapshot>> fetch_blocks(Time until) override {
     const auto keep = shared_from_this();
-    wire::Request message;
-    message.mutable_blocks();
+    std::string message = wire::to_bytes(wire::FetchBlocks());
     auto stream = co_await open(std::move(message), until);
     if (!stream.is_ok()) co_return stream.status();
-    BlockSnapshot snapshot;
-    uint64_t sum = 0;
-    for (;;) {
+    for (wire::SnapshotReader parts;;) {
       auto piece = co_await (*stream)->next(until);
       if (!piece.is_ok()) co_return piece.status();
       if (!piece->has_value()) co_return corrupt("a snapshot that is cut short");
-      wire::BlockSnapshot part;
-      if (!part.ParseFromString(**piece)) co_return corrupt("a snapshot that cannot be read");
-      if (snapshot.blocks.empty()) {
-        snapshot.last_event = part.last_event();
-      } else if (part.last_event() != snapshot.last_event) {
-        co_return corrupt("a snapshot whose parts are of different times");
-      }
-      for (const uint64_t block : part.blocks()) sum += block;
-      snapshot.blocks.insert(snapshot.blocks.end(), part.blocks().begin(), part.blocks().end());
-      if (snapshot.blocks.size() > kMostSnapshotBlocks) co_return corrupt("a snapshot of too many blocks");
-      if (!part.is_last()) continue;
-      if (sum != part.digest()) co_return corrupt("a snapshot whose sum is wrong");
-      snapshot.last_event = part.last_event();
-      co_return snapshot;
+      CO_TRY(const bool is_last, parts.take(**piece));
+      if (is_last) co_return std::move(parts).snapshot();
     }
   }
 
   Task<Status> clear_blocks(Time until) override {
     const auto keep = shared_from_this();
-    wire::Request message;
-    message.mutable_clear();
+    std::string message = wire::to_bytes(wire::ClearBlocks());
     auto stream = co_await open(std::move(message), until);
     if (!stream.is_ok()) co_return stream.status();
     auto end = co_await (*stream)->next(until);
@@ -115,11 +94,11 @@ class ConnectedWorker final : public RemoteWorker {
     return nullptr;
   }
 
-  Task<Result<std::unique_ptr<Stream>>> open(wire::Request message, Time until) {
+  Task<Result<std::unique_ptr<Stream>>> open(std::string message, Time until) {
     Channel* channel = channel_of(co_await asio::this_coro::executor);
     Status status = co_await channel->wait_connected(until);
     if (!status.is_ok()) co_return status;
-    co_return channel->open(message.SerializeAsString());
+    co_return channel->open(std::move(message));
   }
 
   IoThreads* io_;

@@ -5,23 +5,15 @@
 // Threads: generate() and the fetches on any of the I/O threads; the rest from any thread.
 #pragma once
 
-#include <cstdint>
-#include <functional>
 #include <memory>
 #include <string>
-#include <vector>
 
 #include "base/io_threads.h"
 #include "generate/generator.h"
 #include "rpc/channel.h"
+#include "wire/reply.h"
 
 namespace dynamo::rpc {
-
-// The blocks that a worker holds, as of one event.
-struct BlockSnapshot {
-  uint64_t last_event = 0;
-  std::vector<uint64_t> blocks;  // BlockHashes
-};
 
 class RemoteWorker : public Generator, public std::enable_shared_from_this<RemoteWorker> {
  public:
@@ -44,7 +36,7 @@ class RemoteWorker : public Generator, public std::enable_shared_from_this<Remot
   // not have that digest), kUnavailable, kDeadline.
   virtual Task<Result<std::string>> fetch_model(std::string digest, Time until) = 0;
   // Errors: kUnavailable, kDeadline, kCorrupt (cut short, or its sum is wrong).
-  virtual Task<Result<BlockSnapshot>> fetch_blocks(Time until) = 0;
+  virtual Task<Result<wire::BlockSnapshot>> fetch_blocks(Time until) = 0;
   // Empties the worker's cache. Errors: kUnavailable, kDeadline.
   virtual Task<Status> clear_blocks(Time until) = 0;
 };

@@ -3,7 +3,7 @@
 #include <boost/asio/post.hpp>
 #include <boost/unordered/unordered_flat_set.hpp>
 
-#include "wire/messages.pb.h"
+#include "wire/bus_messages.h"
 
 namespace dynamo::worker {
 namespace {
@@ -16,14 +16,10 @@ size_t blocks_of(const kv::KvEvent& event) {
   return 1;
 }
 
-void to_message(const kv::KvEvent& event, wire::KvChange* out) {
-  if (const auto* stored = std::get_if<kv::BlocksStored>(&event)) {
-    for (const kv::BlockHash& block : stored->blocks) out->add_stored(block.bits);
-  } else if (const auto* removed = std::get_if<kv::BlocksRemoved>(&event)) {
-    for (const kv::BlockHash& block : removed->blocks) out->add_removed(block.bits);
-  } else {
-    out->set_is_cleared(true);
-  }
+wire::KvChange change_of(kv::KvEvent event) {
+  if (auto* stored = std::get_if<kv::BlocksStored>(&event)) return {.stored = std::move(stored->blocks)};
+  if (auto* removed = std::get_if<kv::BlocksRemoved>(&event)) return {.removed = std::move(removed->blocks)};
+  return {.is_cleared = true};
 }
 
 }  // namespace
@@ -71,13 +67,13 @@ struct KvPublisher::State : std::enable_shared_from_this<KvPublisher::State> {
     }
     for (size_t at = 0; at < events.size();) {
       wire::KvEvents message;
-      message.set_instance(instance);
-      message.set_first_event(first + at);
+      message.instance = instance;
+      message.first_event = first + at;
       for (size_t blocks = 0; at < events.size() && blocks < kMostBlocksPerMessage; ++at) {
         blocks += blocks_of(events[at]);
-        to_message(events[at], message.add_events());
+        message.changes.push_back(change_of(std::move(events[at])));
       }
-      bus->publish(subject, message.SerializeAsString());
+      bus->publish(subject, wire::to_bytes(message));
     }
   }
 };
@@ -106,12 +102,9 @@ KvPublisher::Summary KvPublisher::summary() const {
   return state_->summary;
 }
 
-std::pair<KvPublisher::Summary, std::vector<uint64_t>> KvPublisher::snapshot() const {
+std::pair<KvPublisher::Summary, std::vector<kv::BlockHash>> KvPublisher::snapshot() const {
   MutexLock lock(state_->mutex);
-  std::vector<uint64_t> held;
-  held.reserve(state_->held.size());
-  for (const kv::BlockHash& block : state_->held) held.push_back(block.bits);
-  return {state_->summary, std::move(held)};
+  return {state_->summary, std::vector<kv::BlockHash>(state_->held.begin(), state_->held.end())};
 }
 
 }  // namespace dynamo::worker

@@ -4,7 +4,7 @@
 
 #include <boost/asio/io_context.hpp>
 
-#include "wire/messages.pb.h"
+#include "wire/bus_messages.h"
 
 namespace dynamo::worker {
 namespace {
@@ -44,16 +44,16 @@ TEST(KvPublisher, NumbersEventsWithoutGapAndSumsWhatIsHeld) {
   io.poll();
   ASSERT_EQ(bus.messages.size(), 2U);
   EXPECT_EQ(bus.messages[0].first, "dynamo.ns.kv.7");
-  wire::KvEvents first;
-  ASSERT_TRUE(first.ParseFromString(bus.messages[0].second));
-  EXPECT_EQ(first.instance(), 7U);
-  EXPECT_EQ(first.first_event(), 1U);
-  ASSERT_EQ(first.events_size(), 2);
-  EXPECT_EQ(first.events(0).stored_size(), 3);
-  EXPECT_EQ(first.events(1).removed(0), 20U);
-  wire::KvEvents second;
-  ASSERT_TRUE(second.ParseFromString(bus.messages[1].second));
-  EXPECT_EQ(second.first_event(), 3U);
+  const auto first = wire::kv_events_from_bytes(bus.messages[0].second);
+  ASSERT_TRUE(first.is_ok());
+  EXPECT_EQ(first->instance, 7U);
+  EXPECT_EQ(first->first_event, 1U);
+  ASSERT_EQ(first->changes.size(), 2U);
+  EXPECT_EQ(first->changes[0].stored.size(), 3U);
+  EXPECT_EQ(first->changes[1].removed.at(0).bits, 20U);
+  const auto second = wire::kv_events_from_bytes(bus.messages[1].second);
+  ASSERT_TRUE(second.is_ok());
+  EXPECT_EQ(second->first_event, 3U);
   EXPECT_EQ(publisher.summary().last_event, 3U);
   EXPECT_EQ(publisher.summary().digest, 80U);
   EXPECT_EQ(publisher.summary().blocks, 3U);
@@ -68,7 +68,7 @@ TEST(KvPublisher, ASnapshotIsTheStateAfterItsEvent) {
   const auto [summary, blocks] = publisher.snapshot();
   EXPECT_EQ(summary.last_event, 3U);
   EXPECT_EQ(summary.digest, 3U);
-  EXPECT_EQ(blocks, std::vector<uint64_t>{3});
+  EXPECT_EQ(blocks, std::vector<kv::BlockHash>{{3}});
 }
 
 TEST(KvPublisher, ManyBlocksGoOutInMessagesThatFitTheBus) {
@@ -85,10 +85,10 @@ TEST(KvPublisher, ManyBlocksGoOutInMessagesThatFitTheBus) {
   uint64_t next = 1;
   for (const auto& [subject, data] : bus.messages) {
     EXPECT_LE(data.size(), events::kMaxMessageBytes);
-    wire::KvEvents message;
-    ASSERT_TRUE(message.ParseFromString(data));
-    EXPECT_EQ(message.first_event(), next);
-    next += static_cast<uint64_t>(message.events_size());
+    const auto message = wire::kv_events_from_bytes(data);
+    ASSERT_TRUE(message.is_ok());
+    EXPECT_EQ(message->first_event, next);
+    next += message->changes.size();
   }
   EXPECT_EQ(next, 3001U);
 }

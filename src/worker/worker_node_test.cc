@@ -16,7 +16,8 @@
 #include "discovery/testing/seen_changes.h"
 #include "events/testing/fake_bus.h"
 #include "rpc/channel.h"
-#include "wire/messages.pb.h"
+#include "wire/reply.h"
+#include "wire/request.h"
 #include "wire/status.h"
 #include "worker/testing/fake_host.h"
 
@@ -74,16 +75,11 @@ class RolesTest : public testing::Test {
                         uint32_t drain) -> Task<Result<std::string>> {
       const Status connected = co_await channel->wait_connected(soon());
       if (!connected.is_ok()) co_return connected;
-      wire::Request request;
-      request.mutable_role()->set_role(to);
-      request.mutable_role()->set_drain_seconds(drain);
-      CO_TRY(auto stream, channel->open(request.SerializeAsString()));
+      CO_TRY(auto stream, channel->open(wire::to_bytes(wire::SetRole{to, std::chrono::seconds(drain)})));
       auto piece = co_await stream->next(soon());
       if (!piece.is_ok()) co_return piece.status();
-      wire::RoleReply reply;
-      CHECK(piece->has_value() && reply.ParseFromString(**piece));
-      if (!reply.failure().empty()) co_return wire::failure_from_bytes(reply.failure());
-      co_return reply.name();
+      CHECK(piece->has_value());
+      co_return wire::read_role_reply(**piece);
     };
     return boost::asio::co_spawn(asking_io_.at(0), ask(workers_.at(worker).channel, role, drain_seconds),
                                  boost::asio::use_future);

@@ -24,7 +24,7 @@ class FakeRemoteWorker final : public RemoteWorker {
     MutexLock lock(mutex_);
     models_.push_back(std::move(bytes));
   }
-  void give_blocks(Result<BlockSnapshot> blocks) {
+  void give_blocks(Result<wire::BlockSnapshot> blocks) {
     MutexLock lock(mutex_);
     snapshots_.push_back(std::move(blocks));
   }
@@ -59,7 +59,7 @@ class FakeRemoteWorker final : public RemoteWorker {
     }
     co_return co_await next(&models_);
   }
-  Task<Result<BlockSnapshot>> fetch_blocks(Time) override {
+  Task<Result<wire::BlockSnapshot>> fetch_blocks(Time) override {
     ++blocks_asked;
     co_return co_await next(&snapshots_);
   }
@@ -83,7 +83,7 @@ class FakeRemoteWorker final : public RemoteWorker {
 
   mutable Mutex mutex_;
   std::deque<Result<std::string>> models_ GUARDED_BY(mutex_);
-  std::deque<Result<BlockSnapshot>> snapshots_ GUARDED_BY(mutex_);
+  std::deque<Result<wire::BlockSnapshot>> snapshots_ GUARDED_BY(mutex_);
   std::vector<Time> asked_until_ GUARDED_BY(mutex_);
 };
 
