@@ -7,12 +7,12 @@
 #include "frontend/bundle_loader.h"
 #include "frontend/testing/test_catalog.h"
 #include "frontend/testing/test_worker.h"
-#include "rpc/testing/fake_remote_worker.h"
+#include "rpc/testing/fake_worker_client.h"
 
 namespace dynamo::frontend {
 namespace {
 
-using rpc::FakeRemoteWorker;
+using rpc::FakeWorkerClient;
 
 class SnapshotFetcherTest : public testing::Test {
  protected:
@@ -33,7 +33,7 @@ class SnapshotFetcherTest : public testing::Test {
   IoThreads io_{1};
   const std::shared_ptr<TaskScope> scope_ = std::make_shared<TaskScope>(&io_);
   ModelCatalog catalog_{test_catalog(&settings_, &metrics_, fetch_snapshots(&catalog_, scope_))};
-  const std::shared_ptr<FakeRemoteWorker> remote_ = std::make_shared<FakeRemoteWorker>();
+  const std::shared_ptr<FakeWorkerClient> remote_ = std::make_shared<FakeWorkerClient>();
   ModelId model_;
 };
 

@@ -17,8 +17,6 @@
 #include "handoff/metrics.h"
 #include "wire/chunk.h"
 #include "wire/handoff_notice.h"
-#include "wire/reply.h"
-#include "wire/request.h"
 
 namespace dynamo::handoff {
 namespace {
@@ -123,10 +121,10 @@ class DecodeSide::Rooms : public std::enable_shared_from_this<Rooms> {
   Task<void> run(std::shared_ptr<Room> room);
   Task<Failure> fetch(std::shared_ptr<Room> room) const;
   bool may_be_written(const Room& room, Time quarantined_until) const;
-  std::string message_of(const Room& room) const;
-  Task<Result<std::string>> ask(std::shared_ptr<Room> room, bool* was_sent) const;
+  PrefillOrder order_for(const Room& room) const;
+  Task<Result<PrefillReport>> ask(std::shared_ptr<Room> room, rpc::Asked* asked) const;
   Task<void> watch(std::shared_ptr<Room> room) const;
-  Task<Failure> judge(std::shared_ptr<Room> room, Result<std::string> reply, bool was_sent) const;
+  Task<Failure> judge(std::shared_ptr<Room> room, Result<PrefillReport> report, rpc::Asked asked) const;
   void take(const std::string& bytes);
   void complete(Room* room);
   void break_off(Room* room);
@@ -184,7 +182,7 @@ class DecodeSide::Source final : public engine::PrefillSource, public std::enabl
   std::weak_ptr<Room> current_;  // the engine thread's; a room holds its source
 };
 
-std::string DecodeSide::Rooms::message_of(const Room& room) const {
+PrefillOrder DecodeSide::Rooms::order_for(const Room& room) const {
   PrefillOrder order;
   order.request = room.source->request();
   order.request.prefill_at.clear();
@@ -192,15 +190,15 @@ std::string DecodeSide::Rooms::message_of(const Room& room) const {
   order.first_block = room.first_block;
   for (size_t i = room.first_block; i < room.blocks.size(); ++i) order.blocks.push_back(room.blocks[i].value);
   order.card = mover_->card();
-  return wire::to_bytes(order, clock_->now());
+  return order;
 }
 
 // An exception, which watch() would outlast, is an answer too.
-Task<Result<std::string>> DecodeSide::Rooms::ask(std::shared_ptr<Room> room, bool* was_sent) const {
+Task<Result<PrefillReport>> DecodeSide::Rooms::ask(std::shared_ptr<Room> room, rpc::Asked* asked) const {
   try {
     const Time until = room->source->request().deadline;
-    std::string message = message_of(*room);
-    co_return co_await peers_->ask(room->place, std::move(message), until, was_sent);
+    PrefillOrder order = order_for(*room);
+    co_return co_await peers_->ask(room->place, std::move(order), until, asked);
   } catch (const std::exception& thrown) {
     co_return internal(thrown.what());
   }
@@ -215,14 +213,13 @@ Task<void> DecodeSide::Rooms::watch(std::shared_ptr<Room> room) const {
 }
 
 // What a reply, or its failing to come, means. Waits for notices that are still on their way.
-Task<Failure> DecodeSide::Rooms::judge(std::shared_ptr<Room> room, Result<std::string> reply, bool was_sent) const {
-  if (!was_sent) {
+Task<Failure> DecodeSide::Rooms::judge(std::shared_ptr<Room> room, Result<PrefillReport> report,
+                                       rpc::Asked asked) const {
+  if (asked == rpc::Asked::kNotSent) {
     room->is_quiet = true;
-    co_return Failure{"unreachable", reply.status()};
+    co_return Failure{"unreachable", report.status()};
   }
-  Result<PrefillReport> report = PrefillReport();
-  const Status read = reply.is_ok() ? wire::read_prefill_reply(*reply, &report) : reply.status();
-  if (!read.is_ok()) co_return Failure{"lost", read};
+  if (asked == rpc::Asked::kSent) co_return Failure{"lost", report.status()};
   room->is_quiet = true;
   if (!report.is_ok()) {
     Status why = report.status();
@@ -239,9 +236,9 @@ Task<Failure> DecodeSide::Rooms::judge(std::shared_ptr<Room> room, Result<std::s
 // Returns: why it failed, unless it is complete.
 Task<Failure> DecodeSide::Rooms::fetch(std::shared_ptr<Room> room) const {
   using asio::experimental::awaitable_operators::operator||;
-  bool was_sent = false;
-  auto either = co_await (ask(room, &was_sent) || watch(room));
-  if (either.index() == 0) co_return co_await judge(room, std::move(std::get<0>(either)), was_sent);
+  auto asked = rpc::Asked::kNotSent;
+  auto either = co_await (ask(room, &asked) || watch(room));
+  if (either.index() == 0) co_return co_await judge(room, std::move(std::get<0>(either)), asked);
   if (!room->wrong.is_ok()) co_return Failure{"wrong", room->wrong, /*is_broken=*/true};
   co_return Failure{"stalled", unavailable(fmt::format("nothing came from {} for too long", room->place.name))};
 }

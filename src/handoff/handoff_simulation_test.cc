@@ -295,7 +295,7 @@ class FakePeers final : public PrefillPeers {
  public:
   FakePeers(World* world, Network* network, std::string card)
       : world_(world), network_(network), card_(std::move(card)) {}
-  Task<Result<std::string>> ask(PrefillPlace place, std::string prefill, Time until, bool* was_sent) override;
+  Task<Result<PrefillReport>> ask(PrefillPlace place, PrefillOrder order, Time until, rpc::Asked* asked) override;
 
  private:
   World* world_;
@@ -364,14 +364,14 @@ struct Call {
   bool has_ended = false;
 };
 
-Task<Result<std::string>> FakePeers::ask(PrefillPlace place, std::string prefill, Time until, bool* was_sent) {
+Task<Result<PrefillReport>> FakePeers::ask(PrefillPlace place, PrefillOrder order, Time until, rpc::Asked* asked) {
   World* const world = world_;
   Network* const network = network_;
   const auto link = std::pair(card_, place.name);
   if (!network->nodes.contains(place.name) || network->broken_calls.contains(link))
     co_return unavailable("not connected");
   if (world->chance(world->trouble / 300)) throw std::bad_alloc();
-  *was_sent = true;
+  *asked = rpc::Asked::kSent;
   if (world->chance(world->trouble / 300)) throw std::bad_alloc();
   auto call = std::make_shared<Call>(world);
   asio::co_spawn(
@@ -390,7 +390,7 @@ Task<Result<std::string>> FakePeers::ask(PrefillPlace place, std::string prefill
         co_await world->sleep(back);
         call->reply = std::move(reply);
         call->over.wake();
-      }(world, network, place.name, std::move(prefill), call),
+      }(world, network, place.name, wire::to_bytes(order, world->clock.now()), call),
       asio::bind_cancellation_slot(call->cancel.slot(), [call](std::exception_ptr) { call->has_ended = true; }));
   // A caller that goes away is noticed at the other end: soon when it says so, late when the connection broke.
   struct Hang {
@@ -416,7 +416,10 @@ Task<Result<std::string>> FakePeers::ask(PrefillPlace place, std::string prefill
       co_return unavailable("the connection broke");
     }
   }
-  co_return std::move(*call->reply);
+  Result<PrefillReport> report;
+  CHECK(wire::read_prefill_reply(**call->reply, &report).is_ok());
+  *asked = rpc::Asked::kAnswered;
+  co_return report;
 }
 
 struct Collected final : engine::ChunkSink {

@@ -41,7 +41,7 @@ void take_request(std::string_view bytes) {
 
 void take_replies(std::string_view bytes) {
   Result<PrefillReport> report;
-  if (read_prefill_reply(bytes, &report).is_ok()) CHECK_OK(read_prefill_reply(prefill_reply(report), &report));
+  if (read_prefill_reply(bytes, &report).is_ok()) CHECK(read_prefill_reply(prefill_reply(report), &report).is_ok());
   static_cast<void>(read_role_reply(bytes));
   SnapshotReader parts;
   if (parts.take(bytes).is_ok()) static_cast<void>(parts.take(bytes));

@@ -13,11 +13,11 @@
 #include <boost/asio/use_awaitable.hpp>
 
 #include "base/mutex.h"
-#include "rpc/remote_worker.h"
+#include "rpc/worker_client.h"
 
 namespace dynamo::rpc {
 
-class FakeRemoteWorker final : public RemoteWorker {
+class FakeWorkerClient final : public WorkerClient {
  public:
   // Answers of fetch_model() and fetch_blocks(), one for each call; without one the call waits until it is cancelled.
   void give_model(Result<std::string> bytes) {
@@ -64,6 +64,10 @@ class FakeRemoteWorker final : public RemoteWorker {
     co_return co_await next(&snapshots_);
   }
   Task<Status> clear_blocks(Time) override { co_return Status(); }
+  Task<Result<std::string>> set_role(wire::SetRole, Time) override { co_return unavailable("a worker without roles"); }
+  Task<Result<PrefillReport>> prefill(PrefillOrder, Time, Asked*) override {
+    co_return unavailable("a worker that computes nothing");
+  }
 
  private:
   template <class T>
