@@ -1,17 +1,16 @@
 #include "base/instance_id.h"
 
 #include <charconv>
-#include <random>
 
 #include <fmt/format.h>
+
+#include "base/random.h"
 
 namespace dynamo {
 
 uint64_t random_instance() {
-  std::random_device random;
   for (;;) {
-    const uint64_t instance = (uint64_t{random()} << 32) | random();
-    if (instance != 0) return instance;
+    if (const uint64_t instance = random_number(); instance != 0) return instance;
   }
 }
 

@@ -2,6 +2,7 @@
 #include <utility>
 
 #include "base/log.h"
+#include "base/random.h"
 #include "hub/client_state.h"
 #include "hub/hub_protocol.h"
 

@@ -19,6 +19,7 @@
 #include "base/host_port.h"
 #include "base/listener.h"
 #include "base/log.h"
+#include "base/random.h"
 #include "base/task.h"
 
 namespace dynamo::hub {

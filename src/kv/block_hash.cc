@@ -4,9 +4,9 @@
 
 #include <array>
 #include <bit>
-#include <random>
 
 #include "base/check.h"
+#include "base/random.h"
 
 namespace dynamo::kv {
 namespace {
@@ -19,15 +19,10 @@ uint64_t hash_pair(uint64_t first, uint64_t second) {
   return XXH3_64bits_withSeed(words.data(), sizeof(words), kSeed) & hash_mask;
 }
 
-uint64_t draw() {
-  std::random_device device;
-  return uint64_t{device()} << 32 | device();
-}
-
 }  // namespace
 
 uint64_t hash_mask = ~uint64_t{0};
-const TableSecret table_secret = {.offset = draw(), .factor = draw() | 1};
+const TableSecret table_secret = {.offset = random_number(), .factor = random_number() | 1};
 
 TokensHash hash_tokens(std::span<const TokenId> block) {
   return {XXH3_64bits_withSeed(block.data(), block.size_bytes(), kSeed) & hash_mask};

@@ -3,8 +3,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <random>
 
+#include "base/random.h"
 #include "openai/chat_request.h"
 #include "openai/completion_request.h"
 #include "openai/request_body.h"
@@ -81,10 +81,7 @@ json::object template_variables(ChatRequest* request, const ModelCard& card) {
 
 // Text that no client's text holds, since nobody can guess it. Of digits: no template changes their case or escapes them.
 std::string unguessable_mark() {
-  std::random_device device;
-  std::string mark;
-  for (int i = 0; i < 4; ++i) mark += fmt::format("{:010}", device());
-  return mark;
+  return fmt::format("{:020}{:020}", random_number(), random_number());
 }
 
 // A prompt that ends behind the last message's text, as the template shows it, so that the model goes on with it. The text may stand

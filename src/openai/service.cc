@@ -8,6 +8,7 @@
 #include <boost/asio/thread_pool.hpp>
 
 #include "base/on_pool.h"
+#include "base/random.h"
 #include "openai/exchange.h"
 
 namespace dynamo::openai {
@@ -33,7 +34,7 @@ Task<void> run_on_pool(std::shared_ptr<Preparation> job) {
 }
 
 std::string make_id() {
-  thread_local std::mt19937_64 random{std::random_device{}() | uint64_t{std::random_device{}()} << 32};
+  thread_local std::mt19937_64 random{random_number()};
   return fmt::format("{:016x}{:016x}", random(), random());
 }
 

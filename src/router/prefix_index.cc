@@ -2,11 +2,11 @@
 
 #include <algorithm>
 #include <bit>
-#include <random>
 
 #include <boost/unordered/unordered_flat_set.hpp>
 
 #include "base/check.h"
+#include "base/random.h"
 
 // A lambda that a table calls, which knows of no lock.
 #define CALLED_UNDER_LOCK DYNAMO_THREAD_ATTRIBUTE(no_thread_safety_analysis)
@@ -40,8 +40,7 @@ size_t table_bytes(const PrefixIndex::Options& options) {
 
 uint64_t secret_of(const PrefixIndex::Options& options) {
   if (options.secret != 0) return options.secret;
-  std::random_device device;
-  return uint64_t{device()} << 32 | device();
+  return random_number();
 }
 
 }  // namespace

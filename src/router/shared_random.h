@@ -3,14 +3,15 @@
 
 #include <atomic>
 #include <cstdint>
-#include <random>
+
+#include "base/random.h"
 
 namespace dynamo::router {
 
 class SharedRandom {
  public:
   // 0: a seed from the system.
-  explicit SharedRandom(uint64_t seed) : state_(seed != 0 ? seed : seed_of_system()) {}
+  explicit SharedRandom(uint64_t seed) : state_(seed != 0 ? seed : random_number()) {}
   uint64_t draw() {
     uint64_t bits = state_.fetch_add(kStep, std::memory_order_relaxed) + kStep;
     bits = (bits ^ bits >> 30) * 0xbf58476d1ce4e5b9;
@@ -20,10 +21,6 @@ class SharedRandom {
 
  private:
   static constexpr uint64_t kStep = 0x9e3779b97f4a7c15;
-  static uint64_t seed_of_system() {
-    std::random_device device;
-    return uint64_t{device()} << 32 | device();
-  }
   std::atomic<uint64_t> state_;
 };
 

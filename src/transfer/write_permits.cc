@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "base/random.h"
 
 namespace dynamo::transfer {
 namespace {
@@ -45,10 +46,7 @@ void PermitWriter::end() {
 
 WritePermits::WritePermits(SharedMemory memory)
     : memory_(std::move(memory)),
-      random_([] {
-        std::random_device device;
-        return uint64_t{device()} << 32 | device();
-      }()),
+      random_(random_number()),
       open_(kMostOpen, kNoPermit),
       free_places_(all_below(kMostOpen)),
       free_writers_(all_below(kMostWriters)) {}

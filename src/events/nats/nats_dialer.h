@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/clock.h"
+#include "base/random.h"
 #include "base/status.h"
 #include "events/nats/nats_connection.h"
 #include "events/nats/nats_options.h"
@@ -43,7 +44,7 @@ class NatsDialer {
   bool has_dialled_ = false;
   std::optional<Time> connected_since_;  // of the last success, until pause() has seen it
   std::chrono::milliseconds longest_pause_;
-  std::minstd_rand random_{std::random_device{}()};
+  std::minstd_rand random_{static_cast<uint32_t>(random_number())};
 };
 
 }  // namespace dynamo::events

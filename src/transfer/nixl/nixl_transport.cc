@@ -12,7 +12,6 @@
 #include <cstdlib>
 #include <map>
 #include <optional>
-#include <random>
 #include <set>
 #include <utility>
 
@@ -20,6 +19,7 @@
 
 #include "base/log.h"
 #include "base/mutex.h"
+#include "base/random.h"
 #include "transfer/kv_transport.h"
 #include "transfer/nixl/envelope.h"
 #include "transfer/nixl/nixl_api.h"
@@ -53,8 +53,7 @@ bool is_loopback(const std::string& host) {
 }
 
 std::string unique_name(const std::string& name) {
-  std::random_device random;
-  return fmt::format("{}-{:08x}{:08x}", name, random(), random());
+  return fmt::format("{}-{:016x}", name, random_number());
 }
 
 Status failure(std::string_view what, int code) {
