@@ -10,6 +10,7 @@
 
 #include "base/clock.h"
 #include "base/status.h"
+#include "load/openai_client.h"
 
 namespace dynamo::apps {
 
@@ -23,18 +24,8 @@ struct ChatOptions {
   std::chrono::seconds timeout{600};  // for one answer
 };
 
-// How one answer went.
-struct AnswerStats {
-  Duration first_token{};  // from sending the request to the first piece of text
-  Duration total{};
-  uint64_t prompt_tokens = 0;
-  uint64_t cached_tokens = 0;
-  uint64_t completion_tokens = 0;
-  std::string finish_reason;  // empty when stopped by Ctrl-C
-  std::string worker;         // who answered
-};
 // "first token after 85 ms, 110.3 tokens/s (8 tokens, 20 of 37 prompt tokens cached, worker-1)"
-std::string describe(const AnswerStats& stats);
+std::string describe(const load::Answer& answer);
 
 class ChatSession {
  public:
@@ -43,8 +34,8 @@ class ChatSession {
   ~ChatSession();
 
   // Asks the next question; `show` gets the text as it comes. SIGINT ends the answer, which then stands as far as it
-  // came. On an error the question is taken back. Errors: kUnavailable, kDeadline, or the server's message.
-  Result<AnswerStats> ask(const std::string& question, const std::function<void(std::string_view)>& show);
+  // came. On an error the question is taken back. Errors: as load::OpenAiClient::ask.
+  Result<load::Answer> ask(const std::string& question, const std::function<void(std::string_view)>& show);
   // Forgets all turns.
   void reset();
   const std::string& model() const;

@@ -157,16 +157,15 @@ TEST_F(ChatSessionTest, EachTurnHasThoseBeforeItUntilTheyAreForgotten) {
 TEST_F(ChatSessionTest, AQuestionThatFailsIsTakenBack) {
   const auto session = open();
   answers(400, {R"({"error":{"message":"too )", R"(long"}})"});
-  EXPECT_EQ(session->ask("first?", show_).status().to_string(), "invalid: too long");
+  EXPECT_EQ(session->ask("first?", show_).status().to_string(), "invalid: HTTP 400: too long");
   answers(503, {"no JSON"});
-  EXPECT_EQ(session->ask("second?", show_).status().to_string(),
-            "unavailable: the server answered with HTTP status 503");
+  EXPECT_EQ(session->ask("second?", show_).status().to_string(), "unavailable: HTTP 503: no JSON");
   answers(200, {piece_of("Pa"), event(R"({"error":{"message":"the worker died"}})")});
   EXPECT_EQ(session->ask("third?", show_).status().to_string(), "unavailable: the worker died");
   answers(200, {piece_of("Pa")});
-  EXPECT_EQ(session->ask("fourth?", show_).status().to_string(), "unavailable: the answer broke off");
+  EXPECT_EQ(session->ask("fourth?", show_).status().to_string(), "unavailable: the stream ended before [DONE]");
   answers(200, {event("{")});
-  EXPECT_THAT(session->ask("fifth?", show_).status().text(), HasSubstr("the server's reply"));
+  EXPECT_THAT(session->ask("fifth?", show_).status().text(), HasSubstr("not JSON"));
   answers(200, {piece_of("Paris"), last(1, 0, 1)});
   ASSERT_TRUE(session->ask("sixth?", show_).is_ok());
   EXPECT_THAT(asked().back(), Not(testing::ContainsRegex("first|second|third|fourth|fifth")));
@@ -175,7 +174,7 @@ TEST_F(ChatSessionTest, AQuestionThatFailsIsTakenBack) {
 TEST_F(ChatSessionTest, AServerWithoutAModelIsSaid) {
   models(200, R"({"data":[]})");
   EXPECT_EQ(ChatSession::open(options_).status().to_string(),
-            "not_found: the server at " + options_.url + " has no model");
+            fmt::format("not_found: the server at 127.0.0.1:{} serves no model now", server_->port()));
   models(500, "");
   EXPECT_EQ(ChatSession::open(options_).status().code(), Code::kUnavailable);
   options_.model = "named";
@@ -193,14 +192,14 @@ TEST_F(ChatSessionTest, AnAddressThatIsNoneOrWhereNobodyIsIsSaid) {
 TEST(Describe, SaysThatAnAnswerWasStoppedOrHowFastItCame) {
   using namespace std::chrono_literals;
   EXPECT_EQ(describe({}), "stopped");
-  const AnswerStats stats{.first_token = 85ms,
-                          .total = 1085ms,
-                          .prompt_tokens = 37,
-                          .cached_tokens = 20,
-                          .completion_tokens = 9,
-                          .finish_reason = "stop",
-                          .worker = ""};
-  EXPECT_EQ(describe(stats), "first token after 85 ms, 8.0 tokens/s (9 tokens; 20 of 37 prompt tokens cached)");
+  load::Answer answer;
+  answer.first_token = 85ms;
+  answer.total = 1085ms;
+  answer.prompt_tokens = 37;
+  answer.cached_tokens = 20;
+  answer.completion_tokens = 9;
+  answer.finish_reason = "stop";
+  EXPECT_EQ(describe(answer), "first token after 85 ms, 8.0 tokens/s (9 tokens; 20 of 37 prompt tokens cached)");
 }
 
 }  // namespace

@@ -11,9 +11,7 @@
 #include "apps/print.h"
 #include "base/instance_id.h"
 #include "discovery/keys.h"
-#include "rpc/channel.h"
-#include "wire/messages.pb.h"
-#include "wire/status.h"
+#include "rpc/worker_client.h"
 
 namespace dynamo::apps {
 namespace {
@@ -47,45 +45,29 @@ Result<std::vector<discovery::WorkerInstance>> list_workers(discovery::Registry*
   return workers;
 }
 
-Task<Result<std::string>> ask(std::shared_ptr<rpc::Channel> channel, std::string request, Time until) {
-  const Status connected = co_await channel->wait_connected(until);
-  if (!connected.is_ok()) co_return connected;
-  CO_TRY(auto stream, channel->open(std::move(request)));
-  auto reply = co_await stream->next(until);
-  if (!reply.is_ok()) co_return reply.status();
-  if (!reply->has_value()) co_return corrupt("an answer without a reply");
-  co_return std::move(**reply);
-}
-
 Status set_role(const RoleFlags& flags) {
   TRY(Planes planes, open_planes(flags.planes));
   const Time until = Clock::steady().now() + flags.planes.startup_timeout;
   TRY(const auto workers, list_workers(planes.registry, flags.planes.name_space, until));
   TRY(const discovery::WorkerInstance worker, find_worker(workers, flags.worker));
-  wire::Request request;
-  request.mutable_role()->set_role(flags.role);
-  request.mutable_role()->set_drain_seconds(static_cast<uint32_t>(flags.drain_timeout.count()));
   boost::asio::io_context io(1);
   rpc::ChannelOptions options;
   options.address = worker.address;
   options.expected_instance = worker.instance;
   options.identity = {flags.planes.name_space, DYNAMO_VERSION, 0};
-  const auto channel = rpc::Channel::create(io.get_executor(), std::move(options));
-  channel->start();
-  Result<std::string> bytes = unavailable("no answer");
+  const auto client = rpc::WorkerClient::create(std::move(options), {io.get_executor()});
+  client->start();
+  Result<std::string> name = unavailable("no answer");
   const Time answer_by = Clock::steady().now() + flags.drain_timeout + std::chrono::seconds(30);
-  boost::asio::co_spawn(io, ask(channel, request.SerializeAsString(), answer_by),
-                        [&](const std::exception_ptr& failure, Result<std::string> reply) {
-                          bytes = failure ? internal("an exception while asking") : std::move(reply);
-                          channel->stop();
+  boost::asio::co_spawn(io, client->set_role({flags.role, flags.drain_timeout}, answer_by),
+                        [&](const std::exception_ptr& failure, Result<std::string> answer) {
+                          name = failure ? internal("an exception while asking") : std::move(answer);
+                          client->stop();
                         });
   io.run();
-  if (!bytes.is_ok()) return bytes.status().with(worker.name);
-  wire::RoleReply reply;
-  if (!reply.ParseFromString(*bytes)) return corrupt("a reply that cannot be read");
-  if (!reply.failure().empty()) return wire::failure_from_bytes(reply.failure()).with(worker.name);
-  print(reply.name() == worker.name ? fmt::format("{} is that already\n", worker.name)
-                                    : fmt::format("{} is {} now\n", worker.name, reply.name()));
+  if (!name.is_ok()) return name.status().with(worker.name);
+  print(*name == worker.name ? fmt::format("{} is that already\n", worker.name)
+                             : fmt::format("{} is {} now\n", worker.name, *name));
   return {};
 }
 

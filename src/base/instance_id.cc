@@ -6,6 +6,8 @@
 
 #include <fmt/format.h>
 
+#include "base/random.h"
+
 namespace dynamo {
 
 uint64_t random_instance() {

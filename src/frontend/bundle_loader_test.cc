@@ -9,12 +9,12 @@
 #include "base/testing/patience.h"
 #include "frontend/testing/test_catalog.h"
 #include "frontend/testing/test_worker.h"
-#include "rpc/testing/fake_remote_worker.h"
+#include "rpc/testing/fake_worker_client.h"
 
 namespace dynamo::frontend {
 namespace {
 
-using rpc::FakeRemoteWorker;
+using rpc::FakeWorkerClient;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
@@ -46,8 +46,8 @@ class BundleLoaderTest : public testing::Test {
  protected:
   ~BundleLoaderTest() override { scope_.stop(); }
 
-  std::shared_ptr<FakeRemoteWorker> add(uint64_t instance) {
-    auto remote = std::make_shared<FakeRemoteWorker>();
+  std::shared_ptr<FakeWorkerClient> add(uint64_t instance) {
+    auto remote = std::make_shared<FakeWorkerClient>();
     if (const auto model = catalog_.add(test_worker(instance), remote)) model_ = *model;
     return remote;
   }

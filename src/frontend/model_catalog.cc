@@ -25,7 +25,7 @@ router::Serves serves_of(discovery::Role role) {
 
 }  // namespace
 
-std::optional<ModelId> ModelCatalog::add(discovery::WorkerInstance worker, std::shared_ptr<rpc::RemoteWorker> remote) {
+std::optional<ModelId> ModelCatalog::add(discovery::WorkerInstance worker, std::shared_ptr<rpc::WorkerClient> remote) {
   MutexLock lock(mutex_);
   std::shared_ptr<Model>& model = models_[worker.model];
   const bool is_first = !model;
@@ -170,7 +170,7 @@ bool ModelCatalog::is_warm() const {
                               [](const auto& one) { return one.second.state == router::WorkerState::kLoadingIndex; });
 }
 
-std::shared_ptr<rpc::RemoteWorker> ModelCatalog::remote_of(uint64_t instance) const {
+std::shared_ptr<rpc::WorkerClient> ModelCatalog::remote_of(uint64_t instance) const {
   MutexLock lock(mutex_);
   const auto found = workers_.find(instance);
   return found == workers_.end() ? nullptr : found->second.remote;

@@ -19,7 +19,7 @@
 #include "frontend/live_settings.h"
 #include "openai/served_model.h"
 #include "router/router.h"
-#include "rpc/remote_worker.h"
+#include "rpc/worker_client.h"
 
 namespace dynamo::frontend {
 
@@ -49,7 +49,7 @@ class ModelCatalog {
 
   // Requires: no worker of this instance is there; workers of one model agree (membership.h).
   // Returns: the model, if this is its first worker: it is to be loaded.
-  std::optional<ModelId> add(discovery::WorkerInstance worker, std::shared_ptr<rpc::RemoteWorker> remote);
+  std::optional<ModelId> add(discovery::WorkerInstance worker, std::shared_ptr<rpc::WorkerClient> remote);
   // It gets nothing new; requests that it has go on, and its connection ends with the last of them. Requires: it is
   // there.
   void remove(uint64_t instance);
@@ -61,7 +61,7 @@ class ModelCatalog {
     uint64_t instance = 0;
     std::string name;
     std::string digest;  // the model's
-    std::shared_ptr<rpc::RemoteWorker> remote;
+    std::shared_ptr<rpc::WorkerClient> remote;
   };
   // The model's workers in turn: the first behind the instance `after`. None: the model is gone, or loaded.
   std::optional<Source> source_of(ModelId model, uint64_t after) const;
@@ -77,7 +77,7 @@ class ModelCatalog {
   bool is_warm() const;
 
   // Null: no such worker is there.
-  std::shared_ptr<rpc::RemoteWorker> remote_of(uint64_t instance) const;
+  std::shared_ptr<rpc::WorkerClient> remote_of(uint64_t instance) const;
   // Null: no such worker gets requests.
   std::shared_ptr<router::Router> router_of(uint64_t instance) const;
   std::vector<std::shared_ptr<router::Router>> routers() const;
@@ -85,7 +85,7 @@ class ModelCatalog {
   std::map<uint64_t, router::WorkerView> views() const;
   struct NamedRemote {
     std::string name;
-    std::shared_ptr<rpc::RemoteWorker> remote;
+    std::shared_ptr<rpc::WorkerClient> remote;
   };
   std::vector<NamedRemote> remotes() const;  // of every worker
 
@@ -101,7 +101,7 @@ class ModelCatalog {
   };
   struct Worker {
     discovery::WorkerInstance announced;
-    std::shared_ptr<rpc::RemoteWorker> remote;
+    std::shared_ptr<rpc::WorkerClient> remote;
     std::shared_ptr<Model> model;
     bool is_routed = false;
   };

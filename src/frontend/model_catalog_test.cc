@@ -8,18 +8,18 @@
 #include "frontend/bundle_loader.h"
 #include "frontend/testing/test_catalog.h"
 #include "frontend/testing/test_worker.h"
-#include "rpc/testing/fake_remote_worker.h"
+#include "rpc/testing/fake_worker_client.h"
 
 namespace dynamo::frontend {
 namespace {
 
-using rpc::FakeRemoteWorker;
+using rpc::FakeWorkerClient;
 using ::testing::ElementsAre;
 
 class ModelCatalogTest : public testing::Test {
  protected:
-  std::shared_ptr<FakeRemoteWorker> add(const discovery::WorkerInstance& worker) {
-    auto remote = std::make_shared<FakeRemoteWorker>();
+  std::shared_ptr<FakeWorkerClient> add(const discovery::WorkerInstance& worker) {
+    auto remote = std::make_shared<FakeWorkerClient>();
     to_load_ = catalog_.add(worker, remote);
     return remote;
   }

@@ -7,12 +7,12 @@
 #include "frontend/bundle_loader.h"
 #include "frontend/testing/test_catalog.h"
 #include "frontend/testing/test_worker.h"
-#include "rpc/testing/fake_remote_worker.h"
+#include "rpc/testing/fake_worker_client.h"
 
 namespace dynamo::frontend {
 namespace {
 
-using rpc::FakeRemoteWorker;
+using rpc::FakeWorkerClient;
 
 class SnapshotFetcherTest : public testing::Test {
  protected:
@@ -33,12 +33,12 @@ class SnapshotFetcherTest : public testing::Test {
   IoThreads io_{1};
   const std::shared_ptr<TaskScope> scope_ = std::make_shared<TaskScope>(&io_);
   ModelCatalog catalog_{test_catalog(&settings_, &metrics_, fetch_snapshots(&catalog_, scope_))};
-  const std::shared_ptr<FakeRemoteWorker> remote_ = std::make_shared<FakeRemoteWorker>();
+  const std::shared_ptr<FakeWorkerClient> remote_ = std::make_shared<FakeWorkerClient>();
   ModelId model_;
 };
 
 TEST_F(SnapshotFetcherTest, TheRouterGetsTheBlocksThatTheWorkerHolds) {
-  remote_->give_blocks(rpc::BlockSnapshot{.last_event = 7, .held = {{{{{1}, {2}, {3}}}}}});
+  remote_->give_blocks(wire::BlockSnapshot{.last_event = 7, .held = {{{{{1}, {2}, {3}}}}}});
   load();
   EXPECT_TRUE(wait_until([&] { return view().state == router::WorkerState::kReady; }));
   EXPECT_EQ(view().cached_blocks, 3U);
@@ -48,7 +48,7 @@ TEST_F(SnapshotFetcherTest, AFailureIsToldToTheRouterWhichMayAskAgain) {
   remote_->give_blocks(unavailable("cut off"));
   load();
   // A heartbeat of a worker whose blocks are not known asks, once a fetch has failed.
-  remote_->give_blocks(rpc::BlockSnapshot{});
+  remote_->give_blocks(wire::BlockSnapshot{});
   const std::string heartbeat("\x09\x01\0\0\0\0\0\0\0", 9);  // wire::Heartbeat of instance 1
   EXPECT_TRUE(wait_until([&] {
     catalog_.router_of(1)->on_heartbeat(1, heartbeat);

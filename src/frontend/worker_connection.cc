@@ -48,7 +48,7 @@ class ChannelLog {
 
 }  // namespace
 
-std::shared_ptr<rpc::RemoteWorker> connect_to(const discovery::WorkerInstance& worker, rpc::Identity self,
+std::shared_ptr<rpc::WorkerClient> connect_to(const discovery::WorkerInstance& worker, rpc::Identity self,
                                               IoThreads* io, std::function<void()> on_lost) {
   auto all = std::make_shared<Together>();
   all->worker = worker.name;
@@ -60,7 +60,9 @@ std::shared_ptr<rpc::RemoteWorker> connect_to(const discovery::WorkerInstance& w
   channel.expected_instance = worker.instance;
   channel.identity = std::move(self);
   channel.on_change = ChannelLog(std::move(all));  // each channel calls a copy of its own
-  auto remote = rpc::RemoteWorker::create(std::move(channel), io);
+  std::vector<boost::asio::any_io_executor> executors;
+  for (size_t i = 0; i < io->size(); ++i) executors.push_back(io->at(i).get_executor());
+  auto remote = rpc::WorkerClient::create(std::move(channel), std::move(executors));
   remote->start();
   return remote;
 }

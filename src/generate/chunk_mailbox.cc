@@ -2,17 +2,7 @@
 
 #include <boost/asio/post.hpp>
 
-#include <iterator>
-
 namespace dynamo {
-namespace {
-
-template <class T>
-void append(std::vector<T>& to, std::vector<T>&& from) {
-  to.insert(to.end(), std::make_move_iterator(from.begin()), std::make_move_iterator(from.end()));
-}
-
-}  // namespace
 
 ChunkMailbox::ChunkMailbox(const boost::asio::any_io_executor& reader, const Clock* clock)
     : clock_(clock), timer_(clock, reader) {}
@@ -21,12 +11,10 @@ void ChunkMailbox::put(TokenChunk chunk) {
   MutexLock lock(mutex_);
   if (is_closed_) return;
   is_closed_ = chunk.finish.has_value();
-  if (!pending_ || pending_->is_sign_of_life()) {
-    pending_ = std::move(chunk);
+  if (pending_) {
+    append(std::move(chunk), &*pending_);
   } else {
-    append(pending_->tokens, std::move(chunk.tokens));
-    append(pending_->logprobs, std::move(chunk.logprobs));
-    pending_->finish = chunk.finish;
+    pending_ = std::move(chunk);
   }
   wake();
 }

@@ -69,4 +69,7 @@ struct TokenChunk {
   bool is_sign_of_life() const { return tokens.empty() && !finish; }
 };
 
+// Puts `next` at the end of `chunk`. A sign of life is lost in what it is joined to.
+void append(TokenChunk next, TokenChunk* chunk);
+
 }  // namespace dynamo

@@ -12,7 +12,7 @@
 #include "base/task.h"
 #include "engine/engine.h"
 #include "generate/generate_request.h"
-#include "handoff/prefill_order.h"
+#include "generate/prefill_order.h"
 #include "kv/kv_layout.h"
 #include "rpc/identity.h"
 #include "transfer/kv_transport.h"

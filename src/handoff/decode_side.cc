@@ -13,10 +13,10 @@
 
 #include "base/log.h"
 #include "base/timer.h"
+#include "generate/prefill_order.h"
 #include "handoff/metrics.h"
-#include "handoff/prefill_order.h"
-#include "rpc/generate_messages.h"
-#include "wire/messages.pb.h"
+#include "wire/chunk.h"
+#include "wire/handoff_notice.h"
 
 namespace dynamo::handoff {
 namespace {
@@ -121,10 +121,10 @@ class DecodeSide::Rooms : public std::enable_shared_from_this<Rooms> {
   Task<void> run(std::shared_ptr<Room> room);
   Task<Failure> fetch(std::shared_ptr<Room> room) const;
   bool may_be_written(const Room& room, Time quarantined_until) const;
-  std::string message_of(const Room& room) const;
-  Task<Result<std::string>> ask(std::shared_ptr<Room> room, bool* was_sent) const;
+  PrefillOrder order_for(const Room& room) const;
+  Task<Result<PrefillReport>> ask(std::shared_ptr<Room> room, rpc::Asked* asked) const;
   Task<void> watch(std::shared_ptr<Room> room) const;
-  Task<Failure> judge(std::shared_ptr<Room> room, Result<std::string> reply, bool was_sent) const;
+  Task<Failure> judge(std::shared_ptr<Room> room, Result<PrefillReport> report, rpc::Asked asked) const;
   void take(const std::string& bytes);
   void complete(Room* room);
   void break_off(Room* room);
@@ -183,7 +183,7 @@ class DecodeSide::Source final : public engine::BlockSource, public std::enable_
   std::weak_ptr<Room> current_;  // the engine thread's; a room holds its source
 };
 
-std::string DecodeSide::Rooms::message_of(const Room& room) const {
+PrefillOrder DecodeSide::Rooms::order_for(const Room& room) const {
   PrefillOrder order;
   order.request = room.source->request();
   order.request.prefill_at.clear();
@@ -191,15 +191,15 @@ std::string DecodeSide::Rooms::message_of(const Room& room) const {
   order.first_block = room.first_block;
   for (size_t i = room.first_block; i < room.blocks.size(); ++i) order.blocks.push_back(room.blocks[i].value);
   order.card = mover_->card();
-  return to_bytes(order, clock_->now());
+  return order;
 }
 
 // An exception, which watch() would outlast, is an answer too.
-Task<Result<std::string>> DecodeSide::Rooms::ask(std::shared_ptr<Room> room, bool* was_sent) const {
+Task<Result<PrefillReport>> DecodeSide::Rooms::ask(std::shared_ptr<Room> room, rpc::Asked* asked) const {
   try {
     const Time until = room->source->request().deadline;
-    std::string message = message_of(*room);
-    co_return co_await peers_->ask(room->place, std::move(message), until, was_sent);
+    PrefillOrder order = order_for(*room);
+    co_return co_await peers_->ask(room->place, std::move(order), until, asked);
   } catch (const std::exception& thrown) {
     co_return internal(thrown.what());
   }
@@ -214,14 +214,13 @@ Task<void> DecodeSide::Rooms::watch(std::shared_ptr<Room> room) const {
 }
 
 // What a reply, or its failing to come, means. Waits for notices that are still on their way.
-Task<Failure> DecodeSide::Rooms::judge(std::shared_ptr<Room> room, Result<std::string> reply, bool was_sent) const {
-  if (!was_sent) {
+Task<Failure> DecodeSide::Rooms::judge(std::shared_ptr<Room> room, Result<PrefillReport> report,
+                                       rpc::Asked asked) const {
+  if (asked == rpc::Asked::kNotSent) {
     room->is_quiet = true;
-    co_return Failure{"unreachable", reply.status()};
+    co_return Failure{"unreachable", report.status()};
   }
-  Result<PrefillReport> report = PrefillReport();
-  const Status read = reply.is_ok() ? report_from_bytes(*reply, &report) : reply.status();
-  if (!read.is_ok()) co_return Failure{"lost", read};
+  if (asked == rpc::Asked::kSent) co_return Failure{"lost", report.status()};
   room->is_quiet = true;
   if (!report.is_ok()) {
     Status why = report.status();
@@ -238,9 +237,9 @@ Task<Failure> DecodeSide::Rooms::judge(std::shared_ptr<Room> room, Result<std::s
 // Returns: why it failed, unless it is complete.
 Task<Failure> DecodeSide::Rooms::fetch(std::shared_ptr<Room> room) const {
   using asio::experimental::awaitable_operators::operator||;
-  bool was_sent = false;
-  auto either = co_await (ask(room, &was_sent) || watch(room));
-  if (either.index() == 0) co_return co_await judge(room, std::move(std::get<0>(either)), was_sent);
+  auto asked = rpc::Asked::kNotSent;
+  auto either = co_await (ask(room, &asked) || watch(room));
+  if (either.index() == 0) co_return co_await judge(room, std::move(std::get<0>(either)), asked);
   if (!room->wrong.is_ok()) co_return Failure{"wrong", room->wrong, /*is_broken=*/true};
   co_return Failure{"stalled", unavailable(fmt::format("nothing came from {} for too long", room->place.name))};
 }
@@ -339,27 +338,28 @@ void DecodeSide::Rooms::complete(Room* room) {
 }
 
 void DecodeSide::Rooms::take(const std::string& bytes) {
-  wire::HandoffNotice notice;
-  if (!notice.ParseFromString(bytes)) return;
-  const auto found = rooms_.find(notice.room());
+  const auto read = wire::handoff_notice_from_bytes(bytes);
+  if (!read.is_ok()) return;
+  const wire::HandoffNotice& notice = *read;
+  const auto found = rooms_.find(notice.room);
   if (found == rooms_.end()) return;  // late, of one that is over
   const std::shared_ptr<Room> room = found->second;
   room->progress = clock_->now();
-  if (notice.is_closed()) {
+  if (notice.kind == wire::HandoffNotice::Kind::kClosed) {
     room->is_quiet = true;
     return room->over.wake();
   }
-  if (notice.is_waiting()) return engine_->received(room->id, room->attempt, 0);
+  if (notice.kind == wire::HandoffNotice::Kind::kWaiting) return engine_->received(room->id, room->attempt, 0);
   const uint64_t prompt = room->source->request().prompt.size();
-  const uint32_t end = (notice.computed() + options_.block_tokens - 1) / options_.block_tokens;
-  const bool is_whole = notice.computed() % options_.block_tokens == 0 || notice.computed() == prompt;
-  if (room->is_complete || notice.computed() > prompt || !is_whole || notice.first_block() < room->next_block ||
-      notice.first_block() >= end)
+  const uint32_t end = (notice.computed + options_.block_tokens - 1) / options_.block_tokens;
+  const bool is_whole = notice.computed % options_.block_tokens == 0 || notice.computed == prompt;
+  if (room->is_complete || notice.computed > prompt || !is_whole || notice.first_block < room->next_block ||
+      notice.first_block >= end)
     return;
-  if (!notice.first_token().empty()) {
-    auto first = rpc::chunk_from_bytes(notice.first_token());
+  if (!notice.first_token.empty()) {
+    auto first = wire::chunk_from_bytes(notice.first_token);
     if (!first.is_ok() || !is_first_of(*first, room->source->request(), options_.vocab_size) ||
-        notice.computed() != prompt) {
+        notice.computed != prompt) {
       room->wrong = first.is_ok()
                         ? corrupt(fmt::format("a first token that cannot be, or its log probabilities: {} of a "
                                               "vocabulary of {}",
@@ -369,8 +369,8 @@ void DecodeSide::Rooms::take(const std::string& bytes) {
     }
     room->first = std::move(first).value();
   }
-  received_blocks_.Increment(end - notice.first_block());
-  room->landed[notice.first_block()] = notice.computed();
+  received_blocks_.Increment(end - notice.first_block);
+  room->landed[notice.first_block] = notice.computed;
   const uint32_t before = room->next_block;
   uint32_t tokens = 0;
   for (auto next = room->landed.begin(); next != room->landed.end() && next->first == room->next_block;

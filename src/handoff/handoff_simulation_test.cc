@@ -25,8 +25,10 @@
 #include "handoff/metrics.h"
 #include "handoff/prefill_side.h"
 #include "kv/testing/narrow_hashes.h"
-#include "rpc/generate_messages.h"
-#include "wire/messages.pb.h"
+#include "wire/chunk.h"
+#include "wire/handoff_notice.h"
+#include "wire/reply.h"
+#include "wire/request.h"
 
 namespace dynamo::handoff {
 namespace {
@@ -268,14 +270,13 @@ class FakeMover final : public BlockMover {
   }
   // With a first token that no engine of this vocabulary draws, if it has one.
   static std::string spoilt(World* world, const std::string& bytes) {
-    wire::HandoffNotice notice;
-    CHECK(notice.ParseFromString(bytes));
-    if (notice.first_token().empty()) return bytes;
+    wire::HandoffNotice notice = wire::handoff_notice_from_bytes(bytes).value();
+    if (notice.first_token.empty()) return bytes;
     TokenChunk chunk;
     const std::vector<std::vector<TokenId>> wrong = {{kVocab}, {UINT32_MAX}, {}, {1, 2}};
     chunk.tokens = wrong[world->draw(wrong.size())];
-    notice.set_first_token(world->chance(0.2) ? "\xFF" : rpc::to_bytes(chunk));
-    return notice.SerializeAsString();
+    notice.first_token = world->chance(0.2) ? "\xFF" : wire::to_bytes(chunk);
+    return wire::to_bytes(notice);
   }
 
   World* world_;
@@ -295,7 +296,7 @@ class FakePeers final : public PrefillPeers {
  public:
   FakePeers(World* world, Network* network, std::string card)
       : world_(world), network_(network), card_(std::move(card)) {}
-  Task<Result<std::string>> ask(PrefillPlace place, std::string prefill, Time until, bool* was_sent) override;
+  Task<Result<PrefillReport>> ask(PrefillPlace place, PrefillOrder order, Time until, rpc::Asked* asked) override;
 
  private:
   World* world_;
@@ -364,14 +365,14 @@ struct Call {
   bool has_ended = false;
 };
 
-Task<Result<std::string>> FakePeers::ask(PrefillPlace place, std::string prefill, Time until, bool* was_sent) {
+Task<Result<PrefillReport>> FakePeers::ask(PrefillPlace place, PrefillOrder order, Time until, rpc::Asked* asked) {
   World* const world = world_;
   Network* const network = network_;
   const auto link = std::pair(card_, place.name);
   if (!network->nodes.contains(place.name) || network->broken_calls.contains(link))
     co_return unavailable("not connected");
   if (world->chance(world->trouble / 300)) throw std::bad_alloc();
-  *was_sent = true;
+  *asked = rpc::Asked::kSent;
   if (world->chance(world->trouble / 300)) throw std::bad_alloc();
   auto call = std::make_shared<Call>(world);
   asio::co_spawn(
@@ -381,17 +382,16 @@ Task<Result<std::string>> FakePeers::ask(PrefillPlace place, std::string prefill
         co_await world->sleep(way);
         const auto found = network->nodes.find(to);
         if (found == network->nodes.end()) co_return;
-        wire::Request message;
-        CHECK(message.ParseFromString(bytes) && message.has_prefill());
-        auto order = order_from_message(message.prefill(), world->clock.now());
+        auto request = wire::request_from_bytes(bytes, world->clock.now());
+        auto order = std::get<Result<PrefillOrder>>(std::move(request).value());
         CHECK_OK(order);
         auto report = co_await found->second->prefill->answer(std::move(order).value());
-        std::string reply = to_bytes(report);
+        std::string reply = wire::prefill_reply(report);
         const Duration back = world->draw(milliseconds(2));
         co_await world->sleep(back);
         call->reply = std::move(reply);
         call->over.wake();
-      }(world, network, place.name, std::move(prefill), call),
+      }(world, network, place.name, wire::to_bytes(order, world->clock.now()), call),
       asio::bind_cancellation_slot(call->cancel.slot(), [call](std::exception_ptr) { call->has_ended = true; }));
   // A caller that goes away is noticed at the other end: soon when it says so, late when the connection broke.
   struct Hang {
@@ -417,7 +417,10 @@ Task<Result<std::string>> FakePeers::ask(PrefillPlace place, std::string prefill
       co_return unavailable("the connection broke");
     }
   }
-  co_return std::move(*call->reply);
+  Result<PrefillReport> report;
+  CHECK(wire::read_prefill_reply(**call->reply, &report).is_ok());
+  *asked = rpc::Asked::kAnswered;
+  co_return report;
 }
 
 struct Collected final : engine::ChunkSink {

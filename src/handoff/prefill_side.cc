@@ -10,8 +10,8 @@
 #include "generate/chunk_mailbox.h"
 #include "handoff/metrics.h"
 #include "handoff/transfer_rate.h"
-#include "rpc/generate_messages.h"
-#include "wire/messages.pb.h"
+#include "wire/chunk.h"
+#include "wire/handoff_notice.h"
 
 namespace dynamo::handoff {
 namespace {
@@ -103,12 +103,7 @@ class PrefillSide::Room final : public engine::BlockTarget,
     end_if_quiet();
   }
 
-  void on_sign_of_life() override {
-    wire::HandoffNotice notice;
-    notice.set_room(number_);
-    notice.set_is_waiting(true);
-    mover_->put(route_, number_, {}, notice.SerializeAsString(), [](const Status&, uint64_t) {});
-  }
+  void on_sign_of_life() override { tell(wire::HandoffNotice::Kind::kWaiting); }
 
   // The asker is gone: stops, and then tells it that nothing more comes. Returns: false if it is over already.
   bool abandon(SequenceId id) {
@@ -165,12 +160,18 @@ class PrefillSide::Room final : public engine::BlockTarget,
 
   bool is_ending() const REQUIRES(mutex_) { return is_abandoned_ || !failure_.is_ok(); }
 
+  // Without blocks.
+  void tell(wire::HandoffNotice::Kind kind) const {
+    const wire::HandoffNotice notice{.room = number_, .kind = kind};
+    mover_->put(route_, number_, {}, wire::to_bytes(notice), [](const Status&, uint64_t) {});
+  }
+
   void send(Part part, const TokenChunk* first_token) REQUIRES(mutex_) {
     wire::HandoffNotice notice;
-    notice.set_room(number_);
-    notice.set_first_block(part.first);
-    notice.set_computed(part.computed);
-    if (first_token != nullptr) notice.set_first_token(rpc::to_bytes(*first_token));
+    notice.room = number_;
+    notice.first_block = part.first;
+    notice.computed = part.computed;
+    if (first_token != nullptr) notice.first_token = wire::to_bytes(*first_token);
     std::vector<BlockPair> pairs;
     for (size_t i = part.first; i < part.blocks.size(); ++i)
       pairs.push_back({part.blocks[i].value, to_[i - first_block_]});
@@ -178,7 +179,7 @@ class PrefillSide::Room final : public engine::BlockTarget,
     const Time now = clock_->now();
     if (outstanding_++ == 0) busy_since_ = now;
     puts_.push_back(
-        mover_->put(route_, number_, std::move(pairs), notice.SerializeAsString(),
+        mover_->put(route_, number_, std::move(pairs), wire::to_bytes(notice),
                     [self = shared_from_this(), blocks = std::move(part.blocks), count](
                         const Status& status, uint64_t bytes) { self->on_put(status, bytes, count, blocks); }));
   }
@@ -207,10 +208,7 @@ class PrefillSide::Room final : public engine::BlockTarget,
     if (is_over_ || outstanding_ > 0 || !(has_sent_last_ || is_ending())) return;
     is_over_ = true;
     if (is_abandoned_) {
-      wire::HandoffNotice notice;
-      notice.set_room(number_);
-      notice.set_is_closed(true);
-      mover_->put(route_, number_, {}, notice.SerializeAsString(), [](const Status&, uint64_t) {});
+      tell(wire::HandoffNotice::Kind::kClosed);
     } else if (!failure_.is_ok()) {
       mailbox_->fail(failure_);
     } else {

@@ -9,8 +9,8 @@
 #include "base/metrics.h"
 #include "base/task.h"
 #include "engine/engine.h"
+#include "generate/prefill_order.h"
 #include "handoff/block_mover.h"
-#include "handoff/prefill_order.h"
 
 namespace dynamo::handoff {
 

@@ -7,6 +7,7 @@
 #include "base/testing/patience.h"
 #include "handoff/prefill_peers.h"
 #include "rpc/server.h"
+#include "wire/reply.h"
 
 namespace dynamo::handoff {
 namespace {
@@ -33,7 +34,9 @@ class Claimant {
 
  private:
   static Task<Status> answer(std::string name, rpc::ReplyStream* reply) {
-    reply->send_last(std::move(name));
+    PrefillReport report;
+    report.backend = std::move(name);
+    reply->send_last(wire::prefill_reply(report));
     co_return Status();
   }
   std::atomic<int> asked_{0};
@@ -50,9 +53,13 @@ class RemotePeersTest : public testing::Test {
   }
   Result<std::string> ask(PrefillPlace place) {
     const auto call = [](PrefillPeers* peers, PrefillPlace to) -> Task<Result<std::string>> {
-      bool was_sent = false;
-      std::string prompt = "a client's prompt";
-      co_return co_await peers->ask(std::move(to), std::move(prompt), soon(), &was_sent);
+      auto asked = rpc::Asked::kNotSent;
+      PrefillOrder order;
+      order.request.prompt.tokens = {1, 2, 3};
+      const auto report = co_await peers->ask(std::move(to), std::move(order), soon(), &asked);
+      if (!report.is_ok()) co_return report.status();
+      CHECK(asked == rpc::Asked::kAnswered);
+      co_return report->backend;
     };
     return boost::asio::co_spawn(io_.at(0), call(peers_.get(), std::move(place)), boost::asio::use_future).get();
   }

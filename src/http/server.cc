@@ -4,26 +4,19 @@
 #include <poll.h>
 #include <sys/socket.h>
 
-#include <boost/asio/co_spawn.hpp>
-#include <boost/asio/detached.hpp>
 #include <boost/asio/experimental/awaitable_operators.hpp>
 #include <boost/asio/ip/tcp.hpp>
-#include <boost/asio/post.hpp>
 #include <boost/asio/redirect_error.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
 
-#include <condition_variable>
 #include <exception>
 #include <list>
 #include <optional>
-#include <set>
 
-#include "base/accept.h"
 #include "base/host_port.h"
-#include "base/listen.h"
+#include "base/listener.h"
 #include "base/log.h"
-#include "base/mutex.h"
 #include "base/time_limit.h"
 #include "http/metrics.h"
 #include "http/request_parser.h"
@@ -39,35 +32,6 @@ using boost::system::error_code;
 
 constexpr size_t kReadBytes = 16U << 10;
 constexpr Duration kLinger = std::chrono::milliseconds(200);
-
-// One client. Belongs to its socket's I/O thread, but for close_soon() and cancel().
-struct Connection : std::enable_shared_from_this<Connection> {
-  Connection(tcp::socket accepted, const ServerOptions& options)
-      : socket(std::move(accepted)), parser({options.max_header_bytes, options.max_body_bytes}) {}
-
-  tcp::socket socket;
-  RequestParser parser;
-  std::string client;
-  bool is_handling = false;
-  bool is_closing = false;  // no further request is taken
-
-  // Ends the read or write under way.
-  void cancel() {
-    error_code ignored;
-    socket.cancel(ignored);
-  }
-  // Ends the connection: at once if it is idle or `is_hard`, else after the response being made.
-  void close(bool is_hard) {
-    asio::post(socket.get_executor(), [self = shared_from_this(), is_hard] {
-      self->is_closing = true;
-      if (is_hard) {
-        error_code ignored;
-        self->socket.shutdown(tcp::socket::shutdown_both, ignored);  // the watcher of the handler sees it and cancels
-      }
-      if (is_hard || !self->is_handling) self->cancel();
-    });
-  }
-};
 
 // The peer has closed or reset its side. What it sent before may still wait to be read.
 bool is_gone(int descriptor) {
@@ -94,95 +58,75 @@ Response plain_error(int status, const std::string& message) {
 }  // namespace
 
 struct Server::State : std::enable_shared_from_this<Server::State> {
-  State(ServerOptions given, IoThreads* threads) : options(std::move(given)), io(threads), acceptor(threads->at(0)) {
+  explicit State(ServerOptions given) : options(std::move(given)) {
     if (!options.error_body) options.error_body = plain_error;
   }
 
-  ServerOptions options;
-  IoThreads* io;
-  Routes routes;
-  tcp::acceptor acceptor;  // on I/O thread 0
-  uint16_t port = 0;
-  Mutex mutex;
-  std::condition_variable_any changed;
-  std::set<std::shared_ptr<Connection>> connections GUARDED_BY(mutex);
-  bool is_stopping GUARDED_BY(mutex) = false;
-  bool is_accepting GUARDED_BY(mutex) = false;
-  bool is_open GUARDED_BY(mutex) = true;  // the acceptor, which only I/O thread 0 touches once it accepts
+  // One client.
+  struct Connection final : Listener::Connection {
+    Connection(tcp::socket accepted, std::shared_ptr<State> of)
+        : state(std::move(of)),
+          socket(std::move(accepted)),
+          parser({state->options.max_header_bytes, state->options.max_body_bytes}) {
+      error_code ignored;
+      socket.non_blocking(true, ignored);
+      const auto peer = socket.remote_endpoint(ignored);
+      client = host_port_text(peer.address().to_string(), peer.port());
+    }
 
-  Status open();
-  void start();
-  void add(tcp::socket socket);
-  void remove(const std::shared_ptr<Connection>& connection);
+    Task<void> serve() override { return state->serve(this); }
+    void close(bool is_hard) override {
+      if (std::exchange(is_closing, true) && !is_hard) return;  // what it still says is not to be cut short
+      if (is_hard) {
+        error_code ignored;
+        socket.shutdown(tcp::socket::shutdown_both, ignored);  // the watcher of the handler sees it and cancels
+      }
+      if (is_hard || !is_handling) cancel();
+    }
+    // Ends the read or write under way.
+    void cancel() {
+      error_code ignored;
+      socket.cancel(ignored);
+    }
+
+    const std::shared_ptr<State> state;
+    tcp::socket socket;
+    RequestParser parser;
+    std::string client;
+    bool is_handling = false;
+    bool is_closing = false;  // no further request is taken
+  };
+
+  ServerOptions options;
+  Routes routes;
+  std::shared_ptr<Listener> listener;
+
   Task<void> serve(Connection* connection);
+  Task<void> answer_all(Connection* connection);
   Task<bool> read_request(Connection* connection);
   Task<void> refuse(Connection* connection, int status, std::string message);
   Task<void> handle(const Handler* handler, const Request* request, SocketResponse* response);
 };
 
-Status Server::State::open() {
-  TRY_STATUS(listen_on(&acceptor, options.host, options.port));
-  port = acceptor.local_endpoint().port();
-  return {};
-}
-
-void Server::State::start() {
-  {
-    MutexLock lock(mutex);
-    is_accepting = true;
-  }
-  Accepting how{.name = "http",
-                .thread_of_next = [this]() -> asio::io_context& { return io->next(); },
-                .on_next = [this](tcp::socket socket) { add(std::move(socket)); }};
-  // However it ends, stop() must not wait for it.
-  asio::co_spawn(acceptor.get_executor(), accept_until_closed(&acceptor, std::move(how)),
-                 [self = shared_from_this()](const std::exception_ptr& failure) {
-                   if (failure) LOG(error, "no more connections are accepted: an exception", {"by", "http"});
-                   MutexLock lock(self->mutex);
-                   self->is_accepting = false;
-                   self->changed.notify_all();
-                 });
-}
-
-void Server::State::add(tcp::socket socket) {
-  error_code ignored;
-  socket.set_option(tcp::no_delay(true), ignored);
-  socket.non_blocking(true, ignored);
-  auto connection = std::make_shared<Connection>(std::move(socket), options);
-  const auto peer = connection->socket.remote_endpoint(ignored);
-  connection->client = host_port_text(peer.address().to_string(), peer.port());
-  {
-    MutexLock lock(mutex);
-    if (is_stopping || connections.size() >= options.max_connections) return;  // closed by its destructor
-    connections.insert(connection);
-  }
+Task<void> Server::State::serve(Connection* connection) {
+  struct Counted {  // for as long as the connection lives
+    Metrics* metrics;
+    tcp::socket* socket;
+    ~Counted() {
+      error_code ignored;
+      socket->close(ignored);
+      if (metrics) metrics->gauge(kConnections).Decrement();
+    }
+  };
   if (options.metrics) {
     options.metrics->counter(kAccepted).Increment();
     options.metrics->gauge(kConnections).Increment();
   }
-  const auto executor = connection->socket.get_executor();
-  const auto on_end = [self = shared_from_this(), connection](const std::exception_ptr& failure) {
-    if (failure) LOG(error, "a connection ended with an exception", {"client", connection->client});
-    self->remove(connection);
-  };
-  try {
-    asio::co_spawn(executor, serve(connection.get()), on_end);
-  } catch (...) {  // or stop() would wait for it
-    remove(connection);
-    throw;
-  }
+  const Counted counted{options.metrics, &connection->socket};
+  co_await answer_all(connection);
 }
 
-void Server::State::remove(const std::shared_ptr<Connection>& connection) {
-  error_code ignored;
-  connection->socket.close(ignored);
-  if (options.metrics) options.metrics->gauge(kConnections).Decrement();
-  MutexLock lock(mutex);
-  connections.erase(connection);
-  changed.notify_all();
-}
-
-Task<void> Server::State::serve(Connection* connection) {
+Task<void> Server::State::answer_all(Connection* connection) {
   while (!connection->is_closing) {
     if (!co_await read_request(connection)) break;
     const int version = connection->parser.version();
@@ -300,14 +244,13 @@ Task<void> Server::State::handle(const Handler* handler, const Request* request,
 }
 
 Server::Server(std::shared_ptr<State> state) : state_(std::move(state)) {}
-Server::~Server() {
-  MutexLock lock(state_->mutex);
-  CHECK(!state_->is_open);
-}
+Server::~Server() = default;
 
 Result<std::unique_ptr<Server>> Server::listen(ServerOptions options, IoThreads* io) {
-  auto state = std::make_shared<State>(std::move(options), io);
-  TRY_STATUS(state->open());
+  Listener::Options where{
+      .name = "http", .host = options.host, .port = options.port, .max_connections = options.max_connections};
+  auto state = std::make_shared<State>(std::move(options));
+  TRY(state->listener, Listener::open(std::move(where), io));
   return std::unique_ptr<Server>(new Server(std::move(state)));
 }
 
@@ -316,7 +259,8 @@ void Server::route(std::string method, std::string path, Handler handler) {
 }
 
 void Server::start() {
-  state_->start();
+  state_->listener->start(
+      [state = state_](tcp::socket socket) { return std::make_shared<State::Connection>(std::move(socket), state); });
 }
 
 std::vector<std::string> Server::routes() const {
@@ -324,39 +268,15 @@ std::vector<std::string> Server::routes() const {
 }
 
 uint16_t Server::port() const {
-  return state_->port;
+  return state_->listener->port();
 }
 
 uint32_t Server::connections() const {
-  MutexLock lock(state_->mutex);
-  return static_cast<uint32_t>(state_->connections.size());
+  return state_->listener->connections();
 }
 
 void Server::stop(Time until) {
-  const auto state = state_;
-  const auto close_all = [&](bool is_hard) REQUIRES(state->mutex) {
-    for (const auto& connection : state->connections) connection->close(is_hard);
-  };
-  MutexLock lock(state->mutex);
-  const bool is_first = !std::exchange(state->is_stopping, true);
-  if (is_first) {
-    asio::post(state->acceptor.get_executor(), [state] {
-      error_code ignored;
-      state->acceptor.close(ignored);
-      MutexLock inner(state->mutex);
-      state->is_open = false;
-      state->changed.notify_all();
-    });
-  }
-  close_all(/*is_hard=*/false);
-  const auto is_quiet = [&]() REQUIRES(state->mutex) {
-    return state->connections.empty() && !state->is_accepting && !state->is_open;
-  };
-  state->changed.wait_until(state->mutex, until, is_quiet);
-  while (!is_quiet()) {
-    close_all(/*is_hard=*/true);
-    state->changed.wait_for(state->mutex, std::chrono::milliseconds(50), is_quiet);
-  }
+  state_->listener->stop(until);
 }
 
 }  // namespace dynamo::http

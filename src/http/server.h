@@ -38,7 +38,7 @@ struct ServerOptions {
 class Server {
  public:
   // Listens and starts to accept. `io` outlives the server.
-  // Errors: as listen_on (base/listen.h).
+  // Errors: as Listener::open (base/listener.h).
   static Result<std::unique_ptr<Server>> listen(ServerOptions options, IoThreads* io);
   ~Server();  // Requires: stop() has returned.
 

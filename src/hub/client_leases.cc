@@ -2,6 +2,7 @@
 #include <utility>
 
 #include "base/log.h"
+#include "base/random.h"
 #include "hub/client_state.h"
 #include "hub/hub_protocol.h"
 
@@ -26,7 +27,7 @@ struct ClientState::Claim {
 
 uint64_t ClientState::open_lease(std::chrono::milliseconds time_to_live) {
   MutexLock lock(mutex_);
-  const uint64_t id = random_number();
+  const uint64_t id = random_bits();
   LeaseWish& lease = leases_[id];
   lease.time_to_live = time_to_live;
   if (link_.is_connected()) link_.send(grant_frame(id, &lease));

@@ -1,7 +1,5 @@
 #include "hub/hub_protocol.h"
 
-#include <random>
-
 #include <fmt/format.h>
 
 #include "wire/frame.h"
@@ -77,11 +75,6 @@ Result<uint64_t> read_hello(std::string_view payload, std::string_view who) {
                     who, hello.version(), kProtocolVersion));
   }
   return hello.incarnation();
-}
-
-uint64_t random_number() {
-  std::random_device source;
-  return (static_cast<uint64_t>(source()) << 32) | source();
 }
 
 Status check_subject(std::string_view subject) {

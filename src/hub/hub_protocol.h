@@ -32,9 +32,6 @@ void append_publish(std::string_view subject, std::string_view data, std::string
 // Reads a hello and compares versions. Returns: the hub's incarnation. Errors: kCorrupt (no hello), kUnsupported (names both versions).
 Result<uint64_t> read_hello(std::string_view payload, std::string_view who);
 
-// Names an incarnation or a lease; two are never the same.
-uint64_t random_number();
-
 // Errors: kInvalid (empty parts, wildcards, blanks, length).
 Status check_subject(std::string_view subject);
 // As a subject, with '*' and a last '>'.

@@ -16,10 +16,10 @@
 
 #include <fmt/format.h>
 
-#include "base/accept.h"
 #include "base/host_port.h"
-#include "base/listen.h"
+#include "base/listener.h"
 #include "base/log.h"
+#include "base/random.h"
 #include "base/task.h"
 
 namespace dynamo::hub {
@@ -34,25 +34,6 @@ constexpr std::chrono::milliseconds kTickInterval{100};
 constexpr std::chrono::milliseconds kFarewell{500};  // for a client to take our last words
 constexpr std::chrono::seconds kStandstill{1};       // a tick that is this late: the hub itself did not run
 
-// One client's connection.
-struct Session {
-  explicit Session(tcp::socket accepted) : socket(std::move(accepted)), wake(socket.get_executor()) {}
-
-  tcp::socket socket;
-  asio::steady_timer wake;  // cancelled when there is something to write, or nothing more will be
-  Peer* peer = nullptr;
-  std::string client;
-  Time last_heard;
-  Time close_at = Time::max();
-  bool is_ending = false;  // what is queued is still written, then the connection ends
-
-  void close() {
-    error_code ignored;
-    socket.close(ignored);
-    wake.cancel();
-  }
-};
-
 std::span<const std::byte> bytes_of(const std::string& buffer, size_t count) {
   return std::as_bytes(std::span(buffer.data(), count));
 }
@@ -61,100 +42,76 @@ std::span<const std::byte> bytes_of(const std::string& buffer, size_t count) {
 
 struct HubServer::State : std::enable_shared_from_this<HubServer::State> {
   State(HubOptions given, asio::io_context* context)
-      : options(std::move(given)),
-        io(context),
-        acceptor(*context),
-        ticker(*context),
-        core(options.limits, random_number()) {}
+      : options(std::move(given)), io(context), ticker(*context), core(options.limits, random_bits()) {}
+
+  // One client's connection.
+  struct Session final : Listener::Connection {
+    Session(tcp::socket accepted, std::shared_ptr<State> of)
+        : state(std::move(of)), socket(std::move(accepted)), wake(socket.get_executor()) {
+      error_code ignored;
+      const auto endpoint = socket.remote_endpoint(ignored);
+      client = host_port_text(endpoint.address().to_string(), endpoint.port());
+    }
+
+    Task<void> serve() override { return state->serve(this); }
+    void close(bool) override {
+      error_code ignored;
+      socket.close(ignored);
+      wake.cancel();
+    }
+
+    const std::shared_ptr<State> state;
+    tcp::socket socket;
+    asio::steady_timer wake;  // cancelled when there is something to write, or nothing more will be
+    Peer* peer = nullptr;
+    std::string client;
+    Time last_heard = Clock::steady().now();
+    Time close_at = Time::max();
+    bool is_ending = false;  // what is queued is still written, then the connection ends
+  };
 
   HubOptions options;
   asio::io_context* io;
-  tcp::acceptor acceptor;
+  std::shared_ptr<Listener> listener;
   asio::steady_timer ticker;
   HubCore core;
-  std::set<std::shared_ptr<Session>> sessions;
-  int running = 0;  // coroutines
+  std::set<Session*> sessions;
   bool is_stopping = false;
-  std::promise<void> quiet;  // set when stopping and no coroutine is left
+  std::promise<void> quiet;  // set when nothing ticks any more
   std::shared_future<void> is_quiet = quiet.get_future().share();
-  uint16_t port = 0;
 
-  Status open();
   void start();
-  void spawn(Task<void> task, std::function<void()> on_end);
-  void begin_stop();
-  void note_end();
   Task<void> tick_all();
   void tick(Time now);
-  void add(tcp::socket socket);
+  Task<void> serve(Session* session);
   Task<void> read_all(Session* session);
   Task<void> write_all(Session* session);
-  Task<void> serve(Session* session);
   Status take_frames(Session* session, wire::FrameReader* reader);
   void refuse(Session* session, const Status& why);
 };
 
-Status HubServer::State::open() {
-  TRY_STATUS(listen_on(&acceptor, options.host, options.port));
-  port = acceptor.local_endpoint().port();
-  return {};
-}
-
 void HubServer::State::start() {
-  Accepting how{.name = "the hub",
-                .thread_of_next = [this]() -> asio::io_context& { return *io; },
-                .on_next = [this](tcp::socket socket) { add(std::move(socket)); }};
-  spawn(accept_until_closed(&acceptor, std::move(how)), [] {});
-  spawn(tick_all(), [] {});
-}
-
-void HubServer::State::spawn(Task<void> task, std::function<void()> on_end) {
-  ++running;
-  const auto note = [self = shared_from_this(), on_end = std::move(on_end)](const std::exception_ptr& failure) {
+  listener->start(
+      [self = shared_from_this()](tcp::socket socket) { return std::make_shared<Session>(std::move(socket), self); });
+  asio::co_spawn(*io, tick_all(), [self = shared_from_this()](const std::exception_ptr& failure) {
     if (failure) LOG(error, "a coroutine of the hub ended with an exception");
-    on_end();
-    --self->running;
-    self->note_end();
-  };
-  try {
-    asio::co_spawn(*io, std::move(task), note);
-  } catch (...) {  // or stop() would wait for it
-    note(nullptr);
-    throw;
-  }
-}
-
-void HubServer::State::note_end() {
-  if (is_stopping && running == 0) quiet.set_value();
-}
-
-void HubServer::State::begin_stop() {
-  if (is_stopping) return;
-  is_stopping = true;
-  error_code ignored;
-  acceptor.close(ignored);
-  ticker.cancel();
-  for (const auto& session : sessions) session->close();
-  note_end();
-}
-
-void HubServer::State::add(tcp::socket socket) {
-  error_code ignored;
-  socket.set_option(tcp::no_delay(true), ignored);
-  auto session = std::make_shared<Session>(std::move(socket));
-  const auto endpoint = session->socket.remote_endpoint(ignored);
-  session->client = host_port_text(endpoint.address().to_string(), endpoint.port());
-  session->last_heard = Clock::steady().now();
-  session->peer = core.add([waiting = session.get()] { waiting->wake.cancel(); });
-  sessions.insert(session);
-  spawn(serve(session.get()), [this, session] {
-    core.remove(session->peer);
-    sessions.erase(session);
+    self->quiet.set_value();
   });
 }
 
 Task<void> HubServer::State::serve(Session* session) {
   using asio::experimental::awaitable_operators::operator&&;
+  struct Present {
+    State* state;
+    Session* session;
+    ~Present() {
+      state->core.remove(session->peer);
+      state->sessions.erase(session);
+    }
+  };
+  session->peer = core.add([session] { session->wake.cancel(); });
+  const Present present{this, session};
+  sessions.insert(session);
   co_await (read_all(session) && write_all(session));
 }
 
@@ -172,7 +129,7 @@ Task<void> HubServer::State::read_all(Session* session) {
     reader.push(bytes_of(buffer, count));
     if (const Status status = take_frames(session, &reader); !status.is_ok()) refuse(session, status);
   }
-  session->close();
+  session->close(/*is_hard=*/true);
 }
 
 Status HubServer::State::take_frames(Session* session, wire::FrameReader* reader) {
@@ -199,7 +156,7 @@ Task<void> HubServer::State::write_all(Session* session) {
       std::vector<asio::const_buffer> buffers;
       for (const SharedFrame& frame : frames) buffers.push_back(asio::buffer(*frame));
       co_await asio::async_write(session->socket, buffers, asio::redirect_error(asio::use_awaitable, error));
-      if (error) session->close();
+      if (error) session->close(/*is_hard=*/true);
     } else if (session->is_ending) {
       session->socket.shutdown(tcp::socket::shutdown_send, error);
       break;
@@ -239,7 +196,7 @@ void HubServer::State::tick(Time now) {
       continue;
     }
     if (!why.empty()) LOG(warn, "a client of the hub was cut off", {"client", session->client}, {"why", why});
-    session->close();
+    session->close(/*is_hard=*/true);
   }
 }
 
@@ -249,18 +206,24 @@ HubServer::~HubServer() {
 }
 
 Result<std::unique_ptr<HubServer>> HubServer::listen(HubOptions options, IoThreads* io) {
-  auto state = std::make_shared<State>(std::move(options), &io->next());
-  TRY_STATUS(state->open());
-  asio::post(*state->io, [state] { state->start(); });
+  Listener::Options where{.name = "the hub", .host = options.host, .port = options.port};
+  where.only_thread = &io->next();
+  auto state = std::make_shared<State>(std::move(options), where.only_thread);
+  TRY(state->listener, Listener::open(std::move(where), io));
+  state->start();
   return std::unique_ptr<HubServer>(new HubServer(std::move(state)));
 }
 
 uint16_t HubServer::port() const {
-  return state_->port;
+  return state_->listener->port();
 }
 
 void HubServer::stop() {
-  asio::post(*state_->io, [state = state_] { state->begin_stop(); });
+  state_->listener->stop(Clock::steady().now());
+  asio::post(*state_->io, [state = state_] {
+    state->is_stopping = true;
+    state->ticker.cancel();
+  });
   state_->is_quiet.wait();
 }
 

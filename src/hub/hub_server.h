@@ -27,7 +27,7 @@ struct HubOptions {
 class HubServer {
  public:
   // Listens and serves. `io` outlives the server and runs until stop() has returned.
-  // Errors: as listen_on (base/listen.h).
+  // Errors: as Listener::open (base/listener.h).
   static Result<std::unique_ptr<HubServer>> listen(HubOptions options, IoThreads* io);
   ~HubServer();  // Requires: stop() has returned.
   HubServer(const HubServer&) = delete;

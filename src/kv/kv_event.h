@@ -1,5 +1,5 @@
 // What a worker's cache gained or lost, told to routers.
-// Made by engine/block_pool.h, encoded for worker/kv_publisher.h, applied by router/kv_feed.h (docs/reference/events.md).
+// Made by engine/block_pool.h, told by worker/kv_publisher.h, applied by router/kv_feed.h (docs/reference/events.md).
 // Order matters: an event holds when all earlier ones of that worker have been applied. Threads: values.
 #pragma once
 

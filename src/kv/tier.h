@@ -4,6 +4,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string_view>
 
 namespace dynamo::kv {
@@ -14,8 +15,14 @@ enum class Tier : uint8_t {
   kHost,    // memory of the worker's machine
   kDisk
 };
+inline constexpr std::array kAllTiers = {Tier::kDevice, Tier::kHost, Tier::kDisk};
 inline constexpr std::array kLowerTiers = {Tier::kHost, Tier::kDisk};
-inline constexpr size_t kTiers = 1 + kLowerTiers.size();
+inline constexpr size_t kTiers = kAllTiers.size();
+
+// Of a number that came over the network. Returns: none if this version knows no lower tier of that number.
+constexpr std::optional<Tier> lower_tier(uint32_t number) {
+  return number > 0 && number < kTiers ? std::optional(static_cast<Tier>(number)) : std::nullopt;
+}
 
 constexpr std::string_view name_of(Tier tier) {
   return std::array<std::string_view, kTiers>{"device", "host", "disk"}[static_cast<size_t>(tier)];

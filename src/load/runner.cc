@@ -17,8 +17,6 @@
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
 
-#include "http/client.h"
-#include "json/lookup.h"
 #include "json/parse.h"
 #include "load/shared_cache.h"
 
@@ -39,46 +37,6 @@ Duration thread_cpu() {
   return of(used.ru_utime) + of(used.ru_stime);
 }
 
-// What a server says of a failure, in one line.
-std::string message_of(const http::Response& response) {
-  const auto body = json::parse(response.body);
-  std::string text;
-  if (body.is_ok()) {
-    const bool has_error = json::find(*body, "/error") != nullptr;
-    text = has_error ? json::find_text(*body, "/error/message") : json::find_text(*body, "/message");
-  }
-  if (text.empty()) text = response.body.substr(0, 200);
-  return fmt::format("HTTP {}: {}", response.status, text);
-}
-
-// Reads one event of a stream into what is measured and answered. Returns: whether it brings text.
-bool take_event(const std::string& data, Sample* sample, std::string* answer) {
-  const auto parsed = json::parse(data);
-  if (!parsed.is_ok()) {
-    sample->error = "an event is not JSON";
-    return false;
-  }
-  const json::value& event = *parsed;
-  if (json::find(event, "/error") != nullptr) {
-    sample->error = json::find_text(event, "/error/message");
-    if (sample->error.empty()) sample->error = "an error event";
-    return false;
-  }
-  if (const json::value* usage = json::find(event, "/usage"); usage != nullptr && usage->is_object()) {
-    sample->prompt_tokens = json::find_count(*usage, "/prompt_tokens");
-    sample->completion_tokens = json::find_count(*usage, "/completion_tokens");
-    sample->cached_tokens = json::find_count(*usage, "/prompt_tokens_details/cached_tokens");
-  }
-  const json::value* choice = json::find(event, "/choices/0");
-  if (choice == nullptr) return false;
-  const bool is_chat = json::find(*choice, "/delta") != nullptr;
-  const std::string_view text =
-      is_chat ? json::find_text(*choice, "/delta/content") : json::find_text(*choice, "/text");
-  if (text.empty()) return false;
-  *answer += text;
-  return true;
-}
-
 class Runner {
  public:
   Runner(const RunOptions& options, const std::vector<Conversation>& workload, std::vector<http::Url> servers,
@@ -95,11 +53,14 @@ class Runner {
   Status find_model() {
     result_.model = options_.model;
     if (!result_.model.empty()) return {};
-    Status status;
-    asio::co_spawn(io_, ask_model(), [&](std::exception_ptr, Status found) { status = std::move(found); });
+    OpenAiClient client(io_.get_executor(), servers_.front(), options_.api_key);
+    Result<std::string> model;
+    asio::co_spawn(io_, client.first_model(Clock::steady().now() + kListTimeout),
+                   [&](std::exception_ptr, Result<std::string> found) { model = std::move(found); });
     io_.run();
     io_.restart();
-    return status;
+    TRY(result_.model, std::move(model));
+    return {};
   }
 
   RunResult run() {
@@ -125,16 +86,16 @@ class Runner {
  private:
   struct Pool {
     http::Url server;
-    std::vector<std::unique_ptr<http::Client>> idle;
+    std::vector<std::unique_ptr<OpenAiClient>> idle;
   };
   // A connection for one request; goes back to its pool if it can take another.
   struct Borrowed {
     Runner* runner;
     Pool* pool;
-    std::unique_ptr<http::Client> client;
+    std::unique_ptr<OpenAiClient> client;
     Borrowed(Runner* of, Pool* from) : runner(of), pool(from) {
       if (pool->idle.empty()) {
-        client = std::make_unique<http::Client>(runner->io_.get_executor(), pool->server);
+        client = std::make_unique<OpenAiClient>(runner->io_.get_executor(), pool->server, runner->options_.api_key);
         ++runner->result_.connections;
       } else {
         client = std::move(pool->idle.back());
@@ -150,28 +111,9 @@ class Runner {
     Borrowed& operator=(const Borrowed&) = delete;
   };
 
-  Task<Status> ask_model() {
-    http::Client client(io_.get_executor(), servers_.front());
-    auto answer = co_await client.fetch("GET", "/v1/models", headers(), "", Clock::steady().now() + kListTimeout);
-    if (!answer.is_ok()) co_return answer.status();
-    if (answer->status != 200) co_return unavailable(message_of(*answer));
-    const auto body = json::parse(answer->body);
-    if (!body.is_ok() || json::find(*body, "/data/0") == nullptr)
-      co_return not_found(fmt::format("{} serves no model now", options_.urls.front()));
-    result_.model = json::find_text(*body, "/data/0/id");
-    if (result_.model.empty()) co_return corrupt("the list of models has no ids");
-    co_return Status();
-  }
-
-  http::Headers headers() const {
-    http::Headers all{{"Content-Type", "application/json"}};
-    if (!options_.api_key.empty()) all.emplace_back("Authorization", "Bearer " + options_.api_key);
-    return all;
-  }
-
   void interrupt() {
     result_.is_interrupted = true;
-    for (http::Client* client : busy_) client->close();
+    for (OpenAiClient* client : busy_) client->close();
     wake_.cancel();
     for (asio::steady_timer* timer : thinking_) timer->cancel();
   }
@@ -259,8 +201,8 @@ class Runner {
             json::object{{"role", "user"}, {"content", next.text.empty() ? text_of(next.prompt) : next.text}});
       }
       std::string body = body_of(next, messages, pieces, &sample);
-      std::string answer;
-      co_await request(std::move(body), due, &sample, &answer);
+      co_await request(std::move(body), due, &sample);
+      std::string answer = std::exchange(sample.text, {});
       due.reset();
       const bool has_failed = !sample.error.empty();
       if (index >= options_.warmup && !(has_failed && result_.is_interrupted)) {
@@ -297,57 +239,16 @@ class Runner {
     return fmt::format("{},\"prompt\":[{}]}}", text, fmt::join(tokens, ","));
   }
 
-  Task<void> request(std::string body, std::optional<Time> due, Sample* sample, std::string* answer) {
+  Task<void> request(std::string body, std::optional<Time> due, Sample* sample) {
     Borrowed connection(this, &pools_[next_server_++ % pools_.size()]);
-    http::Client& client = *connection.client;
     const Time sent = Clock::steady().now();
-    const Time until = sent + options_.request_timeout;
     sample->sent = sent - started_;
     if (due) sample->lag = sent - *due;
     const char* path = options_.endpoint == Endpoint::kChat ? "/v1/chat/completions" : "/v1/completions";
-    auto head = co_await client.begin("POST", path, headers(), std::move(body), until);
-    if (!head.is_ok()) {
-      sample->error = head.status().to_string();
-      sample->total = Clock::steady().now() - sent;
-      co_return;
-    }
-    for (const auto& [name, value] : head->headers)
-      if (name == "x-dynamo-worker") sample->worker = value;
-    http::SseReader reader;
-    bool is_done = false;
-    std::optional<Time> last;
-    for (;;) {
-      auto piece = co_await client.read(until);
-      const Time now = Clock::steady().now();
-      sample->total = now - sent;
-      if (!piece.is_ok()) {
-        sample->error = piece.status().to_string();
-        co_return;
-      }
-      if (piece->empty()) break;
-      if (head->status != 200) {
-        head->body += *piece;
-        continue;
-      }
-      for (const std::string& data : reader.push(*piece)) {
-        if (data == "[DONE]") {
-          is_done = true;
-          continue;
-        }
-        if (!take_event(data, sample, answer)) continue;
-        if (last) {
-          sample->gaps.push_back(now - *last);
-        } else {
-          sample->first_token = now - sent;
-        }
-        last = now;
-      }
-    }
-    if (head->status != 200) {
-      sample->error = message_of(*head);
-    } else if (sample->error.empty() && !is_done) {
-      sample->error = "the stream ended before [DONE]";
-    }
+    const std::function<void(std::string_view)> show_nothing = [](std::string_view) {};
+    const Status status =
+        co_await connection.client->ask(path, std::move(body), sent + options_.request_timeout, show_nothing, sample);
+    sample->error = status.text();
   }
 
   const RunOptions& options_;
@@ -361,7 +262,7 @@ class Runner {
   std::mt19937_64 random_;
   SharedCache cache_;
   std::vector<Pool> pools_;
-  std::vector<http::Client*> busy_;
+  std::vector<OpenAiClient*> busy_;
   std::vector<asio::steady_timer*> thinking_;
   size_t next_server_ = 0;
   uint32_t running_ = 0;  // conversations

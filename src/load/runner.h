@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/status.h"
 #include "kv/kv_layout.h"
+#include "load/openai_client.h"
 #include "load/workload.h"
 
 namespace dynamo::load {
@@ -42,19 +43,12 @@ struct RunOptions {
   std::string api_key;  // sent as a bearer token if not empty
 };
 
-// One request.
-struct Sample {
+// One request. Its text is not kept.
+struct Sample : Answer {
   uint32_t turn = 0;
-  Duration sent{};             // since the run began
-  Duration lag{};              // sent so much later than planned
-  Duration first_token{};      // from sending to the first piece of text
-  Duration total{};            // to the end of the answer
-  std::vector<Duration> gaps;  // between pieces of text
-  uint64_t prompt_tokens = 0;  // these three as the server says
-  uint64_t cached_tokens = 0;
-  uint64_t completion_tokens = 0;
+  Duration sent{};                   // since the run began
+  Duration lag{};                    // sent so much later than planned
   uint64_t ideal_cached_tokens = 0;  // completions only: what a shared cache without limit would have held
-  std::string worker;                // header x-dynamo-worker
   std::string error;                 // empty: complete
 };
 

@@ -9,7 +9,7 @@
 namespace dynamo::model_bundle {
 namespace {
 
-void card_to_message(const ModelCard& card, wire::Card* out) {
+void card_to_message(const ModelCard& card, wire::proto::Card* out) {
   out->set_architecture(card.architecture);
   out->set_dtype(card.dtype);
   out->set_context_length(card.context_length);
@@ -24,7 +24,7 @@ void card_to_message(const ModelCard& card, wire::Card* out) {
   if (card.default_top_k) out->set_default_top_k(*card.default_top_k);
 }
 
-ModelCard card_from_message(const wire::Card& message) {
+ModelCard card_from_message(const wire::proto::Card& message) {
   ModelCard card;
   card.architecture = message.architecture();
   card.dtype = message.dtype();
@@ -51,7 +51,7 @@ Status check_defaults(const ModelCard& card) {
   return check_limits(sampling);
 }
 
-void tokenizer_to_message(const text::TokenizerSpec& spec, wire::TokenizerParts* out) {
+void tokenizer_to_message(const text::TokenizerSpec& spec, wire::proto::TokenizerParts* out) {
   for (const std::string& token : spec.vocab) out->add_vocab(token);
   for (const auto& [left, right] : spec.merges) {
     out->add_merges(left);
@@ -76,7 +76,7 @@ void tokenizer_to_message(const text::TokenizerSpec& spec, wire::TokenizerParts*
   out->mutable_suffix_ids()->Add(spec.suffix_ids.begin(), spec.suffix_ids.end());
 }
 
-text::TokenizerSpec tokenizer_from_message(const wire::TokenizerParts& message) {
+text::TokenizerSpec tokenizer_from_message(const wire::proto::TokenizerParts& message) {
   text::TokenizerSpec spec;
   spec.vocab.assign(message.vocab().begin(), message.vocab().end());
   for (int i = 0; i + 1 < message.merges_size(); i += 2)
@@ -103,7 +103,7 @@ text::TokenizerSpec tokenizer_from_message(const wire::TokenizerParts& message) 
 }  // namespace
 
 std::string to_bytes(const Parts& parts) {
-  wire::ModelBundle bundle;
+  wire::proto::ModelBundle bundle;
   card_to_message(parts.card, bundle.mutable_card());
   tokenizer_to_message(parts.tokenizer, bundle.mutable_tokenizer());
   bundle.set_chat_template(parts.chat_template);
@@ -121,7 +121,7 @@ std::string digest_of(std::string_view bytes) {
 
 Result<Parts> from_bytes(std::string_view bytes, std::string_view digest) {
   if (digest_of(bytes) != digest) return corrupt("a model's description whose digest is not the one asked for");
-  wire::ModelBundle bundle;
+  wire::proto::ModelBundle bundle;
   if (!bundle.ParseFromArray(bytes.data(), static_cast<int>(bytes.size())))
     return corrupt("a model's description that cannot be read");
   Parts parts;

@@ -5,7 +5,7 @@
 
 #include "router/cost.h"
 #include "router/testing/table_of_workers.h"
-#include "wire/messages.pb.h"
+#include "wire/bus_messages.h"
 
 namespace dynamo::router {
 namespace {
@@ -90,8 +90,8 @@ TEST_F(CandidatesTest, ACandidatesTermsAreThoseOfItsCost) {
   Worker& worker = workers_.add(1, "worker-1", Serves::kBoth, /*max_sequences=*/4);
   table_.grow(table_.start(&worker, /*prefill_tokens=*/8, {}), 1, 7);
   wire::Heartbeat heartbeat;
-  heartbeat.set_running(5);
-  heartbeat.set_queued_tokens(20);
+  heartbeat.running = 5;
+  heartbeat.queued_tokens = 20;
   worker.report.on_heartbeat(heartbeat, table_.load_of(worker), now_);
   overlap_.held = {3};
   overlap_.in_use = {6};

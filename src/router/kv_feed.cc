@@ -1,37 +1,17 @@
 #include "router/kv_feed.h"
 
-#include <algorithm>
-
-#include "wire/messages.pb.h"
-
 namespace dynamo::router {
 namespace {
 
 constexpr size_t kMostKeptBlocks = 4U << 20;  // beyond, the oldest go; the gap is seen and repaired by another snapshot
 
-std::vector<kv::BlockHash> hashes_of(const google::protobuf::RepeatedField<uint64_t>& from) {
-  std::vector<kv::BlockHash> hashes;
-  hashes.reserve(static_cast<size_t>(from.size()));
-  for (const uint64_t bits : from) hashes.push_back({bits});
-  return hashes;
+size_t blocks_of(const wire::KvEvents& events) {
+  size_t blocks = 0;
+  for (const wire::KvChange& change : events.changes) blocks += change.stored.size() + change.removed.size();
+  return blocks;
 }
 
 }  // namespace
-
-KvFeed::Batch KvFeed::batch_of(const wire::KvEvents& events) {
-  Batch batch;
-  batch.first = events.first_event();
-  for (const wire::KvChange& told : events.events()) {
-    Change& one = batch.changes.emplace_back();
-    if (told.has_lower()) one.tier = std::max(told.lower().tier(), 1U);
-    const wire::KvChange& change = told.has_lower() ? told.lower().change() : told;
-    one.is_cleared = change.is_cleared();
-    one.stored = hashes_of(change.stored());
-    one.removed = hashes_of(change.removed());
-    batch.blocks += one.stored.size() + one.removed.size();
-  }
-  return batch;
-}
 
 bool KvFeed::start() {
   MutexLock lock(mutex_);
@@ -59,34 +39,32 @@ bool KvFeed::fetch_missing() {
   return fetch();
 }
 
-void KvFeed::keep(Batch batch) {
-  kept_blocks_ += batch.blocks;
-  kept_.push_back(std::move(batch));
+void KvFeed::keep(wire::KvEvents events) {
+  kept_blocks_ += blocks_of(events);
+  kept_.push_back(std::move(events));
   while (kept_blocks_ > kMostKeptBlocks && kept_.size() > 1) {
-    kept_blocks_ -= kept_.front().blocks;
+    kept_blocks_ -= blocks_of(kept_.front());
     kept_.pop_front();
   }
 }
 
 // Returns: false if events before it are missing.
-bool KvFeed::apply(const Batch& batch) {
-  if (batch.first > applied_ + 1) return false;
-  uint64_t events = 0;
-  for (size_t i = 0; i < batch.changes.size(); ++i) {
-    if (batch.first + i <= applied_) continue;  // a repeated one
-    apply(batch.changes[i]);
-    applied_ = batch.first + i;
-    ++events;
+bool KvFeed::apply(const wire::KvEvents& events) {
+  if (events.first_event > applied_ + 1) return false;
+  uint64_t count = 0;
+  for (size_t i = 0; i < events.changes.size(); ++i) {
+    if (events.first_event + i <= applied_) continue;  // a repeated one
+    apply(events.changes[i]);
+    applied_ = events.first_event + i;
+    ++count;
   }
-  metrics_->events->Increment(static_cast<double>(events));
+  metrics_->events->Increment(static_cast<double>(count));
   return true;
 }
 
-void KvFeed::apply(const Change& change) {
-  if (change.tier >= kv::kTiers) return;  // of a newer worker
-  const auto tier = static_cast<kv::Tier>(change.tier);
+void KvFeed::apply(const wire::KvChange& change) {
   std::optional<WorkerSlot> slot = worker_;
-  if (tier != kv::Tier::kDevice) slot = change.stored.empty() ? slot_of(tier) : add_slot(tier);
+  if (change.tier != kv::Tier::kDevice) slot = change.stored.empty() ? slot_of(change.tier) : add_slot(change.tier);
   if (!slot) return;
   if (change.is_cleared) index_->clear(*slot);
   index_->store(*slot, change.stored);
@@ -102,20 +80,19 @@ std::optional<WorkerSlot> KvFeed::add_slot(kv::Tier lower) {
   return *added;
 }
 
-bool KvFeed::on_events(const wire::KvEvents& events) {
-  Batch batch = batch_of(events);
+bool KvFeed::on_events(wire::KvEvents events) {
   MutexLock lock(mutex_);
   if (is_closed_) return false;
-  return take(std::move(batch));
+  return take(std::move(events));
 }
 
-bool KvFeed::take(Batch batch) {
+bool KvFeed::take(wire::KvEvents events) {
   if (is_fetching_ || !has_blocks()) {
-    keep(std::move(batch));
+    keep(std::move(events));
     return fetch();
   }
-  if (apply(batch)) return false;
-  keep(std::move(batch));
+  if (apply(events)) return false;
+  keep(std::move(events));
   return fetch_missing();
 }
 
@@ -129,14 +106,14 @@ bool KvFeed::on_heartbeat(const wire::Heartbeat& heartbeat) {
 
 bool KvFeed::compare(const wire::Heartbeat& heartbeat) {
   const uint64_t behind = std::exchange(behind_, 0);
-  if (heartbeat.last_event() > applied_) {
+  if (heartbeat.last_event > applied_) {
     // Its events may still be on their way; if they are not here by the next heartbeat they are lost.
-    behind_ = heartbeat.last_event();
+    behind_ = heartbeat.last_event;
     if (behind == 0 || applied_ >= behind) return false;
     return fetch_missing();
   }
-  if (heartbeat.last_event() < applied_) return false;  // an old one
-  if (heartbeat.digest() == index_->digest(worker_) && heartbeat.blocks() == index_->blocks(worker_)) {
+  if (heartbeat.last_event < applied_) return false;  // an old one
+  if (heartbeat.digest == index_->digest(worker_) && heartbeat.blocks == index_->blocks(worker_)) {
     state_ = State::kProven;
     return false;
   }
@@ -167,9 +144,9 @@ bool KvFeed::on_snapshot(uint64_t last_event, std::span<const kv::BlockHash> blo
 // Applies what came while the snapshot was fetched.
 bool KvFeed::catch_up() {
   kept_blocks_ = 0;
-  const std::deque<Batch> kept = std::exchange(kept_, {});
-  for (const Batch& batch : kept)
-    if (!apply(batch)) return fetch_missing();
+  const std::deque<wire::KvEvents> kept = std::exchange(kept_, {});
+  for (const wire::KvEvents& events : kept)
+    if (!apply(events)) return fetch_missing();
   return false;
 }
 

@@ -2,8 +2,8 @@
 //
 // Events are numbered; what is missing is repaired by a snapshot, and until that comes the old state is used.
 // Heartbeats carry the number of the last event and the wrapping sum of the blocks held: equal sums at equal numbers
-// prove the index right. A tier below the device has a slot of its own in the index, from its first block on; tiers
-// that this version does not know are passed over. Spec: docs/reference/events.md.
+// prove the index right. A tier below the device has a slot of its own in the index, from its first block on.
+// Spec: docs/reference/events.md.
 // Threads: any; a lock inside keeps what is applied in order. state() takes none: every decision reads it.
 // Private to the module.
 #pragma once
@@ -19,11 +19,7 @@
 #include "kv/tier.h"
 #include "router/metrics.h"
 #include "router/prefix_index.h"
-
-namespace dynamo::wire {
-class KvEvents;
-class Heartbeat;
-}  // namespace dynamo::wire
+#include "wire/bus_messages.h"
 
 namespace dynamo::router {
 
@@ -43,7 +39,7 @@ class KvFeed {
       : worker_(worker), index_(index), metrics_(metrics) {}
 
   // True: a snapshot must be fetched now, and on_snapshot() or on_no_snapshot() called with what comes of it.
-  bool on_events(const wire::KvEvents& events);
+  bool on_events(wire::KvEvents events);
   bool on_heartbeat(const wire::Heartbeat& heartbeat);
   // `blocks` are those on the device, `lower` those of the tiers below, by tier.
   bool on_snapshot(uint64_t last_event, std::span<const kv::BlockHash> blocks, const BlocksByTier& lower = {});
@@ -64,27 +60,15 @@ class KvFeed {
   bool has_blocks() const { return state() != State::kUnknown; }
 
  private:
-  struct Change {
-    uint32_t tier = 0;  // of any number
-    bool is_cleared = false;
-    std::vector<kv::BlockHash> stored;
-    std::vector<kv::BlockHash> removed;
-  };
-  struct Batch {
-    uint64_t first = 0;
-    std::vector<Change> changes;
-    size_t blocks = 0;
-  };
-  static Batch batch_of(const wire::KvEvents& events);
-  bool take(Batch batch) REQUIRES(mutex_);
+  bool take(wire::KvEvents events) REQUIRES(mutex_);
   bool compare(const wire::Heartbeat& heartbeat) REQUIRES(mutex_);
   bool catch_up() REQUIRES(mutex_);
   bool fetch() REQUIRES(mutex_);
   bool fetch_missing() REQUIRES(mutex_);
-  bool apply(const Batch& batch) REQUIRES(mutex_);
-  void apply(const Change& change) REQUIRES(mutex_);
+  bool apply(const wire::KvEvents& events) REQUIRES(mutex_);
+  void apply(const wire::KvChange& change) REQUIRES(mutex_);
   std::optional<WorkerSlot> add_slot(kv::Tier lower) REQUIRES(mutex_);
-  void keep(Batch batch) REQUIRES(mutex_);
+  void keep(wire::KvEvents events) REQUIRES(mutex_);
   void show() const;
 
   static constexpr uint32_t kNoSlot = UINT32_MAX;
@@ -97,9 +81,9 @@ class KvFeed {
   Mutex mutex_;
   bool is_closed_ GUARDED_BY(mutex_) = false;
   bool is_fetching_ GUARDED_BY(mutex_) = false;
-  uint64_t applied_ GUARDED_BY(mutex_) = 0;    // number of the last event that the index reflects
-  uint64_t behind_ GUARDED_BY(mutex_) = 0;     // last event of the heartbeat before, if it was not applied then
-  std::deque<Batch> kept_ GUARDED_BY(mutex_);  // came while a snapshot is fetched
+  uint64_t applied_ GUARDED_BY(mutex_) = 0;  // number of the last event that the index reflects
+  uint64_t behind_ GUARDED_BY(mutex_) = 0;   // last event of the heartbeat before, if it was not applied then
+  std::deque<wire::KvEvents> kept_ GUARDED_BY(mutex_);  // came while a snapshot is fetched
   size_t kept_blocks_ GUARDED_BY(mutex_) = 0;
 };
 

@@ -5,7 +5,7 @@
 #include <random>
 #include <set>
 
-#include "wire/messages.pb.h"
+#include "wire/bus_messages.h"
 
 namespace dynamo::router {
 namespace {
@@ -17,23 +17,23 @@ class Cache {
 
   wire::KvEvents change() {
     wire::KvEvents message;
-    message.set_instance(1);
-    message.set_first_event(last_event_ + 1);
+    message.instance = 1;
+    message.first_event = last_event_ + 1;
     const uint32_t count = 1 + random_() % 3;
     for (uint32_t i = 0; i < count; ++i) {
       ++last_event_;
-      wire::KvChange* change = message.add_events();
+      wire::KvChange& change = message.changes.emplace_back();
       const uint32_t kind = random_() % 100;
       if (kind == 0) {
-        change->set_is_cleared(true);
+        change.is_cleared = true;
         held_.clear();
       } else if (kind < 60 || held_.empty()) {
         for (uint32_t j = 0; j < 1 + random_() % 4; ++j) {
           const uint64_t block = random_();
-          if (held_.insert(block).second) change->add_stored(block);
+          if (held_.insert(block).second) change.stored.push_back({block});
         }
       } else {
-        change->add_removed(*held_.begin());
+        change.removed.push_back({*held_.begin()});
         held_.erase(held_.begin());
       }
     }
@@ -41,11 +41,11 @@ class Cache {
   }
   wire::Heartbeat heartbeat() const {
     wire::Heartbeat message;
-    message.set_last_event(last_event_);
+    message.last_event = last_event_;
     uint64_t digest = 0;
     for (const uint64_t block : held_) digest += block;
-    message.set_digest(digest);
-    message.set_blocks(held_.size());
+    message.digest = digest;
+    message.blocks = held_.size();
     return message;
   }
   std::vector<kv::BlockHash> blocks() const {
@@ -69,7 +69,7 @@ class KvFeedTest : public testing::Test {
   }
   bool is_equal() {
     const auto heartbeat = cache_.heartbeat();
-    return index_.digest(slot_) == heartbeat.digest() && index_.blocks(slot_) == heartbeat.blocks();
+    return index_.digest(slot_) == heartbeat.digest && index_.blocks(slot_) == heartbeat.blocks;
   }
 
   PrefixIndex index_{PrefixIndex::Options{.max_bytes = size_t{64} << 20}};
@@ -165,37 +165,30 @@ TEST_F(KvFeedTest, AClosedFeedTouchesNothing) {
   EXPECT_FALSE(feed_.on_snapshot(cache_.last_event(), cache_.blocks()));
 }
 
-wire::KvChange& change_of(uint32_t tier, wire::KvEvents* events) {
-  wire::TierChange& lower = *events->add_events()->mutable_lower();
-  lower.set_tier(tier);
-  return *lower.mutable_change();
-}
-
-TEST_F(KvFeedTest, LowerTiersHaveBlocksOfTheirOwnAndUnknownOnesArePassedOver) {
+TEST_F(KvFeedTest, LowerTiersHaveBlocksOfTheirOwnAndEventsThatChangeNothingCount) {
   feed_.start();
   snapshot_now();
   EXPECT_FALSE(feed_.slot_of(kv::Tier::kHost));
   const std::vector<kv::BlockHash> blocks = {{1}, {2}, {3}};
-  wire::KvEvents events;
-  events.set_first_event(1);
-  for (const uint32_t tier : {1U, 7U, 0U})  // 0 is the device's, and no lower one
-    for (const kv::BlockHash block : blocks) change_of(tier, &events).add_stored(block.bits);
-  change_of(1, &events).add_removed(3);
-  change_of(7, &events).set_is_cleared(true);
+  wire::KvEvents events{.first_event = 1};
+  for (const kv::BlockHash block : blocks) {
+    events.changes.push_back({.tier = kv::Tier::kHost, .stored = {block}});
+    events.changes.push_back({});  // as one of a tier that only a newer version knows is read
+  }
+  events.changes.push_back({.tier = kv::Tier::kHost, .removed = {{3}}});
+  events.changes.push_back({.tier = kv::Tier::kDisk, .is_cleared = true});
   EXPECT_FALSE(feed_.on_events(events)) << "nothing is missing";
   EXPECT_EQ(index_.blocks(slot_), 0U);
   EXPECT_FALSE(feed_.slot_of(kv::Tier::kDisk));
   const WorkerSlot host = feed_.slot_of(kv::Tier::kHost).value();
   EXPECT_EQ(index_.leading(host, blocks), 2U);
   // The heartbeat is of the device alone.
-  wire::Heartbeat heartbeat;
-  heartbeat.set_last_event(11);
-  EXPECT_FALSE(feed_.on_heartbeat(heartbeat));
+  EXPECT_FALSE(feed_.on_heartbeat({.last_event = 8}));
   EXPECT_EQ(feed_.state(), KvFeed::State::kProven);
   // A snapshot says all of each tier.
   BlocksByTier lower;
   lower[kv::Tier::kDisk] = {{4}};
-  EXPECT_FALSE(feed_.on_snapshot(11, blocks, lower));
+  EXPECT_FALSE(feed_.on_snapshot(8, blocks, lower));
   EXPECT_EQ(index_.blocks(host), 0U);
   EXPECT_EQ(index_.blocks(slot_), 3U);
   EXPECT_EQ(index_.blocks(feed_.slot_of(kv::Tier::kDisk).value()), 1U);
@@ -211,11 +204,8 @@ TEST(KvFeed, WhereTheIndexHasNoSlotLeftALowerTierStaysUnknown) {
   KvFeed feed(&index, slot, &metrics);
   feed.start();
   feed.on_snapshot(0, {});
-  wire::KvEvents events;
-  events.set_first_event(1);
-  change_of(1, &events).add_stored(1);
-  events.add_events()->add_stored(2);
-  EXPECT_FALSE(feed.on_events(events));
+  EXPECT_FALSE(
+      feed.on_events({.first_event = 1, .changes = {{.tier = kv::Tier::kHost, .stored = {{1}}}, {.stored = {{2}}}}}));
   EXPECT_FALSE(feed.slot_of(kv::Tier::kHost));
   EXPECT_EQ(index.blocks(slot), 1U);
 }
@@ -232,10 +222,10 @@ TEST(KvFeed, AnIndexTooSmallForTheCacheIsPartialAndAsksForNothing) {
   wire::Heartbeat heartbeat;
   for (uint64_t i = 0; i < 100'000; ++i) {
     blocks.push_back({i * 0x9e3779b97f4a7c15});
-    heartbeat.set_digest(heartbeat.digest() + blocks.back().bits);
+    heartbeat.digest += blocks.back().bits;
   }
-  heartbeat.set_last_event(7);
-  heartbeat.set_blocks(blocks.size());
+  heartbeat.last_event = 7;
+  heartbeat.blocks = blocks.size();
   EXPECT_FALSE(feed.on_snapshot(7, blocks));
   EXPECT_FALSE(feed.on_heartbeat(heartbeat));
   EXPECT_EQ(feed.state(), KvFeed::State::kPartial);
@@ -243,10 +233,10 @@ TEST(KvFeed, AnIndexTooSmallForTheCacheIsPartialAndAsksForNothing) {
   EXPECT_EQ(metrics.mismatches->Value(), 0);
   EXPECT_LE(index.bytes(), size_t{512} << 10);
   EXPECT_FALSE(feed.on_snapshot(8, std::span(blocks).first(10)));  // it emptied its cache
-  heartbeat.set_last_event(8);
-  heartbeat.set_blocks(10);
-  heartbeat.set_digest(0);
-  for (int i = 0; i < 10; ++i) heartbeat.set_digest(heartbeat.digest() + blocks[i].bits);
+  heartbeat.last_event = 8;
+  heartbeat.blocks = 10;
+  heartbeat.digest = 0;
+  for (int i = 0; i < 10; ++i) heartbeat.digest = heartbeat.digest + blocks[i].bits;
   EXPECT_FALSE(feed.on_heartbeat(heartbeat));
   EXPECT_EQ(feed.state(), KvFeed::State::kProven);
 }
@@ -288,7 +278,7 @@ TEST(KvFeed, EqualsTheCacheAfterAnyMishaps) {
       must_fetch |= feed.on_heartbeat(cache.heartbeat());
     }
     ASSERT_EQ(feed.state(), KvFeed::State::kProven) << seed;
-    ASSERT_EQ(index.digest(slot), cache.heartbeat().digest());
+    ASSERT_EQ(index.digest(slot), cache.heartbeat().digest);
     ASSERT_EQ(index.blocks(slot), cache.blocks().size());
   }
 }

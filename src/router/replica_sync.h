@@ -1,18 +1,16 @@
 // Keeps the routers of a namespace in step: tells the others what this one has in flight, and counts what they tell.
-// Format: RouterNotice in wire/messages.proto.  Threads: the telling half any; on_notice() under the lock of the table.
+// Message: wire::RouterNotice.  Threads: the telling half any; on_notice() under the lock of the table.
 // Private to the module.
 #pragma once
 
 #include <functional>
 #include <map>
-#include <optional>
 #include <string>
-#include <string_view>
 #include <tuple>
 
 #include "router/candidates.h"
 #include "router/worker_table.h"
-#include "wire/messages.pb.h"
+#include "wire/bus_messages.h"
 
 namespace dynamo::router {
 
@@ -32,8 +30,6 @@ class ReplicaSync {
   void tell_prefill_done(const FlightKey& key, uint64_t instance) const;
   void tell_ended(const FlightKey& key, uint64_t instance) const;
 
-  // Returns: none if it cannot be read.
-  static std::optional<wire::RouterNotice> read(std::string_view message);
   // Counts what another router has told at its worker, until that router tells its end or 10 minutes are over. Of
   // workers that are not in the table it counts nothing: they are of another model, most likely.
   void on_notice(const wire::RouterNotice& notice, WorkerTable* workers, Time now);

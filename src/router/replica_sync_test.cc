@@ -20,8 +20,8 @@ class ReplicaSyncTest : public testing::Test {
   Time now_ = Time(std::chrono::hours(1));
   ReplicaSync hearing_{/*id=*/2, nullptr};
   ReplicaSync telling_{/*id=*/1, [this](const std::string& message) {
-                         const auto notice = ReplicaSync::read(message);
-                         ASSERT_TRUE(notice);
+                         const auto notice = wire::router_notice_from_bytes(message);
+                         ASSERT_TRUE(notice.is_ok());
                          hearing_.on_notice(*notice, &workers_.table, now_);
                        }};
 };
@@ -68,18 +68,11 @@ TEST_F(ReplicaSyncTest, WhatNeverEndsIsForgottenAfterTenMinutes) {
 
 TEST_F(ReplicaSyncTest, ItsOwnWordsAndWorkersOfOtherModelsCountNothing) {
   const ReplicaSync self(/*id=*/2, [this](const std::string& message) {
-    hearing_.on_notice(*ReplicaSync::read(message), &workers_.table, now_);
+    hearing_.on_notice(*wire::router_notice_from_bytes(message), &workers_.table, now_);
   });
   self.tell_started({"r1", Pool::kDecode}, 1, 40, 10);
   telling_.tell_started({"r1", Pool::kDecode}, 99, 40, 10);
   EXPECT_EQ(workers_.table.in_flight(), 0U);
-}
-
-TEST_F(ReplicaSyncTest, WhatCannotBeReadIsNone) {
-  EXPECT_FALSE(ReplicaSync::read("\xFF"));
-  wire::RouterNotice notice;
-  notice.set_kind(static_cast<wire::RouterNotice::Kind>(7));
-  EXPECT_FALSE(ReplicaSync::read(notice.SerializeAsString()));
 }
 
 }  // namespace

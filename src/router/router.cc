@@ -17,12 +17,6 @@ std::unique_ptr<Policy> policy_of(const RouterOptions& options, uint64_t seed, p
   return options.library->make_policy(options.block_tokens, std::move(builtin), faults);
 }
 
-// A message of the bus about one instance. Returns: false if it cannot be read or is about another than `from`.
-template <class Message>
-bool read_message(uint64_t from, std::string_view bytes, Message* message) {
-  return message->ParseFromArray(bytes.data(), static_cast<int>(bytes.size())) && message->instance() == from;
-}
-
 // Policies in the order in which they draw their seeds.
 Chooser chooser_of(const RouterOptions& options, SharedRandom* random, prometheus::Counter* faults) {
   auto answering = policy_of(options, random->draw(), faults);
@@ -107,26 +101,26 @@ void Router::show_index() const {
 }
 
 void Router::on_events(uint64_t from, std::string_view message) {
-  wire::KvEvents events;
-  const auto worker = read_message(from, message, &events) ? find(from) : nullptr;
+  auto events = wire::kv_events_from_bytes(message);
+  const auto worker = events.is_ok() && events->instance == from ? find(from) : nullptr;
   if (!worker || !worker->feed) return counts_.ignored->Increment();
-  fetch_snapshot_if(worker->feed->on_events(events), from);
+  fetch_snapshot_if(worker->feed->on_events(std::move(events).value()), from);
 }
 
 void Router::on_heartbeat(uint64_t from, std::string_view message) {
-  wire::Heartbeat heartbeat;
-  if (!read_message(from, message, &heartbeat)) return counts_.ignored->Increment();
+  const auto heartbeat = wire::heartbeat_from_bytes(message);
+  if (!heartbeat.is_ok() || heartbeat->instance != from) return counts_.ignored->Increment();
   std::shared_ptr<Worker> worker;
   {
     MutexLock lock(mutex_);
     worker = workers_.find(from);
     if (!worker) return counts_.ignored->Increment();
     const Time now = clock_->now();
-    worker->report.on_heartbeat(heartbeat, workers_.load_of(*worker), now);
+    worker->report.on_heartbeat(*heartbeat, workers_.load_of(*worker), now);
     if (!workers_.is_busy(*worker, settings_.busy_threshold, now)) line_.call_next();
   }
   if (!worker->feed) return;
-  fetch_snapshot_if(worker->feed->on_heartbeat(heartbeat), from);
+  fetch_snapshot_if(worker->feed->on_heartbeat(*heartbeat), from);
   show_index();
 }
 
@@ -152,8 +146,8 @@ void Router::on_no_snapshot(uint64_t instance, const Status& why) {
 }
 
 void Router::on_router_notice(std::string_view message) {
-  const auto notice = ReplicaSync::read(message);
-  if (!notice) return counts_.ignored->Increment();
+  const auto notice = wire::router_notice_from_bytes(message);
+  if (!notice.is_ok()) return counts_.ignored->Increment();
   MutexLock lock(mutex_);
   replicas_.on_notice(*notice, &workers_, clock_->now());
 }

@@ -52,7 +52,7 @@ class Router final : public Generator, public std::enable_shared_from_this<Route
   // Those that answer requests: all but kPrefill.
   size_t answering_workers() const;
 
-  // Messages of the event bus, as they came (wire/messages.proto). `from` is the instance that the subject names, the
+  // Messages of the event bus, as they came (wire/bus_messages.h). `from` is the instance that the subject names, the
   // only one of which the message may speak. Unknown workers and broken messages are counted and ignored.
   void on_events(uint64_t from, std::string_view message);
   void on_heartbeat(uint64_t from, std::string_view message);

@@ -18,7 +18,7 @@
 
 #include "base/check.h"
 #include "router/router.h"
-#include "wire/messages.pb.h"
+#include "wire/bus_messages.h"
 
 namespace dynamo::router {
 namespace {
@@ -192,14 +192,14 @@ void BM_ApplyEvents(benchmark::State& state) {
   std::vector<std::string> messages;
   for (uint64_t number = 1; number <= 4096; ++number) {
     wire::KvEvents events;
-    events.set_instance(1);
-    events.set_first_event(number);
-    wire::KvChange& change = *events.add_events();
+    events.instance = 1;
+    events.first_event = number;
+    wire::KvChange& change = events.changes.emplace_back();
     for (uint64_t i = 0; i < blocks_each; ++i) {
-      change.add_stored((number * blocks_each + i) * 0x9e3779b97f4a7c15);
-      if (number > kHeld) change.add_removed(((number - kHeld) * blocks_each + i) * 0x9e3779b97f4a7c15);
+      change.stored.push_back({(number * blocks_each + i) * 0x9e3779b97f4a7c15});
+      if (number > kHeld) change.removed.push_back({((number - kHeld) * blocks_each + i) * 0x9e3779b97f4a7c15});
     }
-    messages.push_back(events.SerializeAsString());
+    messages.push_back(wire::to_bytes(events));
   }
   for (auto _ : state) {
     state.PauseTiming();

@@ -16,7 +16,7 @@
 #include "base/testing/fake_clock.h"
 #include "kv/testing/narrow_hashes.h"
 #include "router/router.h"
-#include "wire/messages.pb.h"
+#include "wire/bus_messages.h"
 
 namespace dynamo::router {
 namespace {
@@ -233,9 +233,9 @@ class Simulation {
       const Duration pause = world_.draw(milliseconds(500));
       co_await sleep(pause);
       wire::Heartbeat heartbeat;
-      heartbeat.set_instance(instance);
-      heartbeat.set_used_blocks(static_cast<uint32_t>(world_.draw(60)));
-      if (workers_.contains(instance)) router_->on_heartbeat(instance, heartbeat.SerializeAsString());  // asks again
+      heartbeat.instance = instance;
+      heartbeat.used_blocks = static_cast<uint32_t>(world_.draw(60));
+      if (workers_.contains(instance)) router_->on_heartbeat(instance, wire::to_bytes(heartbeat));  // asks again
       co_return;
     }
     const auto chain = kv::hash_chain({prompt_of(0, 80)}, kBlock);

@@ -16,7 +16,7 @@
 
 #include "base/testing/fake_clock.h"
 #include "router/router.h"
-#include "wire/messages.pb.h"
+#include "wire/bus_messages.h"
 
 namespace dynamo::router {
 namespace {
@@ -154,14 +154,14 @@ class BatchingWorker final : public Generator {
       one->uncached -= std::min(tokens, one->uncached);
       if (one->uncached > 0) return;
       wire::KvEvents events;
-      events.set_instance(instance_);
-      events.set_first_event(++last_event_);
-      wire::KvChange* change = events.add_events();
+      events.instance = instance_;
+      events.first_event = ++last_event_;
+      wire::KvChange& change = events.changes.emplace_back();
       for (const kv::BlockHash& block : one->chain) {
         computing_.erase(block.bits);
-        if (cache_.insert(block.bits).second) change->add_stored(block.bits);
+        if (cache_.insert(block.bits).second) change.stored.push_back(block);
       }
-      router_->on_events(instance_, events.SerializeAsString());
+      router_->on_events(instance_, wire::to_bytes(events));
     }
     ++one->drawn;
     if (one->drawn == one->request.stop.max_tokens) one->is_running = false;

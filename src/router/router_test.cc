@@ -19,7 +19,7 @@
 #include "generate/testing/scripted_generator.h"
 #include "router/metrics.h"
 #include "router/policies/library.h"
-#include "wire/messages.pb.h"
+#include "wire/bus_messages.h"
 
 namespace dynamo::router {
 namespace {
@@ -123,11 +123,11 @@ class RouterTest : public testing::Test {
   }
   void beat(uint64_t instance, double prefill_rate, double transfer_rate = 0, uint64_t queued_tokens = 0) {
     wire::Heartbeat heartbeat;
-    heartbeat.set_instance(instance);
-    heartbeat.set_prefill_tokens_per_second(prefill_rate);
-    heartbeat.set_transfer_tokens_per_second(transfer_rate);
-    heartbeat.set_queued_tokens(queued_tokens);
-    router_->on_heartbeat(heartbeat.instance(), heartbeat.SerializeAsString());
+    heartbeat.instance = instance;
+    heartbeat.prefill_tokens_per_second = prefill_rate;
+    heartbeat.transfer_tokens_per_second = transfer_rate;
+    heartbeat.queued_tokens = queued_tokens;
+    router_->on_heartbeat(heartbeat.instance, wire::to_bytes(heartbeat));
   }
   // With --max-local-prefill-length auto: prefill worker 1 and decode worker 3, both of these rates.
   void start_auto(double rate) {
@@ -181,11 +181,10 @@ class RouterTest : public testing::Test {
 
   static std::string events(uint64_t instance, uint64_t first, const std::vector<kv::BlockHash>& stored) {
     wire::KvEvents message;
-    message.set_instance(instance);
-    message.set_first_event(first);
-    auto* change = message.add_events();
-    for (const kv::BlockHash& block : stored) change->add_stored(block.bits);
-    return message.SerializeAsString();
+    message.instance = instance;
+    message.first_event = first;
+    message.changes.push_back({.stored = std::move(stored)});
+    return wire::to_bytes(message);
   }
   static std::vector<kv::BlockHash> chain(uint32_t tokens) { return kv::hash_chain(request(tokens).prompt, kBlock); }
 
@@ -774,10 +773,10 @@ TEST_F(RouterTest, OthersSequencesCountAsLongAsAHeartbeatSaysSo) {
     return uint64_t{99};
   };
   wire::Heartbeat heartbeat;
-  heartbeat.set_instance(1);
-  heartbeat.set_running(3);
-  heartbeat.set_waiting(2);
-  router_->on_heartbeat(heartbeat.instance(), heartbeat.SerializeAsString());
+  heartbeat.instance = 1;
+  heartbeat.running = 3;
+  heartbeat.waiting = 2;
+  router_->on_heartbeat(heartbeat.instance, wire::to_bytes(heartbeat));
   EXPECT_EQ(sequences_at_1(), 5U);
   EXPECT_EQ(explain(1, "").at(0).at("chosen").as_string(), "worker-2");
   clock_.advance(std::chrono::seconds(6));
@@ -792,9 +791,9 @@ TEST_F(RouterTest, OthersSequencesCountAsLongAsAHeartbeatSaysSo) {
     hold(&io, std::move(named), &one);
   }
   held.clear();
-  router_->on_heartbeat(heartbeat.instance(), heartbeat.SerializeAsString());
+  router_->on_heartbeat(heartbeat.instance, wire::to_bytes(heartbeat));
   EXPECT_EQ(sequences_at_1(), 1U);
-  router_->on_heartbeat(heartbeat.instance(), heartbeat.SerializeAsString());
+  router_->on_heartbeat(heartbeat.instance, wire::to_bytes(heartbeat));
   EXPECT_EQ(sequences_at_1(), 5U);
 }
 
@@ -806,13 +805,13 @@ TEST_F(RouterTest, AWorkerWithoutAPlaceMakesARequestWaitAndThatCosts) {
     return explain(1, "").at(0).at("candidates").at(0).at("rounds").to_number<double>();
   };
   wire::Heartbeat heartbeat;
-  heartbeat.set_instance(1);
+  heartbeat.instance = 1;
   const auto beat_with = [&](uint32_t running, uint32_t waiting, bool is_full) {
-    heartbeat.set_running(running);
-    heartbeat.set_waiting(waiting);
-    heartbeat.set_is_full(is_full);
-    router_->on_heartbeat(heartbeat.instance(), heartbeat.SerializeAsString());
-    router_->on_heartbeat(heartbeat.instance(), heartbeat.SerializeAsString());  // nothing of ours since the last one
+    heartbeat.running = running;
+    heartbeat.waiting = waiting;
+    heartbeat.is_full = is_full;
+    router_->on_heartbeat(heartbeat.instance, wire::to_bytes(heartbeat));
+    router_->on_heartbeat(heartbeat.instance, wire::to_bytes(heartbeat));  // nothing of ours since the last one
   };
   EXPECT_EQ(rounds(), 0);
   beat_with(3, 0, false);
@@ -1009,10 +1008,10 @@ TEST_F(RouterTest, AWorkerSpeaksOnlyForItself) {
   router_->on_snapshot(1, 0, {});
   router_->on_snapshot(2, 0, {});
   wire::Heartbeat heartbeat;
-  heartbeat.set_instance(1);
-  heartbeat.set_used_blocks(100);
+  heartbeat.instance = 1;
+  heartbeat.used_blocks = 100;
   router_->on_events(2, events(1, 1, chain(40)));
-  router_->on_heartbeat(2, heartbeat.SerializeAsString());
+  router_->on_heartbeat(2, wire::to_bytes(heartbeat));
   EXPECT_EQ(router_->view().at(0).cached_blocks, 0U);
   EXPECT_THAT(metrics_.expose(), HasSubstr("dynamo_router_ignored_messages_total{model=\"m\"} 2"));
   router_->on_events(1, events(1, 1, chain(40)));

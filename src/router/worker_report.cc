@@ -3,8 +3,6 @@
 #include <algorithm>
 #include <cmath>
 
-#include "wire/messages.pb.h"
-
 namespace dynamo::router {
 namespace {
 
@@ -21,13 +19,13 @@ uint64_t beyond(uint64_t told, uint64_t known) {
 
 void WorkerReport::on_heartbeat(const wire::Heartbeat& heartbeat, const WorkerLoad& load, Time now) {
   at_ = now;
-  unknown_tokens_ = beyond(heartbeat.queued_tokens(), known_.prefill_tokens);
-  unknown_sequences_ = beyond(uint64_t{heartbeat.running()} + heartbeat.waiting(), known_.requests);
+  unknown_tokens_ = beyond(heartbeat.queued_tokens, known_.prefill_tokens);
+  unknown_sequences_ = beyond(uint64_t{heartbeat.running} + heartbeat.waiting, known_.requests);
   known_ = load;
-  full_at_ = heartbeat.is_full() ? heartbeat.running() : 0;
-  used_blocks_ = heartbeat.used_blocks();
-  prefill_rate_ = rate_of(heartbeat.prefill_tokens_per_second());
-  transfer_rate_ = rate_of(heartbeat.transfer_tokens_per_second());
+  full_at_ = heartbeat.is_full ? heartbeat.running : 0;
+  used_blocks_ = heartbeat.used_blocks;
+  prefill_rate_ = rate_of(heartbeat.prefill_tokens_per_second);
+  transfer_rate_ = rate_of(heartbeat.transfer_tokens_per_second);
 }
 
 void WorkerReport::on_load(const WorkerLoad& load) {

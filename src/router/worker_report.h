@@ -7,10 +7,7 @@
 
 #include "base/clock.h"
 #include "router/active_load.h"
-
-namespace dynamo::wire {
-class Heartbeat;
-}
+#include "wire/bus_messages.h"
 
 namespace dynamo::router {
 

@@ -4,7 +4,7 @@
 
 #include <cmath>
 
-#include "wire/messages.pb.h"
+#include "wire/bus_messages.h"
 
 namespace dynamo::router {
 namespace {
@@ -19,9 +19,9 @@ class WorkerReportTest : public testing::Test {
 };
 
 TEST_F(WorkerReportTest, CountsWhatOthersSentBesideWhatThisRouterDid) {
-  heartbeat_.set_queued_tokens(100);
-  heartbeat_.set_running(3);
-  heartbeat_.set_waiting(4);
+  heartbeat_.queued_tokens = 100;
+  heartbeat_.running = 3;
+  heartbeat_.waiting = 4;
   const WorkerLoad ours{.requests = 2, .prefill_tokens = 30};
   report_.on_load(ours);
   beat(ours);
@@ -31,8 +31,8 @@ TEST_F(WorkerReportTest, CountsWhatOthersSentBesideWhatThisRouterDid) {
 }
 
 TEST_F(WorkerReportTest, WhatEndedHereWhileTheHeartbeatWasOnItsWayIsNotAnothers) {
-  heartbeat_.set_running(2);
-  heartbeat_.set_queued_tokens(30);
+  heartbeat_.running = 2;
+  heartbeat_.queued_tokens = 30;
   report_.on_load({.requests = 2, .prefill_tokens = 30});
   report_.on_load({.requests = 1, .prefill_tokens = 0});
   beat({});
@@ -43,12 +43,12 @@ TEST_F(WorkerReportTest, WhatEndedHereWhileTheHeartbeatWasOnItsWayIsNotAnothers)
 }
 
 TEST_F(WorkerReportTest, AnOldHeartbeatSaysNothingOfNowButRatesLast) {
-  heartbeat_.set_queued_tokens(100);
-  heartbeat_.set_running(3);
-  heartbeat_.set_is_full(true);
-  heartbeat_.set_used_blocks(9);
-  heartbeat_.set_prefill_tokens_per_second(500);
-  heartbeat_.set_transfer_tokens_per_second(600);
+  heartbeat_.queued_tokens = 100;
+  heartbeat_.running = 3;
+  heartbeat_.is_full = true;
+  heartbeat_.used_blocks = 9;
+  heartbeat_.prefill_tokens_per_second = 500;
+  heartbeat_.transfer_tokens_per_second = 600;
   beat({});
   EXPECT_EQ(report_.used_blocks({.blocks = 7}, now_), 9U);
   now_ += std::chrono::seconds(5);
@@ -61,11 +61,11 @@ TEST_F(WorkerReportTest, AnOldHeartbeatSaysNothingOfNowButRatesLast) {
 }
 
 TEST_F(WorkerReportTest, PlacesAreThoseThatRunWhereNoMoreCan) {
-  heartbeat_.set_running(3);
+  heartbeat_.running = 3;
   beat({});
   EXPECT_EQ(report_.places(0, now_), 0U);
   EXPECT_EQ(report_.places(8, now_), 8U);
-  heartbeat_.set_is_full(true);
+  heartbeat_.is_full = true;
   beat({});
   EXPECT_EQ(report_.places(0, now_), 3U);
   EXPECT_EQ(report_.places(8, now_), 3U);
@@ -74,8 +74,8 @@ TEST_F(WorkerReportTest, PlacesAreThoseThatRunWhereNoMoreCan) {
 
 TEST_F(WorkerReportTest, RatesThatCannotBeAreNotKnown) {
   for (const double rate : {std::nan(""), HUGE_VAL, -HUGE_VAL, -5.0, 0.0}) {
-    heartbeat_.set_prefill_tokens_per_second(rate);
-    heartbeat_.set_transfer_tokens_per_second(rate);
+    heartbeat_.prefill_tokens_per_second = rate;
+    heartbeat_.transfer_tokens_per_second = rate;
     beat({});
     EXPECT_EQ(report_.prefill_rate(), 0);
     EXPECT_EQ(report_.transfer_rate(), 0);

@@ -4,7 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "router/testing/table_of_workers.h"
-#include "wire/messages.pb.h"
+#include "wire/bus_messages.h"
 
 namespace dynamo::router {
 namespace {
@@ -81,7 +81,7 @@ TEST_F(WorkerTableTest, AWorkerIsInOneStateAfterTheOther) {
   EXPECT_EQ(table_.state_of(worker, std::nullopt, now_), WorkerState::kReady);
   table_.end(id, 1);
   wire::Heartbeat heartbeat;
-  heartbeat.set_used_blocks(51);
+  heartbeat.used_blocks = 51;
   worker.report.on_heartbeat(heartbeat, table_.load_of(worker), now_);
   EXPECT_EQ(state(worker), WorkerState::kBusy);
   now_ += std::chrono::seconds(5);

@@ -7,7 +7,7 @@
 namespace dynamo::rpc {
 
 std::string hello_of(const Identity& identity) {
-  wire::Hello hello;
+  wire::proto::Hello hello;
   hello.set_protocol(kProtocol);
   hello.set_name_space(identity.name_space);
   hello.set_version(identity.version);
@@ -16,7 +16,7 @@ std::string hello_of(const Identity& identity) {
 }
 
 Result<Identity> check_hello(std::string_view payload, const Identity& mine, uint64_t expected_instance) {
-  wire::Hello hello;
+  wire::proto::Hello hello;
   if (!hello.ParseFromArray(payload.data(), static_cast<int>(payload.size())) || hello.protocol() == 0)
     return corrupt("the peer did not say hello: it is no dynamo process");
   if (hello.protocol() != kProtocol) {

@@ -2,7 +2,7 @@
 
 #include <fmt/format.h>
 
-#include "rpc/generate_messages.h"
+#include "wire/chunk.h"
 
 namespace dynamo::rpc {
 
@@ -23,11 +23,11 @@ Task<Result<TokenChunk>> RemoteGeneration::next() {
     co_return was_silent ? silence() : piece.status();
   }
   if (!piece->has_value()) co_return corrupt("the worker's answer ended without a reason");
-  auto chunk = chunk_from_bytes(**piece);
+  auto chunk = wire::chunk_from_bytes(**piece);
   while (chunk.is_ok() && !chunk->finish) {
     const std::optional<std::string> more = stream_->next_ready();
     if (!more) break;
-    auto next = chunk_from_bytes(*more);
+    auto next = wire::chunk_from_bytes(*more);
     if (!next.is_ok()) co_return next.status();
     append(std::move(next).value(), &*chunk);
   }

@@ -10,7 +10,7 @@
 #include <deque>
 
 #include "base/testing/fake_clock.h"
-#include "rpc/generate_messages.h"
+#include "wire/chunk.h"
 
 namespace dynamo::rpc {
 namespace {
@@ -53,7 +53,7 @@ class RemoteGenerationTest : public testing::Test {
     chunk.tokens = std::move(tokens);
     if (!chunk.tokens.empty()) chunk.cached_tokens = 16;
     if (is_last) chunk.finish = FinishReason::kLength;
-    pieces_.emplace_back(Time() + at, to_bytes(chunk));
+    pieces_.emplace_back(Time() + at, wire::to_bytes(chunk));
   }
   void say_signs_of_life(Duration from, Duration to) {
     for (Duration at = from; at <= to; at += seconds(1)) say(at, {});

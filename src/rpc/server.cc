@@ -1,7 +1,6 @@
 #include "rpc/server.h"
 
-#include <condition_variable>
-#include <set>
+#include <atomic>
 #include <unordered_map>
 
 #include <fmt/format.h>
@@ -10,12 +9,9 @@
 #include <boost/asio/cancellation_signal.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/ip/tcp.hpp>
-#include <boost/asio/post.hpp>
 
-#include "base/accept.h"
-#include "base/listen.h"
+#include "base/listener.h"
 #include "base/log.h"
-#include "base/mutex.h"
 #include "rpc/flow.h"
 #include "rpc/link.h"
 #include "wire/status.h"
@@ -84,17 +80,18 @@ class Reply final : public ReplyStream {
   asio::cancellation_signal signal_;
 };
 
-// One peer. On its socket's I/O thread, but for close_soon().
-class Connection : public std::enable_shared_from_this<Connection> {
+// One peer. On its socket's I/O thread.
+class Connection final : public Listener::Connection, public std::enable_shared_from_this<Connection> {
  public:
   Connection(tcp::socket socket, std::shared_ptr<Shared> shared)
       : executor_(socket.get_executor()),
         link_(std::make_shared<Link>(std::move(socket))),
         shared_(std::move(shared)) {}
 
-  static Task<void> serve(std::shared_ptr<Connection> self) {
-    asio::co_spawn(self->executor_, watch_silence(self), [self](const std::exception_ptr& failure) {
-      if (failure) self->break_off();
+  Task<void> serve() override {
+    const auto self = shared_from_this();
+    asio::co_spawn(executor_, watch_silence(self), [self](const std::exception_ptr& failure) {
+      if (failure) self->close(/*is_hard=*/true);
     });
     const auto on_frame = [self](const wire::Frame& frame) { return self->on_frame(frame); };
     const Status why = co_await self->link_->read(on_frame);
@@ -108,19 +105,9 @@ class Connection : public std::enable_shared_from_this<Connection> {
     while (!self->replies_.empty()) co_await self->all_ended_.wait(Time::max());
   }
 
-  const asio::any_io_executor& executor() const { return executor_; }
-  // Ends the connection when a coroutine of it has thrown. On its I/O thread.
-  void break_off() {
-    LOG(error, "a connection ended with an exception", {"peer", link_->peer()});
-    cancel_all();
-    link_->close();
-  }
-  // Ends the connection when nothing is being answered, or at once.
-  void close_soon(bool is_hard) {
-    asio::post(executor_, [self = shared_from_this(), is_hard] {
-      if (is_hard) self->cancel_all();
-      if (is_hard || (self->replies_.empty() && self->link_->unsent() == 0)) self->link_->close();
-    });
+  void close(bool is_hard) override {
+    if (is_hard) cancel_all();
+    if (is_hard || (replies_.empty() && link_->unsent() == 0)) link_->close();
   }
 
  private:
@@ -222,119 +209,33 @@ class Connection : public std::enable_shared_from_this<Connection> {
 
 class ListeningServer final : public Server {
  public:
-  ListeningServer(ServerOptions options, IoThreads* io) : state_(std::make_shared<State>(io)) {
-    state_->shared->options = std::move(options);
-  }
-  ~ListeningServer() override {
-    MutexLock lock(state_->mutex);
-    CHECK(!state_->is_open);
+  ListeningServer(std::shared_ptr<Listener> listener, ServerOptions options) : listener_(std::move(listener)) {
+    shared_->options = std::move(options);
   }
 
-  Status open();
-  void start(Handler handler) override;
-  uint16_t port() const override { return port_; }
-  uint32_t connections() const override {
-    MutexLock lock(state_->mutex);
-    return static_cast<uint32_t>(state_->connections.size());
+  void start(Handler handler) override {
+    shared_->handler = std::move(handler);
+    listener_->start(
+        [shared = shared_](tcp::socket socket) { return std::make_shared<Connection>(std::move(socket), shared); });
   }
-  uint32_t streams() const override { return state_->shared->streams; }
-  void stop(Time until) override;
+  uint16_t port() const override { return listener_->port(); }
+  uint32_t connections() const override { return listener_->connections(); }
+  uint32_t streams() const override { return shared_->streams; }
+  void stop(Time until) override {
+    shared_->is_stopping = true;
+    listener_->stop(until);
+  }
 
  private:
-  struct State {
-    explicit State(IoThreads* threads) : io(threads), acceptor(threads->at(0)) {}
-    IoThreads* io;
-    tcp::acceptor acceptor;  // on I/O thread 0
-    std::shared_ptr<Shared> shared = std::make_shared<Shared>();
-    Mutex mutex;
-    std::condition_variable_any changed;
-    std::set<std::shared_ptr<Connection>> connections GUARDED_BY(mutex);
-    bool is_accepting GUARDED_BY(mutex) = false;
-    bool is_open GUARDED_BY(mutex) = false;  // the acceptor
-  };
-  static void add(const std::shared_ptr<State>& state, tcp::socket socket);
-
-  std::shared_ptr<State> state_;
-  uint16_t port_ = 0;
+  const std::shared_ptr<Listener> listener_;
+  const std::shared_ptr<Shared> shared_ = std::make_shared<Shared>();
 };
-
-Status ListeningServer::open() {
-  TRY_STATUS(listen_on(&state_->acceptor, state_->shared->options.host, state_->shared->options.port));
-  port_ = state_->acceptor.local_endpoint().port();
-  MutexLock lock(state_->mutex);
-  state_->is_open = true;
-  return {};
-}
-
-void ListeningServer::start(Handler handler) {
-  state_->shared->handler = std::move(handler);
-  {
-    MutexLock lock(state_->mutex);
-    state_->is_accepting = true;
-  }
-  Accepting how{.name = "rpc",
-                .thread_of_next = [io = state_->io]() -> asio::io_context& { return io->next(); },
-                .on_next = [state = state_](tcp::socket socket) { add(state, std::move(socket)); }};
-  // However it ends, stop() must not wait for it.
-  asio::co_spawn(state_->acceptor.get_executor(), accept_until_closed(&state_->acceptor, std::move(how)),
-                 [state = state_](const std::exception_ptr& failure) {
-                   if (failure) LOG(error, "no more connections are accepted: an exception", {"by", "rpc"});
-                   MutexLock lock(state->mutex);
-                   state->is_accepting = false;
-                   state->changed.notify_all();
-                 });
-}
-
-void ListeningServer::add(const std::shared_ptr<State>& state, tcp::socket socket) {
-  auto connection = std::make_shared<Connection>(std::move(socket), state->shared);
-  {
-    MutexLock lock(state->mutex);
-    if (state->shared->is_stopping) return;
-    state->connections.insert(connection);
-  }
-  const auto executor = connection->executor();
-  const auto on_end = [state, connection](const std::exception_ptr& failure) {
-    if (failure) connection->break_off();
-    MutexLock lock(state->mutex);
-    state->connections.erase(connection);
-    state->changed.notify_all();
-  };
-  try {
-    asio::co_spawn(executor, Connection::serve(connection), on_end);
-  } catch (...) {  // or stop() would wait for it
-    on_end(nullptr);
-    throw;
-  }
-}
-
-void ListeningServer::stop(Time until) {
-  const auto state = state_;
-  if (!state->shared->is_stopping.exchange(true)) {
-    asio::post(state->acceptor.get_executor(), [state] {
-      error_code ignored;
-      state->acceptor.close(ignored);
-      MutexLock lock(state->mutex);
-      state->is_open = false;
-      state->changed.notify_all();
-    });
-  }
-  MutexLock lock(state->mutex);
-  const auto is_quiet = [&]() REQUIRES(state->mutex) {
-    return state->connections.empty() && !state->is_accepting && !state->is_open;
-  };
-  while (!is_quiet()) {
-    const bool is_late = Clock::steady().now() >= until;
-    for (const auto& connection : state->connections) connection->close_soon(is_late);
-    state->changed.wait_for(state->mutex, std::chrono::milliseconds(20), is_quiet);
-  }
-}
 
 }  // namespace
 
 Result<std::unique_ptr<Server>> Server::listen(ServerOptions options, IoThreads* io) {
-  auto server = std::make_unique<ListeningServer>(std::move(options), io);
-  TRY_STATUS(server->open());
-  return std::unique_ptr<Server>(std::move(server));
+  TRY(auto listener, Listener::open({.name = "rpc", .host = options.host, .port = options.port}, io));
+  return std::unique_ptr<Server>(std::make_unique<ListeningServer>(std::move(listener), std::move(options)));
 }
 
 }  // namespace dynamo::rpc

@@ -42,7 +42,7 @@ using Handler = std::function<Task<Status>(std::string request, ReplyStream* rep
 
 class Server {
  public:
-  // Listens; connections are taken from start() on. `io` outlives the server. Errors: as listen_on (base/listen.h).
+  // Listens; connections are taken from start() on. `io` outlives the server. Errors: as Listener::open (base/listener.h).
   static Result<std::unique_ptr<Server>> listen(ServerOptions options, IoThreads* io);
   virtual ~Server() = default;  // Requires: stop() has returned.
 

@@ -3,6 +3,7 @@
 #include <array>
 
 #include "wire/messages.pb.h"
+#include "wire/parse.h"
 
 namespace dynamo::wire {
 namespace {
@@ -24,16 +25,15 @@ std::string cut(std::string text) {
 
 std::string to_bytes(const Status& failure) {
   CHECK(!failure.is_ok());
-  Failure message;
+  proto::Failure message;
   message.set_code(std::string(code_name(failure.code())));
   message.set_text(cut(failure.text()));
   return message.SerializeAsString();
 }
 
 Status failure_from_bytes(std::string_view bytes) {
-  Failure message;
-  if (!message.ParseFromArray(bytes.data(), static_cast<int>(bytes.size())) || message.code().empty())
-    return corrupt("an error that cannot be read");
+  proto::Failure message;
+  if (!parse(bytes, &message) || message.code().empty()) return corrupt("an error that cannot be read");
   for (const Code code : kCodes)
     if (code_name(code) == message.code()) return Status(code, cut(message.text()));
   return internal(cut(message.code() + ": " + message.text()));

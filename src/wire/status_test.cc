@@ -26,7 +26,7 @@ TEST(FailureBytes, ATextOfAnyLengthFitsIntoAFrame) {
   const Status back = failure_from_bytes(to_bytes(invalid(accents)));
   ASSERT_EQ(back.code(), Code::kInvalid) << "cut within a character: " << back.to_string();
   EXPECT_EQ(back.text(), accents.substr(0, kMostFailureBytes - 3) + "...");
-  Failure sent;  // by a peer that does not cut
+  proto::Failure sent;  // by a peer that does not cut
   sent.set_code("internal");
   sent.set_text(accents);
   EXPECT_LT(failure_from_bytes(sent.SerializeAsString()).text().size(), kMostFailureBytes + 1);

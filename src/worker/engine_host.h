@@ -17,7 +17,7 @@
 #include "discovery/instance.h"
 #include "engine/engine.h"
 #include "generate/generator.h"
-#include "handoff/prefill_order.h"
+#include "generate/prefill_order.h"
 #include "kv/kv_event.h"
 
 namespace dynamo::worker {
@@ -61,7 +61,7 @@ class EngineHost {
   // Computes a prompt for another worker and writes its KV blocks into that one's pool; returns when nothing more will
   // be written. Dropped before, the other is told by a notice when nothing more will be. Errors: kUnsupported (it moves
   // no blocks), the engine's.
-  virtual Task<Result<handoff::PrefillReport>> prefill(handoff::PrefillOrder order) = 0;
+  virtual Task<Result<PrefillReport>> prefill(PrefillOrder order) = 0;
 
   // Takes no new requests, lets those taken finish until `until` and fails the rest. May be called again.
   virtual void stop(Time until) = 0;

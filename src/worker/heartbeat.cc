@@ -4,26 +4,24 @@
 
 #include <boost/asio/post.hpp>
 
-#include "wire/messages.pb.h"
+#include "wire/bus_messages.h"
 
 namespace dynamo::worker {
 
 std::string heartbeat_of(uint64_t instance, const KvPublisher::Summary& held, const HostLoad& load) {
-  wire::Heartbeat message;
-  message.set_instance(instance);
-  message.set_last_event(held.last_event);
-  message.set_digest(held.digest);
-  message.set_blocks(held.blocks);
-  message.set_running(load.engine.running);
-  message.set_waiting(load.engine.waiting);
-  message.set_is_full(load.engine.is_full);
-  message.set_used_blocks(load.engine.used_blocks);
-  message.set_cached_blocks(load.engine.cached_blocks);
-  message.set_total_blocks(load.engine.total_blocks);
-  message.set_queued_tokens(load.engine.queued_tokens);
-  message.set_prefill_tokens_per_second(load.engine.prefill_tokens_per_second);
-  message.set_transfer_tokens_per_second(load.transfer_tokens_per_second);
-  return message.SerializeAsString();
+  return wire::to_bytes(wire::Heartbeat{.instance = instance,
+                                        .last_event = held.last_event,
+                                        .digest = held.digest,
+                                        .blocks = held.blocks,
+                                        .running = load.engine.running,
+                                        .waiting = load.engine.waiting,
+                                        .is_full = load.engine.is_full,
+                                        .used_blocks = load.engine.used_blocks,
+                                        .cached_blocks = load.engine.cached_blocks,
+                                        .total_blocks = load.engine.total_blocks,
+                                        .queued_tokens = load.engine.queued_tokens,
+                                        .prefill_tokens_per_second = load.engine.prefill_tokens_per_second,
+                                        .transfer_tokens_per_second = load.transfer_tokens_per_second});
 }
 
 Heartbeat::Heartbeat(boost::asio::io_context* io, Duration interval, std::function<void()> beat)

@@ -5,21 +5,17 @@
 #include <boost/asio/post.hpp>
 #include <boost/unordered/unordered_flat_set.hpp>
 
-#include "wire/messages.pb.h"
+#include "wire/bus_messages.h"
 
 namespace dynamo::worker {
 namespace {
 
 constexpr size_t kMostBlocksPerMessage = 32U << 10;  // 256 KiB, well within a message
 
-void to_message(const kv::KvEvent& event, wire::KvChange* out) {
-  if (event.tier != kv::Tier::kDevice) {
-    out->mutable_lower()->set_tier(static_cast<uint32_t>(event.tier));
-    out = out->mutable_lower()->mutable_change();
-  }
-  out->set_is_cleared(event.what == kv::KvEvent::What::kCleared);
-  auto* to = event.what == kv::KvEvent::What::kStored ? out->mutable_stored() : out->mutable_removed();
-  for (const kv::BlockHash& block : event.blocks) to->Add(block.bits);
+wire::KvChange change_of(kv::KvEvent event) {
+  wire::KvChange change{.tier = event.tier, .is_cleared = event.what == kv::KvEvent::What::kCleared};
+  (event.what == kv::KvEvent::What::kStored ? change.stored : change.removed) = std::move(event.blocks);
+  return change;
 }
 
 }  // namespace
@@ -73,13 +69,13 @@ struct KvPublisher::State : std::enable_shared_from_this<KvPublisher::State> {
     }
     for (size_t at = 0; at < events.size();) {
       wire::KvEvents message;
-      message.set_instance(instance);
-      message.set_first_event(first + at);
+      message.instance = instance;
+      message.first_event = first + at;
       for (size_t blocks = 0; at < events.size() && blocks < kMostBlocksPerMessage; ++at) {
         blocks += std::max<size_t>(events[at].blocks.size(), 1);
-        to_message(events[at], message.add_events());
+        message.changes.push_back(change_of(std::move(events[at])));
       }
-      bus->publish(subject, message.SerializeAsString());
+      bus->publish(subject, wire::to_bytes(message));
     }
   }
 };
@@ -108,13 +104,11 @@ KvPublisher::Summary KvPublisher::summary() const {
   return state_->summary;
 }
 
-std::pair<KvPublisher::Summary, kv::PerTier<std::vector<uint64_t>>> KvPublisher::snapshot() const {
+std::pair<KvPublisher::Summary, kv::PerTier<std::vector<kv::BlockHash>>> KvPublisher::snapshot() const {
   MutexLock lock(state_->mutex);
-  kv::PerTier<std::vector<uint64_t>> held;
-  for (size_t tier = 0; tier < kv::kTiers; ++tier) {
-    held.all[tier].reserve(state_->held.all[tier].size());
-    for (const kv::BlockHash& block : state_->held.all[tier]) held.all[tier].push_back(block.bits);
-  }
+  kv::PerTier<std::vector<kv::BlockHash>> held;
+  for (size_t tier = 0; tier < kv::kTiers; ++tier)
+    held.all[tier].assign(state_->held.all[tier].begin(), state_->held.all[tier].end());
   return {state_->summary, std::move(held)};
 }
 

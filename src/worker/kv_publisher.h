@@ -1,7 +1,7 @@
 // Tells routers what a worker's cache holds: numbered events as they happen, and the whole at any time.
 //
 // Keeps its own sets of the blocks held, so that a snapshot is exactly the state after one numbered event and costs the
-// engine nothing. Messages: wire/messages.proto; rules: docs/reference/events.md.
+// engine nothing. Messages: wire/bus_messages.h; rules: docs/reference/events.md.
 // Threads: on_kv_event() on the engine's thread; the rest from any.  Private to the module.
 #pragma once
 
@@ -33,7 +33,7 @@ class KvPublisher final : public kv::KvEventSink {
   };
   Summary summary() const;
   // The summary and every block held, at one time.
-  std::pair<Summary, kv::PerTier<std::vector<uint64_t>>> snapshot() const;
+  std::pair<Summary, kv::PerTier<std::vector<kv::BlockHash>>> snapshot() const;
 
  private:
   struct State;

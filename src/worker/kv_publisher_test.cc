@@ -4,7 +4,7 @@
 
 #include <boost/asio/io_context.hpp>
 
-#include "wire/messages.pb.h"
+#include "wire/bus_messages.h"
 
 namespace dynamo::worker {
 namespace {
@@ -41,16 +41,16 @@ TEST(KvPublisher, NumbersEventsWithoutGapAndSumsWhatIsHeld) {
   io.poll();
   ASSERT_EQ(bus.messages.size(), 2U);
   EXPECT_EQ(bus.messages[0].first, "dynamo.ns.kv.7");
-  wire::KvEvents first;
-  ASSERT_TRUE(first.ParseFromString(bus.messages[0].second));
-  EXPECT_EQ(first.instance(), 7U);
-  EXPECT_EQ(first.first_event(), 1U);
-  ASSERT_EQ(first.events_size(), 2);
-  EXPECT_EQ(first.events(0).stored_size(), 3);
-  EXPECT_EQ(first.events(1).removed(0), 20U);
-  wire::KvEvents second;
-  ASSERT_TRUE(second.ParseFromString(bus.messages[1].second));
-  EXPECT_EQ(second.first_event(), 3U);
+  const auto first = wire::kv_events_from_bytes(bus.messages[0].second);
+  ASSERT_TRUE(first.is_ok());
+  EXPECT_EQ(first->instance, 7U);
+  EXPECT_EQ(first->first_event, 1U);
+  ASSERT_EQ(first->changes.size(), 2U);
+  EXPECT_EQ(first->changes[0].stored.size(), 3U);
+  EXPECT_EQ(first->changes[1].removed.at(0).bits, 20U);
+  const auto second = wire::kv_events_from_bytes(bus.messages[1].second);
+  ASSERT_TRUE(second.is_ok());
+  EXPECT_EQ(second->first_event, 3U);
   EXPECT_EQ(publisher.summary().last_event, 3U);
   EXPECT_EQ(publisher.summary().digest, 80U);
   EXPECT_EQ(publisher.summary().blocks, 3U);
@@ -65,10 +65,10 @@ TEST(KvPublisher, ASnapshotIsTheStateAfterItsEvent) {
   const auto [summary, blocks] = publisher.snapshot();
   EXPECT_EQ(summary.last_event, 3U);
   EXPECT_EQ(summary.digest, 3U);
-  EXPECT_EQ(blocks[kv::Tier::kDevice], std::vector<uint64_t>{3});
+  EXPECT_EQ(blocks[kv::Tier::kDevice], std::vector<kv::BlockHash>{{3}});
 }
 
-TEST(KvPublisher, EachTierHasItsOwnBlocksAndWhoKnowsNoTiersReadsTheDevicesAlone) {
+TEST(KvPublisher, EachTierHasItsOwnBlocksAndTheSummaryIsOfTheDevices) {
   boost::asio::io_context io(1);
   KeepingBus bus;
   KvPublisher publisher(io.get_executor(), &bus, "s", 7);
@@ -78,19 +78,19 @@ TEST(KvPublisher, EachTierHasItsOwnBlocksAndWhoKnowsNoTiersReadsTheDevicesAlone)
   publisher.on_kv_event(removed(3, kv::Tier::kHost));
   publisher.on_kv_event({kv::KvEvent::What::kCleared, {}, kv::Tier::kDisk});
   io.poll();
-  wire::KvEvents message;
-  ASSERT_TRUE(message.ParseFromString(bus.messages.at(0).second));
-  ASSERT_EQ(message.events_size(), 5);
-  const wire::KvChange& host = message.events(1);
-  EXPECT_TRUE(host.stored().empty() && host.removed().empty() && !host.is_cleared());
-  EXPECT_EQ(host.lower().tier(), 1U);
-  EXPECT_EQ(host.lower().change().stored_size(), 2);
-  EXPECT_FALSE(message.events(2).has_lower());
-  EXPECT_EQ(message.events(3).lower().change().removed(0), 3U);
-  EXPECT_TRUE(message.events(4).lower().change().is_cleared());
+  const auto told = wire::kv_events_from_bytes(bus.messages.at(0).second);
+  ASSERT_TRUE(told.is_ok());
+  ASSERT_EQ(told->changes.size(), 5U);
+  EXPECT_EQ(told->changes[1].tier, kv::Tier::kHost);
+  EXPECT_EQ(told->changes[1].stored.size(), 2U);
+  EXPECT_EQ(told->changes[2].tier, kv::Tier::kDevice);
+  EXPECT_EQ(told->changes[3].tier, kv::Tier::kHost);
+  EXPECT_EQ(told->changes[3].removed.at(0).bits, 3U);
+  EXPECT_EQ(told->changes[4].tier, kv::Tier::kDisk);
+  EXPECT_TRUE(told->changes[4].is_cleared);
   const auto [summary, held] = publisher.snapshot();
-  EXPECT_EQ(held[kv::Tier::kDevice], std::vector<uint64_t>{1});
-  EXPECT_EQ(held[kv::Tier::kHost], std::vector<uint64_t>{2});
+  EXPECT_EQ(held[kv::Tier::kDevice], std::vector<kv::BlockHash>{{1}});
+  EXPECT_EQ(held[kv::Tier::kHost], std::vector<kv::BlockHash>{{2}});
   EXPECT_EQ(summary.last_event, 5U);
   EXPECT_EQ(summary.digest, 1U) << "of the device's";
   EXPECT_EQ(summary.blocks, 1U);
@@ -110,10 +110,10 @@ TEST(KvPublisher, ManyBlocksGoOutInMessagesThatFitTheBus) {
   uint64_t next = 1;
   for (const auto& [subject, data] : bus.messages) {
     EXPECT_LE(data.size(), events::kMaxMessageBytes);
-    wire::KvEvents message;
-    ASSERT_TRUE(message.ParseFromString(data));
-    EXPECT_EQ(message.first_event(), next);
-    next += static_cast<uint64_t>(message.events_size());
+    const auto message = wire::kv_events_from_bytes(data);
+    ASSERT_TRUE(message.is_ok());
+    EXPECT_EQ(message->first_event, next);
+    next += message->changes.size();
   }
   EXPECT_EQ(next, 3001U);
 }

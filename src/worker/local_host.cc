@@ -41,8 +41,8 @@ class LocalHost final : public EngineHost {
   HostLoad load() const override { return {engine_->load(), handoffs_ ? handoffs_->transfer_tokens_per_second() : 0}; }
   void clear_cache() override { engine_->clear_cache(); }
 
-  Task<Result<handoff::PrefillReport>> prefill(handoff::PrefillOrder order) override {
-    if (!handoffs_) co_return handoff::moves_no_blocks();
+  Task<Result<PrefillReport>> prefill(PrefillOrder order) override {
+    if (!handoffs_) co_return moves_no_blocks();
     co_return co_await handoffs_->answer(std::move(order));
   }
 

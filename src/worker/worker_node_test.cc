@@ -16,9 +16,7 @@
 #include "discovery/testing/fake_registry.h"
 #include "discovery/testing/seen_changes.h"
 #include "events/testing/fake_bus.h"
-#include "rpc/channel.h"
-#include "rpc/remote_worker.h"
-#include "wire/messages.pb.h"
+#include "rpc/worker_client.h"
 #include "wire/status.h"
 #include "worker/testing/fake_host.h"
 
@@ -33,12 +31,12 @@ class RolesTest : public testing::Test {
   struct Worker {
     std::unique_ptr<FakeHost> host;
     std::unique_ptr<WorkerNode> node;
-    std::shared_ptr<rpc::Channel> channel;
+    std::shared_ptr<rpc::WorkerClient> client;
   };
 
   ~RolesTest() override {
     for (Worker& one : workers_) {
-      boost::asio::post(asking_io_.at(0), [channel = one.channel] { channel->stop(); });
+      one.client->stop();
       one.node->stop(Clock::steady().now());
     }
   }
@@ -65,29 +63,15 @@ class RolesTest : public testing::Test {
     to.address = (*node)->instance().address;
     to.expected_instance = (*node)->instance().instance;
     to.identity = {"ns", "1", 0};
-    auto channel = rpc::Channel::create(asking_io_.at(0).get_executor(), std::move(to));
-    boost::asio::post(asking_io_.at(0), [channel] { channel->start(); });
-    workers_.push_back({std::move(host), std::move(node).value(), std::move(channel)});
+    auto client = rpc::WorkerClient::create(std::move(to), {asking_io_.at(0).get_executor()});
+    client->start();
+    workers_.push_back({std::move(host), std::move(node).value(), std::move(client)});
     return workers_.size() - 1;
   }
   // Asks at once; get() gives the worker's new name, or why not.
   std::future<Result<std::string>> set_role(size_t worker, const std::string& role, uint32_t drain_seconds = 10) {
-    const auto ask = [](std::shared_ptr<rpc::Channel> channel, std::string to,
-                        uint32_t drain) -> Task<Result<std::string>> {
-      const Status connected = co_await channel->wait_connected(soon());
-      if (!connected.is_ok()) co_return connected;
-      wire::Request request;
-      request.mutable_role()->set_role(to);
-      request.mutable_role()->set_drain_seconds(drain);
-      CO_TRY(auto stream, channel->open(request.SerializeAsString()));
-      auto piece = co_await stream->next(soon());
-      if (!piece.is_ok()) co_return piece.status();
-      wire::RoleReply reply;
-      CHECK(piece->has_value() && reply.ParseFromString(**piece));
-      if (!reply.failure().empty()) co_return wire::failure_from_bytes(reply.failure());
-      co_return reply.name();
-    };
-    return boost::asio::co_spawn(asking_io_.at(0), ask(workers_.at(worker).channel, role, drain_seconds),
+    wire::SetRole request{role, std::chrono::seconds(drain_seconds)};
+    return boost::asio::co_spawn(asking_io_.at(0), workers_.at(worker).client->set_role(std::move(request), soon()),
                                  boost::asio::use_future);
   }
   // "decode": 2, of those that do not say that they leave.
@@ -192,7 +176,7 @@ TEST_F(RolesTest, OfTwoThatAreToldAtOnceOneStays) {
   EXPECT_EQ(roles(), (std::map<std::string, int>{{"decode", 1}, {"prefill", 1}}));
   EXPECT_TRUE(registry_.list("/dynamo/roles/", soon())->empty()) << "the next may take its turn";
   for (Worker& worker : std::exchange(workers_, {})) {  // before the registries that they use
-    boost::asio::post(asking_io_.at(0), [channel = worker.channel] { channel->stop(); });
+    worker.client->stop();
     worker.node->stop(Clock::steady().now());
   }
 }
@@ -224,17 +208,9 @@ TEST_F(RolesTest, ASnapshotHasTheBlocksOfEachTier) {
     held[tier].insert(event.blocks.begin(), event.blocks.end());
     workers_[worker].host->events->on_kv_event(event);
   }
-  rpc::ChannelOptions to;
-  to.address = workers_[worker].node->instance().address;
-  to.expected_instance = workers_[worker].node->instance().instance;
-  to.identity = {"ns", "1", 0};
-  const auto remote = rpc::RemoteWorker::create(std::move(to), &asking_io_);
-  remote->start();
-  const auto fetch = [](std::shared_ptr<rpc::RemoteWorker> from) -> Task<Result<rpc::BlockSnapshot>> {
-    co_return co_await from->fetch_blocks(soon());
-  };
-  const auto snapshot = boost::asio::co_spawn(asking_io_.at(0), fetch(remote), boost::asio::use_future).get();
-  remote->stop();
+  const auto snapshot =
+      boost::asio::co_spawn(asking_io_.at(0), workers_[worker].client->fetch_blocks(soon()), boost::asio::use_future)
+          .get();
   ASSERT_TRUE(snapshot.is_ok()) << snapshot.status().to_string();
   EXPECT_EQ(snapshot->last_event, 2U);
   for (size_t tier = 0; tier < kv::kTiers; ++tier) {

@@ -3,9 +3,8 @@
 #include <fmt/format.h>
 
 #include "rpc/flow.h"
-#include "rpc/generate_messages.h"
-#include "wire/messages.pb.h"
-#include "wire/status.h"
+#include "wire/chunk.h"
+#include "wire/reply.h"
 
 namespace dynamo::worker {
 namespace {
@@ -31,13 +30,13 @@ TokenChunk cut_half(TokenChunk* chunk) {
 
 Task<Status> send_chunk(TokenChunk chunk, rpc::ReplyStream* reply) {
   for (;;) {
-    std::string bytes = rpc::to_bytes(chunk);
+    std::string bytes = wire::to_bytes(chunk);
     std::optional<TokenChunk> rest;
     while (bytes.size() > rpc::kLargestPiece && chunk.tokens.size() > 1) {
       TokenChunk half = cut_half(&chunk);
-      if (rest) rpc::append(std::move(*rest), &half);
+      if (rest) append(std::move(*rest), &half);
       rest = std::move(half);
-      bytes = rpc::to_bytes(chunk);
+      bytes = wire::to_bytes(chunk);
     }
     if (chunk.finish) {
       reply->send_last(std::move(bytes));
@@ -65,61 +64,39 @@ Task<Status> answer_generate(Generator* generator, GenerateRequest request, rpc:
 }
 
 Task<Status> WorkerService::handle(std::string request, rpc::ReplyStream* reply) const {
-  wire::Request message;
-  if (!message.ParseFromString(request)) co_return corrupt("a request that cannot be read");
-  switch (message.kind_case()) {
-    case wire::Request::kGenerate:
-      co_return co_await generate(&message.generate(), reply);
-    case wire::Request::kModel:
-      co_return co_await send_model(message.model().digest(), reply);
-    case wire::Request::kBlocks:
-      co_return co_await send_blocks(reply);
-    case wire::Request::kClear:
-      parts_.host->clear_cache();
-      co_return Status();
-    case wire::Request::kPrefill:
-      co_return co_await prefill(&message.prefill(), reply);
-    case wire::Request::kRole:
-      co_return co_await set_role(&message.role(), reply);
-    case wire::Request::KIND_NOT_SET:
-      break;
-  }
-  co_return unsupported("a request of a kind that this version does not know");
+  CO_TRY(auto asked, wire::request_from_bytes(request, Clock::steady().now()));
+  if (auto* prompt = std::get_if<Result<GenerateRequest>>(&asked))
+    co_return co_await generate(std::move(*prompt), reply);
+  if (auto* order = std::get_if<Result<PrefillOrder>>(&asked)) co_return co_await prefill(std::move(*order), reply);
+  if (auto* model = std::get_if<wire::FetchModel>(&asked)) co_return co_await send_model(model->digest, reply);
+  if (std::holds_alternative<wire::FetchBlocks>(asked)) co_return co_await send_blocks(reply);
+  if (auto* role = std::get_if<wire::SetRole>(&asked)) co_return co_await set_role(std::move(*role), reply);
+  parts_.host->clear_cache();
+  co_return Status();
 }
 
-Task<Status> WorkerService::generate(const wire::Generate* message, rpc::ReplyStream* reply) const {
+Task<Status> WorkerService::generate(Result<GenerateRequest> request, rpc::ReplyStream* reply) const {
   const RequestsInFlight::Stay stay(parts_.requests);
-  CO_TRY(GenerateRequest request, rpc::from_message(*message, Clock::steady().now()));
-  co_return co_await answer_generate(generator_.get(), std::move(request), reply);
+  if (!request.is_ok()) co_return request.status();
+  co_return co_await answer_generate(generator_.get(), std::move(request).value(), reply);
 }
 
-Task<Status> WorkerService::prefill(const wire::Prefill* message, rpc::ReplyStream* reply) const {
+Task<Status> WorkerService::prefill(Result<PrefillOrder> order, rpc::ReplyStream* reply) const {
   const RequestsInFlight::Stay stay(parts_.requests);
-  Result<handoff::PrefillReport> report = internal("not asked");
-  auto order = handoff::order_from_message(*message, Clock::steady().now());
+  Result<PrefillReport> report;
   if (order.is_ok()) {
     report = co_await parts_.host->prefill(std::move(order).value());
   } else {
     report = order.status();
   }
-  reply->send_last(handoff::to_bytes(report));
+  reply->send_last(wire::prefill_reply(report));
   co_return Status();
 }
 
-Task<Status> WorkerService::set_role(const wire::SetRole* message, rpc::ReplyStream* reply) const {
-  Result<std::string> name =
-      invalid(fmt::format("role '{}': aggregated, prefill and decode are there", message->role()));
-  if (const auto role = discovery::parse_role(message->role())) {
-    const std::chrono::seconds drain(message->drain_seconds());
-    name = co_await parts_.set_role(*role, drain);
-  }
-  wire::RoleReply answer;
-  if (name.is_ok()) {
-    answer.set_name(*name);
-  } else {
-    answer.set_failure(wire::to_bytes(name.status()));
-  }
-  reply->send_last(answer.SerializeAsString());
+Task<Status> WorkerService::set_role(wire::SetRole request, rpc::ReplyStream* reply) const {
+  Result<std::string> name = invalid(fmt::format("role '{}': aggregated, prefill and decode are there", request.role));
+  if (const auto role = discovery::parse_role(request.role)) name = co_await parts_.set_role(*role, request.drain);
+  reply->send_last(wire::role_reply(name));
   co_return Status();
 }
 
@@ -135,28 +112,16 @@ Task<Status> WorkerService::send_model(std::string digest, rpc::ReplyStream* rep
 
 Task<Status> WorkerService::send_blocks(rpc::ReplyStream* reply) const {
   const auto [summary, held] = parts_.blocks->snapshot();
-  wire::BlockSnapshot part;
-  for (uint32_t tier = 0; tier < kv::kTiers; ++tier) {
-    const std::vector<uint64_t>& blocks = held.all[tier];
-    for (size_t at = 0; at < blocks.size(); at += kPieceBlocks) {
-      part.Clear();
-      part.set_last_event(summary.last_event);
-      auto* to = part.mutable_blocks();
-      if (tier > 0) {
-        wire::TierBlocks& lower = *part.add_lower();
-        lower.set_tier(tier);
-        to = lower.mutable_blocks();
-      }
-      to->Add(blocks.data() + at, blocks.data() + std::min(blocks.size(), at + kPieceBlocks));
-      Status status = co_await reply->send(part.SerializeAsString());
+  for (const kv::Tier tier : kv::kAllTiers) {
+    std::span<const kv::BlockHash> rest = held[tier];
+    while (!rest.empty()) {
+      const size_t blocks = std::min(rest.size(), kPieceBlocks);
+      Status status = co_await reply->send(wire::snapshot_part(summary.last_event, tier, rest.first(blocks)));
       if (!status.is_ok()) co_return status;
+      rest = rest.subspan(blocks);
     }
   }
-  part.Clear();
-  part.set_last_event(summary.last_event);
-  part.set_is_last(true);
-  part.set_digest(summary.digest);
-  reply->send_last(part.SerializeAsString());
+  reply->send_last(wire::snapshot_end(summary.last_event, summary.digest));
   co_return Status();
 }
 

@@ -10,15 +10,10 @@
 
 #include "generate/generator.h"
 #include "rpc/server.h"
+#include "wire/request.h"
 #include "worker/engine_host.h"
 #include "worker/kv_publisher.h"
 #include "worker/requests_in_flight.h"
-
-namespace dynamo::wire {
-class Generate;
-class Prefill;
-class SetRole;
-}  // namespace dynamo::wire
 
 namespace dynamo::worker {
 
@@ -39,9 +34,9 @@ class WorkerService {
   Task<Status> handle(std::string request, rpc::ReplyStream* reply) const;
 
  private:
-  Task<Status> generate(const wire::Generate* message, rpc::ReplyStream* reply) const;
-  Task<Status> prefill(const wire::Prefill* message, rpc::ReplyStream* reply) const;
-  Task<Status> set_role(const wire::SetRole* message, rpc::ReplyStream* reply) const;
+  Task<Status> generate(Result<GenerateRequest> request, rpc::ReplyStream* reply) const;
+  Task<Status> prefill(Result<PrefillOrder> order, rpc::ReplyStream* reply) const;
+  Task<Status> set_role(wire::SetRole request, rpc::ReplyStream* reply) const;
   Task<Status> send_model(std::string digest, rpc::ReplyStream* reply) const;
   Task<Status> send_blocks(rpc::ReplyStream* reply) const;
 

@@ -154,14 +154,14 @@ TEST_P(EngineHostContract, TellsWhatItsCacheHoldsAndForgetsItWhenTold) {
 
 TEST_P(EngineHostContract, OneThatMovesNoBlocksRefusesAnOrder) {
   if (!start(/*moves_blocks=*/false)) GTEST_SKIP();
-  handoff::PrefillOrder order;
+  PrefillOrder order;
   order.request = request();
   EXPECT_EQ(wait(host_->prefill(std::move(order))).status().code(), Code::kUnsupported);
 }
 
 TEST_P(EngineHostContract, AnOrderThatCannotBeFilledIsAnErrorAndNothingElse) {
   if (!start(/*moves_blocks=*/true)) GTEST_SKIP();
-  handoff::PrefillOrder order;
+  PrefillOrder order;
   order.request = request();
   order.card = "no card";
   EXPECT_EQ(wait(host_->prefill(std::move(order))).status().code(), Code::kCorrupt);

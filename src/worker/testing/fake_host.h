@@ -29,7 +29,7 @@ class FakeHost final : public EngineHost {
     return load;
   }
   void clear_cache() override { ++clears; }
-  Task<Result<handoff::PrefillReport>> prefill(handoff::PrefillOrder) override { co_return handoff::moves_no_blocks(); }
+  Task<Result<PrefillReport>> prefill(PrefillOrder) override { co_return moves_no_blocks(); }
   void stop(Time) override { is_stopped = true; }
 
   std::shared_ptr<ScriptedGenerator> script =

@@ -13,18 +13,18 @@
 #include <boost/asio/use_awaitable.hpp>
 
 #include "base/mutex.h"
-#include "rpc/remote_worker.h"
+#include "rpc/worker_client.h"
 
 namespace dynamo::rpc {
 
-class FakeRemoteWorker final : public RemoteWorker {
+class FakeWorkerClient final : public WorkerClient {
  public:
   // Answers of fetch_model() and fetch_blocks(), one for each call; without one the call waits until it is cancelled.
   void give_model(Result<std::string> bytes) {
     MutexLock lock(mutex_);
     models_.push_back(std::move(bytes));
   }
-  void give_blocks(Result<BlockSnapshot> blocks) {
+  void give_blocks(Result<wire::BlockSnapshot> blocks) {
     MutexLock lock(mutex_);
     snapshots_.push_back(std::move(blocks));
   }
@@ -59,11 +59,15 @@ class FakeRemoteWorker final : public RemoteWorker {
     }
     co_return co_await next(&models_);
   }
-  Task<Result<BlockSnapshot>> fetch_blocks(Time) override {
+  Task<Result<wire::BlockSnapshot>> fetch_blocks(Time) override {
     ++blocks_asked;
     co_return co_await next(&snapshots_);
   }
   Task<Status> clear_blocks(Time) override { co_return Status(); }
+  Task<Result<std::string>> set_role(wire::SetRole, Time) override { co_return unavailable("a worker without roles"); }
+  Task<Result<PrefillReport>> prefill(PrefillOrder, Time, Asked*) override {
+    co_return unavailable("a worker that computes nothing");
+  }
 
  private:
   template <class T>
@@ -83,7 +87,7 @@ class FakeRemoteWorker final : public RemoteWorker {
 
   mutable Mutex mutex_;
   std::deque<Result<std::string>> models_ GUARDED_BY(mutex_);
-  std::deque<Result<BlockSnapshot>> snapshots_ GUARDED_BY(mutex_);
+  std::deque<Result<wire::BlockSnapshot>> snapshots_ GUARDED_BY(mutex_);
   std::vector<Time> asked_until_ GUARDED_BY(mutex_);
 };
 

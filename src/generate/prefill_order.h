@@ -1,22 +1,16 @@
-// A prompt that one worker has another compute: the order, and the report of how it went. Their messages:
-// docs/reference/handoff.md.
-// Threads: values and pure functions.
+// A prompt that one worker has another compute: the order, and the report of how it went.
+// Threads: values.
 #pragma once
 
 #include <cstdint>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "base/clock.h"
 #include "base/status.h"
 #include "generate/generate_request.h"
 
-namespace dynamo::wire {
-class Prefill;
-}
-
-namespace dynamo::handoff {
+namespace dynamo {
 
 struct PrefillOrder {
   GenerateRequest request;
@@ -37,19 +31,9 @@ struct PrefillReport {
   std::string backend;
 };
 
-// As a request of the request plane.
-std::string to_bytes(const PrefillOrder& order, Time now);
-// Errors: as rpc::from_message.
-Result<PrefillOrder> order_from_message(const wire::Prefill& message, Time now);
-
-// As a wire::PrefillReply.
-std::string to_bytes(const Result<PrefillReport>& report);
-// Errors: kCorrupt (it cannot be read); what the other side reports, a failure too, is in `report`.
-Status report_from_bytes(std::string_view bytes, Result<PrefillReport>* report);
-
 // What a worker says to an order if it takes no part in hand-offs.
 inline Status moves_no_blocks() {
   return unsupported("this worker has no way to move KV blocks to another");
 }
 
-}  // namespace dynamo::handoff
+}  // namespace dynamo

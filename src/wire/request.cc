@@ -1,17 +1,19 @@
-#include "rpc/generate_messages.h"
+#include "wire/request.h"
 
 #include <algorithm>
+#include <chrono>
 
+#include "wire/chunk.h"
 #include "wire/messages.pb.h"
+#include "wire/parse.h"
 
-namespace dynamo::rpc {
+namespace dynamo::wire {
 namespace {
 
-constexpr uint32_t kMostTopLogprobs = 1000;
 constexpr Duration kLeastSilence =
     std::chrono::milliseconds(200);  // nobody may ask for signs of life more often than that needs
 
-void sampling_to_message(const SamplingParams& sampling, wire::Sampling* out) {
+void sampling_to_message(const SamplingParams& sampling, proto::Sampling* out) {
   out->set_temperature(sampling.temperature);
   out->set_top_p(sampling.top_p);
   out->set_top_k(sampling.top_k);
@@ -26,12 +28,12 @@ void sampling_to_message(const SamplingParams& sampling, wire::Sampling* out) {
   }
 }
 
-void prompt_to_message(const kv::Prompt& prompt, wire::Generate* out) {
+void prompt_to_message(const kv::Prompt& prompt, proto::Generate* out) {
   out->mutable_prompt()->Add(prompt.tokens.begin(), prompt.tokens.end());
   out->set_cache_salt(prompt.salt.low);
   out->set_cache_salt_high(prompt.salt.high);
   for (const kv::PromptSpan& span : prompt.spans) {
-    wire::PromptSpan& one = *out->add_spans();
+    proto::PromptSpan& one = *out->add_spans();
     one.set_begin(span.begin);
     one.set_end(span.end);
     one.set_fingerprint_low(span.fingerprint.low);
@@ -39,19 +41,19 @@ void prompt_to_message(const kv::Prompt& prompt, wire::Generate* out) {
   }
 }
 
-Result<kv::Prompt> prompt_from_message(const wire::Generate& message) {
+Result<kv::Prompt> prompt_from_message(const proto::Generate& message) {
   kv::Prompt prompt;
   prompt.tokens.assign(message.prompt().begin(), message.prompt().end());
   prompt.salt = {message.cache_salt(), message.cache_salt_high()};
-  for (const wire::PromptSpan& one : message.spans())
+  for (const proto::PromptSpan& one : message.spans())
     prompt.spans.push_back({one.begin(), one.end(), {one.fingerprint_low(), one.fingerprint_high()}});
   TRY_STATUS(kv::check(prompt));
   return prompt;
 }
 
 // What a request must have to be one. The numbers of `sampling` are the engine's to check.
-Status check(const wire::Generate& message) {
-  const wire::Sampling& sampling = message.sampling();
+Status check(const proto::Generate& message) {
+  const proto::Sampling& sampling = message.sampling();
   if (message.max_tokens() == 0) return invalid("a request with max_tokens 0");
   if (sampling.biased_tokens_size() != sampling.biases_size()) return invalid("a request with unequal logit biases");
   if (message.has_logprobs() && message.logprobs() > kMostTopLogprobs)
@@ -59,7 +61,7 @@ Status check(const wire::Generate& message) {
   return {};
 }
 
-SamplingParams sampling_from_message(const wire::Sampling& message) {
+SamplingParams sampling_from_message(const proto::Sampling& message) {
   SamplingParams sampling;
   sampling.temperature = message.temperature();
   sampling.top_p = message.top_p();
@@ -74,15 +76,7 @@ SamplingParams sampling_from_message(const wire::Sampling& message) {
   return sampling;
 }
 
-template <class T>
-void append_all(std::vector<T>&& from, std::vector<T>* to) {
-  to->insert(to->end(), std::make_move_iterator(from.begin()), std::make_move_iterator(from.end()));
-}
-
-}  // namespace
-
-void to_message(const GenerateRequest& request, Time now, wire::Generate* out) {
-  out->Clear();
+void to_message(const GenerateRequest& request, Time now, proto::Generate* out) {
   out->set_id(request.id);
   out->set_model(request.model);
   prompt_to_message(request.prompt, out);
@@ -94,7 +88,7 @@ void to_message(const GenerateRequest& request, Time now, wire::Generate* out) {
   out->set_priority(request.priority);
   out->set_drawn_before(request.drawn_before);
   for (const PrefillPlace& place : request.prefill_at) {
-    wire::PrefillPlace& one = *out->add_prefill_at();
+    proto::PrefillPlace& one = *out->add_prefill_at();
     one.set_instance(place.instance);
     one.set_name(place.name);
     one.set_address(place.address);
@@ -106,7 +100,7 @@ void to_message(const GenerateRequest& request, Time now, wire::Generate* out) {
   out->set_timeout_us(static_cast<uint64_t>(std::max<int64_t>(left, 0)));
 }
 
-Result<GenerateRequest> from_message(const wire::Generate& message, Time now) {
+Result<GenerateRequest> from_message(const proto::Generate& message, Time now) {
   TRY_STATUS(check(message));
   GenerateRequest request;
   request.id = message.id();
@@ -119,7 +113,7 @@ Result<GenerateRequest> from_message(const wire::Generate& message, Time now) {
   if (message.has_logprobs()) request.logprobs = message.logprobs();
   request.priority = message.priority();
   request.drawn_before = message.drawn_before();
-  for (const wire::PrefillPlace& one : message.prefill_at())
+  for (const proto::PrefillPlace& one : message.prefill_at())
     request.prefill_at.push_back({one.instance(), one.name(), one.address()});
   constexpr uint64_t kYear = 365ULL * 24 * 3600 * 1000000;
   if (message.has_timeout_us() && message.timeout_us() < kYear)
@@ -129,58 +123,79 @@ Result<GenerateRequest> from_message(const wire::Generate& message, Time now) {
   return request;
 }
 
-std::string to_bytes(const TokenChunk& chunk) {
-  wire::Chunk message;
-  message.mutable_tokens()->Add(chunk.tokens.begin(), chunk.tokens.end());
-  for (const TokenLogprobs& one : chunk.logprobs) {
-    message.add_logprob_counts(static_cast<uint32_t>(one.top.size()));
-    message.add_logprob_tokens(one.drawn.token);
-    message.add_logprobs(one.drawn.logprob);
-    for (const TokenLogprob& other : one.top) {
-      message.add_logprob_tokens(other.token);
-      message.add_logprobs(other.logprob);
-    }
-  }
-  if (chunk.finish) message.set_finish(*chunk.finish == FinishReason::kStop ? 1 : 2);
-  message.set_cached_tokens(chunk.cached_tokens);
-  if (!chunk.worker.empty()) message.set_worker(chunk.worker);
-  if (chunk.is_sign_of_life()) message.set_is_sign_of_life(true);
+template <class Fill>
+std::string bytes_of(const Fill& fill) {
+  proto::Request message;
+  fill(&message);
   return message.SerializeAsString();
 }
 
-Result<TokenChunk> chunk_from_bytes(std::string_view bytes) {
-  wire::Chunk message;
-  if (!message.ParseFromArray(bytes.data(), static_cast<int>(bytes.size())) || message.finish() > 2 ||
-      message.logprobs_size() != message.logprob_tokens_size())
-    return corrupt("a piece of an answer that cannot be read");
-  TokenChunk chunk;
-  chunk.tokens.assign(message.tokens().begin(), message.tokens().end());
-  int at = 0;
-  for (const uint32_t count : message.logprob_counts()) {
-    if (count > kMostTopLogprobs || at + 1 + static_cast<int>(count) > message.logprobs_size())
-      return corrupt("log probabilities that cannot be read");
-    TokenLogprobs& one = chunk.logprobs.emplace_back();
-    one.drawn = {message.logprob_tokens(at), message.logprobs(at)};
-    for (uint32_t i = 0; i < count; ++i)
-      one.top.push_back(
-          {message.logprob_tokens(at + 1 + static_cast<int>(i)), message.logprobs(at + 1 + static_cast<int>(i))});
-    at += 1 + static_cast<int>(count);
+Result<PrefillOrder> order_from_message(const proto::Prefill& message, Time now) {
+  PrefillOrder order;
+  TRY(order.request, from_message(message.generate(), now));
+  order.room = message.room();
+  order.first_block = message.first_block();
+  order.blocks.assign(message.blocks().begin(), message.blocks().end());
+  order.card = message.card();
+  return order;
+}
+
+}  // namespace
+
+std::string to_bytes(const GenerateRequest& request, Time now) {
+  return bytes_of([&](proto::Request* out) { to_message(request, now, out->mutable_generate()); });
+}
+
+std::string to_bytes(const PrefillOrder& order, Time now) {
+  return bytes_of([&](proto::Request* out) {
+    proto::Prefill& message = *out->mutable_prefill();
+    to_message(order.request, now, message.mutable_generate());
+    message.set_room(order.room);
+    message.set_first_block(order.first_block);
+    message.mutable_blocks()->Add(order.blocks.begin(), order.blocks.end());
+    message.set_card(order.card);
+  });
+}
+
+std::string to_bytes(const FetchModel& request) {
+  return bytes_of([&](proto::Request* out) { out->mutable_model()->set_digest(request.digest); });
+}
+
+std::string to_bytes(FetchBlocks) {
+  return bytes_of([](proto::Request* out) { out->mutable_blocks(); });
+}
+
+std::string to_bytes(ClearBlocks) {
+  return bytes_of([](proto::Request* out) { out->mutable_clear(); });
+}
+
+std::string to_bytes(const SetRole& request) {
+  return bytes_of([&](proto::Request* out) {
+    out->mutable_role()->set_role(request.role);
+    out->mutable_role()->set_drain_seconds(static_cast<uint32_t>(request.drain.count()));
+  });
+}
+
+Result<Request> request_from_bytes(std::string_view bytes, Time now) {
+  proto::Request message;
+  if (!parse(bytes, &message)) return corrupt("a request that cannot be read");
+  switch (message.kind_case()) {
+    case proto::Request::kGenerate:
+      return Request(from_message(message.generate(), now));
+    case proto::Request::kModel:
+      return Request(FetchModel{message.model().digest()});
+    case proto::Request::kBlocks:
+      return Request(FetchBlocks());
+    case proto::Request::kClear:
+      return Request(ClearBlocks());
+    case proto::Request::kPrefill:
+      return Request(order_from_message(message.prefill(), now));
+    case proto::Request::kRole:
+      return Request(SetRole{message.role().role(), std::chrono::seconds(message.role().drain_seconds())});
+    case proto::Request::KIND_NOT_SET:
+      break;
   }
-  if (!chunk.logprobs.empty() && chunk.logprobs.size() != chunk.tokens.size())
-    return corrupt("log probabilities of other tokens than those of their piece");
-  if (message.finish() != 0) chunk.finish = message.finish() == 1 ? FinishReason::kStop : FinishReason::kLength;
-  chunk.cached_tokens = message.cached_tokens();
-  chunk.worker = message.worker();
-  return chunk;
+  return unsupported("a request of a kind that this version does not know");
 }
 
-void append(TokenChunk next, TokenChunk* chunk) {
-  if (next.is_sign_of_life()) return;
-  append_all(std::move(next.tokens), &chunk->tokens);
-  append_all(std::move(next.logprobs), &chunk->logprobs);
-  chunk->finish = next.finish;
-  chunk->cached_tokens = next.cached_tokens;
-  if (chunk->worker.empty()) chunk->worker = std::move(next.worker);
-}
-
-}  // namespace dynamo::rpc
+}  // namespace dynamo::wire
