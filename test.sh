@@ -39,9 +39,9 @@ by_name=(tests/cluster tests/test_compat.py)
 pytest=(build/venv/bin/python -m pytest -q --durations=30)
 begin walk-through "${pytest[@]}" "${by_name[@]}"
 begin end-to-end "${pytest[@]}" -n 2 --dist loadfile --no-loadscope-reorder "${by_name[@]/#/--ignore=}" tests
-begin unit nice -n 5 ctest --preset release --parallel "$(nproc)"
+begin unit nice -n 10 ctest --preset release --parallel "$(nproc)"
 finish unit
-begin fuzz nice -n 5 scripts/fuzz.sh "${FUZZ_SECONDS:-5}"
+begin fuzz nice -n 19 scripts/fuzz.sh "${FUZZ_SECONDS:-5}"
 finish fuzz
 for preset in "${sanitizers[@]}"; do
   begin "$preset" nice -n 5 scripts/sanitized_unit_tests.sh "$preset"
