@@ -138,8 +138,8 @@ void run_case(const std::string& text, Loaded* on, std::mt19937* random) {
   std::vector<GenerateRequest> requests(n[0]);
   for (GenerateRequest& request : requests) {
     const auto length = [&](uint32_t usual) { return is_mixed ? n[1] + (*random)() % (n[2] - n[1] + 1) : usual; };
-    request.prompt.resize(length(n[1]));
-    for (TokenId& token : request.prompt) token = (*random)() % on->vocab_size;
+    request.prompt.tokens.resize(length(n[1]));
+    for (TokenId& token : request.prompt.tokens) token = (*random)() % on->vocab_size;
     request.stop.max_tokens = is_prefill ? 1 : length(n[2]);
     request.sampling.temperature = is_mixed ? 0.6F : 0;
   }

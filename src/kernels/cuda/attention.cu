@@ -57,12 +57,12 @@ struct Found {
 };
 
 template <class Kv, uint32_t kDim, uint32_t kGroup>
-__global__ void __launch_bounds__(kWarps* kWarp) attend(StepTables step, Attention args, uint32_t group) {
+__global__ void __launch_bounds__(kWarps* kWarp) attend(StepTables step, Attention args, RowList list, uint32_t group) {
   constexpr uint32_t kAhead = kDim == 0 ? 1 : 4;  // tokens whose K and V are loaded before the first is used
   using L = Lane<Kv, kDim>;
   const KvRows& kv = args.kv;
   const uint32_t dim = kDim == 0 ? kv.head_dim : kDim;
-  const uint32_t row = blockIdx.x;
+  const uint32_t row = list.rows[blockIdx.x];
   const uint32_t chunks = (group + kGroup - 1) / kGroup;  // of the group's heads
   const uint32_t kv_head = blockIdx.y / chunks;
   const uint32_t first_head = kv_head * group + blockIdx.y % chunks * kGroup;
@@ -84,7 +84,7 @@ __global__ void __launch_bounds__(kWarps* kWarp) attend(StepTables step, Attenti
   const SequenceEntry sequence = step.sequences[step.sequence_of[row]];
   const uint32_t* blocks = step.blocks + sequence.first_block;
   const uint32_t seen = step.positions[row] + 1;
-  const uint32_t part = (seen + args.splits - 1) / args.splits;
+  const uint32_t part = (seen + list.splits - 1) / list.splits;
   const uint32_t begin = min(seen, blockIdx.z * part);
   const uint32_t end = min(seen, begin + part);
   const Kv* keys = static_cast<const Kv*>(kv.base) + static_cast<size_t>(kv_head) * kv.block_tokens * dim;
@@ -176,12 +176,13 @@ __global__ void __launch_bounds__(kWarps* kWarp) attend(StepTables step, Attenti
       value += values_of[w][g][d] * part_scale;
     }
     const uint32_t head = first_head + g;
-    if (args.splits == 1) {
+    if (list.splits == 1) {
       static_cast<__nv_bfloat16*>(args.out.data)[row * args.out.stride + static_cast<size_t>(head) * dim + d] =
           from_float<__nv_bfloat16>(value / sum);
       continue;
     }
-    float* to = args.partial + ((static_cast<size_t>(row) * args.heads + head) * args.splits + blockIdx.z) * (dim + 2);
+    float* to =
+        list.partial + ((static_cast<size_t>(blockIdx.x) * args.heads + head) * list.splits + blockIdx.z) * (dim + 2);
     to[2 + d] = value;
     if (d == 0) {
       to[0] = top;
@@ -190,17 +191,17 @@ __global__ void __launch_bounds__(kWarps* kWarp) attend(StepTables step, Attenti
   }
 }
 
-__global__ void merge(Attention args) {
-  const uint32_t row = blockIdx.x;
+__global__ void merge(Attention args, RowList list) {
+  const uint32_t row = list.rows[blockIdx.x];
   const uint32_t head = blockIdx.y;
   const uint32_t d = threadIdx.x;
   const uint32_t dim = args.kv.head_dim;
-  const float* parts = args.partial + (static_cast<size_t>(row) * args.heads + head) * args.splits * (dim + 2);
+  const float* parts = list.partial + (static_cast<size_t>(blockIdx.x) * args.heads + head) * list.splits * (dim + 2);
   float top = kNone;
-  for (uint32_t s = 0; s < args.splits; ++s) top = fmaxf(top, parts[s * (dim + 2)]);
+  for (uint32_t s = 0; s < list.splits; ++s) top = fmaxf(top, parts[s * (dim + 2)]);
   float sum = 0;
   float value = 0;
-  for (uint32_t s = 0; s < args.splits; ++s) {
+  for (uint32_t s = 0; s < list.splits; ++s) {
     const float scale = exp2f(parts[s * (dim + 2)] - top);
     sum += parts[s * (dim + 2) + 1] * scale;
     value += parts[s * (dim + 2) + 2 + d] * scale;
@@ -210,45 +211,45 @@ __global__ void merge(Attention args) {
 }
 
 template <class Kv, uint32_t kDim, uint32_t kGroup>
-void attend_as(const StepTables& step, const Attention& args, cudaStream_t stream) {
+void attend_as(const StepTables& step, const Attention& args, const RowList& list, cudaStream_t stream) {
   const uint32_t group = args.heads / args.kv.kv_heads;
   const uint32_t chunks = (group + kGroup - 1) / kGroup;
-  const dim3 grid(step.rows, args.kv.kv_heads * chunks, args.splits);
-  attend<Kv, kDim, kGroup><<<grid, kWarps * kWarp, 0, stream>>>(step, args, group);
+  const dim3 grid(list.count, args.kv.kv_heads * chunks, list.splits);
+  attend<Kv, kDim, kGroup><<<grid, kWarps * kWarp, 0, stream>>>(step, args, list, group);
 }
 
 template <class Kv, uint32_t kDim>
-void attend_group(const StepTables& step, const Attention& args, cudaStream_t stream) {
+void attend_group(const StepTables& step, const Attention& args, const RowList& list, cudaStream_t stream) {
   switch (args.heads / args.kv.kv_heads) {
     case 1:
-      return attend_as<Kv, kDim, 1>(step, args, stream);
+      return attend_as<Kv, kDim, 1>(step, args, list, stream);
     case 2:
-      return attend_as<Kv, kDim, 2>(step, args, stream);
+      return attend_as<Kv, kDim, 2>(step, args, list, stream);
     case 3:
-      return attend_as<Kv, kDim, 3>(step, args, stream);
+      return attend_as<Kv, kDim, 3>(step, args, list, stream);
     default:
-      return attend_as<Kv, kDim, 4>(step, args, stream);
+      return attend_as<Kv, kDim, 4>(step, args, list, stream);
   }
 }
 
 template <class Kv>
-void attend_dim(const StepTables& step, const Attention& args, cudaStream_t stream) {
+void attend_dim(const StepTables& step, const Attention& args, const RowList& list, cudaStream_t stream) {
   const bool is_aligned = args.q.stride % 8 == 0 && reinterpret_cast<uintptr_t>(args.q.data) % 16 == 0 &&
                           reinterpret_cast<uintptr_t>(args.kv.base) % 16 == 0;
-  if (is_aligned && args.kv.head_dim == 64) return attend_group<Kv, 64>(step, args, stream);
-  if (is_aligned && args.kv.head_dim == 128) return attend_group<Kv, 128>(step, args, stream);
-  return attend_group<Kv, 0>(step, args, stream);
+  if (is_aligned && args.kv.head_dim == 64) return attend_group<Kv, 64>(step, args, list, stream);
+  if (is_aligned && args.kv.head_dim == 128) return attend_group<Kv, 128>(step, args, list, stream);
+  return attend_group<Kv, 0>(step, args, list, stream);
 }
 
 }  // namespace
 
-void attention(const StepTables& step, const Attention& args, cudaStream_t stream) {
+void attend_rows(const StepTables& step, const Attention& args, const RowList& list, cudaStream_t stream) {
   if (args.kv.is_bf16) {
-    attend_dim<__nv_bfloat16>(step, args, stream);
+    attend_dim<__nv_bfloat16>(step, args, list, stream);
   } else {
-    attend_dim<__half>(step, args, stream);
+    attend_dim<__half>(step, args, list, stream);
   }
-  if (args.splits > 1) merge<<<dim3(step.rows, args.heads), args.kv.head_dim, 0, stream>>>(args);
+  if (list.splits > 1) merge<<<dim3(list.count, args.heads), args.kv.head_dim, 0, stream>>>(args, list);
 }
 
 }  // namespace dynamo::kernels::cuda

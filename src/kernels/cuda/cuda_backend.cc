@@ -265,21 +265,17 @@ class CudaBackend final : public Backend {
     CHECK(args.heads % args.kv.kv_heads == 0 && args.q.rows == step.rows() && args.out.rows == args.q.rows);
     CHECK(args.q.columns == size_t{args.heads} * args.kv.head_dim && args.out.columns == args.q.columns);
     CHECK(args.kv.dtype == traits_.kv);
-    // Few rows leave most of the device idle unless several blocks share a row's cache.
-    const uint32_t rows = step.rows() * args.kv.kv_heads;
-    const uint32_t wanted = kBlocksPerProcessor * processors_ / std::max(1U, rows);
-    const uint32_t splits = std::clamp(std::min(wanted, step.longest() / kLeastPart), 1U, kMostSplits);
-    if (splits > 1) {
-      keep(partial_.grow(size_t{step.rows()} * args.heads * splits * (args.kv.head_dim + 2) * sizeof(float)));
+    const Attention attention{
+        .q = numbers_of(args.q), .heads = args.heads, .kv = kv_of(args.kv), .out = numbers_of(args.out)};
+    const StepTables& tables = step.tables();
+    if (!can_attend_tiles(attention)) {
+      attend_rows(tables, attention, {.rows = tables.all_rows, .count = step.rows()}, step.longest());
+      return;
     }
-    cuda::attention(step.tables(),
-                    {.q = numbers_of(args.q),
-                     .heads = args.heads,
-                     .kv = kv_of(args.kv),
-                     .out = numbers_of(args.out),
-                     .partial = reinterpret_cast<float*>(partial_.data()),
-                     .splits = splits},
-                    stream_);
+    if (tables.tile_count > 0) attend_tiles(tables, attention, stream_);
+    if (tables.single_count > 0) {
+      attend_rows(tables, attention, {.rows = tables.single_rows, .count = tables.single_count}, step.longest_single());
+    }
   }
 
   void silu_mul(Tensor gate_up, Tensor out) override {
@@ -308,6 +304,17 @@ class CudaBackend final : public Backend {
   CudaStep& of(const StepView& view) const {
     CHECK(&view == current_);
     return *current_;
+  }
+  // Few rows leave most of the device idle unless several blocks share a row's cache, of up to `longest` tokens.
+  void attend_rows(const StepTables& tables, const Attention& attention, RowList list, uint32_t longest) {
+    const uint32_t wanted = kBlocksPerProcessor * processors_ / std::max(1U, list.count * attention.kv.kv_heads);
+    list.splits = std::clamp(std::min(wanted, longest / kLeastPart), 1U, kMostSplits);
+    if (list.splits > 1) {
+      keep(partial_.grow(size_t{list.count} * attention.heads * list.splits * (attention.kv.head_dim + 2) *
+                         sizeof(float)));
+    }
+    list.partial = reinterpret_cast<float*>(partial_.data());
+    cuda::attend_rows(tables, attention, list, stream_);
   }
   // Operations have no result: what fails in one fails the step.
   void keep(Status status) {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <numeric>
 #include <thread>
 
 #include "base/check.h"
@@ -17,6 +18,9 @@ constexpr auto kMostPatience = std::chrono::seconds(60);
 constexpr auto kSpin = std::chrono::microseconds(200);
 constexpr auto kNap = std::chrono::microseconds(20);
 
+// A sequence of so many rows is worth tiles.
+constexpr uint32_t kLeastRows = 8;
+
 bool counts_tokens(const SamplingParams& sampling) {
   return sampling.repetition_penalty != 1 || sampling.presence_penalty != 0 || sampling.frequency_penalty != 0;
 }
@@ -31,7 +35,7 @@ size_t words_of(const Draw& draw) {
 
 // Where each table of a step starts in its block.
 struct Layout {
-  size_t tokens, positions, sequence_of, sequences, blocks, draws, words, bytes;
+  size_t tokens, positions, sequence_of, sequences, blocks, tiles, single_rows, all_rows, draws, words, bytes;
 
   explicit Layout(const Step& step) {
     size_t lists = 0;
@@ -48,6 +52,9 @@ struct Layout {
     sequence_of = take(rows, sizeof(uint32_t));
     sequences = take(step.paged.sequences.size(), sizeof(SequenceEntry));
     blocks = take(step.paged.block_table.size(), sizeof(uint32_t));
+    tiles = take(rows / kLeastRows + 1, sizeof(TileEntry));  // at most: each has kLeastRows, or is one of many
+    single_rows = take(rows, sizeof(uint32_t));
+    all_rows = take(rows, sizeof(uint32_t));
     draws = take(step.draws.size(), sizeof(DrawEntry));
     words = take(lists, sizeof(uint32_t));
   }
@@ -129,7 +136,7 @@ Status CudaStep::put(const Step& step, cudaStream_t stream) {
   const Layout layout(step);
   set_shape(paged.rows(), static_cast<uint32_t>(step.draws.size()));
   is_sampled_ = false;
-  longest_ = 0;
+  longest_ = longest_single_ = 0;
   TRY_STATUS(host_.grow(layout.bytes));
   TRY_STATUS(device_.grow(layout.bytes));
   TRY_STATUS(host_results_.grow(draws() * sizeof(DrawResult)));
@@ -140,6 +147,10 @@ Status CudaStep::put(const Step& step, cudaStream_t stream) {
   std::ranges::copy(paged.block_table, at<uint32_t>(host, layout.blocks));
   auto* sequence_of = at<uint32_t>(host, layout.sequence_of);
   auto* sequences = at<SequenceEntry>(host, layout.sequences);
+  auto* tiles = at<TileEntry>(host, layout.tiles);
+  auto* single_rows = at<uint32_t>(host, layout.single_rows);
+  uint32_t tile_count = 0;
+  uint32_t singles = 0;
   for (uint32_t i = 0; i < paged.sequences.size(); ++i) {
     const PagedBatch::Sequence& sequence = paged.sequences[i];
     CHECK(sequence.first_row + sequence.rows <= rows() && sequence.rows <= sequence.length &&
@@ -147,7 +158,14 @@ Status CudaStep::put(const Step& step, cudaStream_t stream) {
     sequences[i] = {sequence.first_row, sequence.rows, sequence.length, sequence.first_block, sequence.seat};
     std::fill_n(sequence_of + sequence.first_row, sequence.rows, i);
     longest_ = std::max(longest_, sequence.length);
+    if (sequence.rows < kLeastRows) {
+      for (uint32_t row = 0; row < sequence.rows; ++row) single_rows[singles++] = sequence.first_row + row;
+      longest_single_ = std::max(longest_single_, sequence.length);
+      continue;
+    }
+    for (uint32_t first = 0; first < sequence.rows; first += kTilePositions) tiles[tile_count++] = {i, first};
   }
+  std::iota(at<uint32_t>(host, layout.all_rows), at<uint32_t>(host, layout.all_rows) + rows(), 0);
   write_draws(step, host + layout.draws, at<uint32_t>(host, layout.words));
   std::byte* const device = device_.data();
   tables_ = {.tokens = at<uint32_t>(device, layout.tokens),
@@ -155,9 +173,14 @@ Status CudaStep::put(const Step& step, cudaStream_t stream) {
              .sequence_of = at<uint32_t>(device, layout.sequence_of),
              .sequences = at<SequenceEntry>(device, layout.sequences),
              .blocks = at<uint32_t>(device, layout.blocks),
+             .tiles = at<TileEntry>(device, layout.tiles),
+             .single_rows = at<uint32_t>(device, layout.single_rows),
+             .all_rows = at<uint32_t>(device, layout.all_rows),
              .draws = at<DrawEntry>(device, layout.draws),
              .words = at<uint32_t>(device, layout.words),
              .rows = rows(),
+             .tile_count = tile_count,
+             .single_count = singles,
              .draw_count = draws()};
   return status_of(::cudaMemcpyAsync(device, host, layout.bytes, cudaMemcpyHostToDevice, stream), "a step's tables");
 }

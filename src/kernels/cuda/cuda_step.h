@@ -26,8 +26,9 @@ class CudaStep final : public StepView {
   Status put(const Step& step, cudaStream_t stream);
   // Of the step put last.
   const StepTables& tables() const { return tables_; }
-  uint32_t longest() const { return longest_; }      // tokens in the cache of its longest sequence
-  uint32_t penalized() const { return penalized_; }  // draws that count tokens
+  uint32_t longest() const { return longest_; }                // tokens in the cache of its longest sequence
+  uint32_t longest_single() const { return longest_single_; }  // of those whose rows are no tiles
+  uint32_t penalized() const { return penalized_; }            // draws that count tokens
   DrawResult* device_results() const { return reinterpret_cast<DrawResult*>(device_results_.data()); }
   void set_sampled() { is_sampled_ = true; }
 
@@ -46,6 +47,7 @@ class CudaStep final : public StepView {
   cudaEvent_t ended_ = nullptr;
   StepTables tables_;
   uint32_t longest_ = 0;
+  uint32_t longest_single_ = 0;
   uint32_t penalized_ = 0;
   bool is_sampled_ = false;
   std::vector<bool> has_logprobs_;

@@ -32,6 +32,13 @@ struct SequenceEntry {
   uint32_t seat;
 };
 
+// Rows of one sequence that are attended to together: up to kTilePositions from row `first` of the sequence on.
+struct TileEntry {
+  uint32_t sequence;
+  uint32_t first;
+};
+inline constexpr uint32_t kTilePositions = 64;
+
 // A run of 32-bit words within StepTables::words.
 struct Run {
   uint32_t at;
@@ -68,10 +75,15 @@ struct StepTables {
   const uint32_t* sequence_of = nullptr;  // [rows]
   const SequenceEntry* sequences = nullptr;
   const uint32_t* blocks = nullptr;
+  const TileEntry* tiles = nullptr;       // of sequences with many rows, in order
+  const uint32_t* single_rows = nullptr;  // the rows of the others
+  const uint32_t* all_rows = nullptr;     // 0, 1, 2, ...
   const DrawEntry* draws = nullptr;
   const uint32_t* words = nullptr;
   uint32_t* counts = nullptr;  // [draws with penalties][vocabulary], zero between steps
   uint32_t rows = 0;
+  uint32_t tile_count = 0;
+  uint32_t single_count = 0;
   uint32_t draw_count = 0;
 };
 
@@ -139,10 +151,19 @@ struct Attention {
   uint32_t heads = 0;
   KvRows kv;
   Rows out;
-  float* partial = nullptr;  // [rows * heads * splits][head_dim + 2], if splits > 1
-  uint32_t splits = 1;       // how many thread blocks share a row's cache
 };
-void attention(const StepTables& step, const Attention& args, cudaStream_t stream);
+// Row by row: those that `rows` names, `splits` thread blocks for each. `partial` has room for [count * heads *
+// splits][head_dim + 2] numbers, if splits > 1.
+struct RowList {
+  const uint32_t* rows = nullptr;
+  uint32_t count = 0;
+  uint32_t splits = 1;
+  float* partial = nullptr;
+};
+void attend_rows(const StepTables& step, const Attention& args, const RowList& list, cudaStream_t stream);
+// The rows of the step's tiles, with matrix instructions. Requires: can_attend_tiles().
+bool can_attend_tiles(const Attention& args);
+void attend_tiles(const StepTables& step, const Attention& args, cudaStream_t stream);
 
 // out = x w^T + bias for few rows: each weight is read once. Requires: can_be_skinny().
 bool can_be_skinny(const Rows& x, const Rows& w);
