@@ -78,7 +78,7 @@ struct Supervisor::Child {
   Time restart_at = Time::max();
 };
 
-Supervisor::Supervisor(const StopSignals* signals) : signals_(signals) {
+Supervisor::Supervisor(const StopSignals* signals) {
   sigset_t taken = signals->set();
   sigaddset(&taken, SIGCHLD);
   pthread_sigmask(SIG_BLOCK, &taken, nullptr);

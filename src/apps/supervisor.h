@@ -54,7 +54,6 @@ class Supervisor {
   void reap();
   void restart_due();
 
-  const StopSignals* signals_;
   int signal_fd_ = -1;
   std::vector<std::unique_ptr<Child>> children_;
   bool is_stopping_ = false;
