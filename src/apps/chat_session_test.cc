@@ -4,14 +4,12 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <mutex>
 #include <string>
 #include <vector>
 
 #include <fmt/format.h>
 
-#include "base/io_threads.h"
-#include "http/server.h"
+#include "load/testing/scripted_server.h"
 
 namespace dynamo::apps {
 namespace {
@@ -20,41 +18,6 @@ using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
 using testing::Not;
-
-// What the server answers, and what it was asked.
-struct Script {
-  http::Response models{.body = R"({"data":[{"id":"some-model"}]})"};
-  int status = 200;
-  std::vector<std::string> pieces;  // of the answer's body
-
-  std::mutex mutex;
-  std::vector<std::string> asked;  // bodies
-};
-
-Task<void> send_models(Script* script, http::ResponseWriter* out) {
-  http::Response response;
-  {
-    const std::lock_guard lock(script->mutex);
-    response = script->models;
-  }
-  static_cast<void>(co_await out->send(std::move(response)));
-}
-
-Task<void> send_answer(Script* script, const http::Request* request, http::ResponseWriter* out) {
-  http::Response head;
-  std::vector<std::string> pieces;
-  {
-    const std::lock_guard lock(script->mutex);
-    script->asked.push_back(request->body);
-    head.status = script->status;
-    pieces = script->pieces;
-  }
-  head.content_type = "text/event-stream";
-  head.headers.emplace_back("x-dynamo-worker", "worker-3");
-  static_cast<void>(co_await out->begin(std::move(head)));
-  for (std::string& piece : pieces) static_cast<void>(co_await out->write(std::move(piece)));
-  static_cast<void>(co_await out->end());
-}
 
 std::string event(const std::string& json) {
   return "data: " + json + "\n\n";
@@ -74,49 +37,18 @@ std::string last(int prompt, int cached, int completion) {
 
 class ChatSessionTest : public testing::Test {
  protected:
-  ChatSessionTest() {
-    http::ServerOptions options;
-    options.host = "127.0.0.1";
-    options.port = 0;
-    server_ = http::Server::listen(options, &io_).value();
-    server_->route("GET", "/v1/models", [this](const http::Request*, http::ResponseWriter* out) -> Task<void> {
-      return send_models(&script_, out);
-    });
-    server_->route("POST", "/v1/chat/completions",
-                   [this](const http::Request* request, http::ResponseWriter* out) -> Task<void> {
-                     return send_answer(&script_, request, out);
-                   });
-    server_->start();
-    options_.url = fmt::format("http://127.0.0.1:{}", server_->port());
-  }
-  ~ChatSessionTest() override { server_->stop(Clock::steady().now()); }
+  ChatSessionTest() { options_.url = server_.url(); }
 
   std::unique_ptr<ChatSession> open() { return ChatSession::open(options_).value(); }
-  void answers(int status, std::vector<std::string> pieces) {
-    const std::lock_guard lock(script_.mutex);
-    script_.status = status;
-    script_.pieces = std::move(pieces);
-  }
-  void models(int status, std::string body) {
-    const std::lock_guard lock(script_.mutex);
-    script_.models.status = status;
-    script_.models.body = std::move(body);
-  }
-  std::vector<std::string> asked() {
-    const std::lock_guard lock(script_.mutex);
-    return script_.asked;
-  }
 
-  Script script_;
-  IoThreads io_{1};
-  std::unique_ptr<http::Server> server_;
+  load::testing::ScriptedServer server_;
   ChatOptions options_;
   std::string shown_;
   const std::function<void(std::string_view)> show_ = [this](std::string_view text) { shown_ += text; };
 };
 
 TEST_F(ChatSessionTest, AnAnswerIsShownAsItComesAndCounted) {
-  answers(200, {piece_of("Pa"), piece_of("ris"), last(20, 16, 2)});
+  server_.answers(200, {piece_of("Pa"), piece_of("ris"), last(20, 16, 2)});
   const auto session = open();
   EXPECT_EQ(session->model(), "some-model");
   const auto stats = session->ask("The capital of France?", show_);
@@ -131,7 +63,7 @@ TEST_F(ChatSessionTest, AnAnswerIsShownAsItComesAndCounted) {
 }
 
 TEST_F(ChatSessionTest, EachTurnHasThoseBeforeItUntilTheyAreForgotten) {
-  answers(200, {piece_of("Paris"), last(1, 0, 1)});
+  server_.answers(200, {piece_of("Paris"), last(1, 0, 1)});
   options_.system = "Be short.";
   options_.temperature = 0.5;
   options_.max_tokens = 7;
@@ -141,7 +73,7 @@ TEST_F(ChatSessionTest, EachTurnHasThoseBeforeItUntilTheyAreForgotten) {
   ASSERT_TRUE(session->ask("Italy?", show_).is_ok());
   session->reset();
   ASSERT_TRUE(session->ask("Spain?", show_).is_ok());
-  const auto bodies = asked();
+  const auto bodies = server_.asked();
   ASSERT_EQ(bodies.size(), 3U);
   for (const std::string& body : bodies) {
     EXPECT_THAT(body, HasSubstr(R"({"role":"system","content":"Be short."})"));
@@ -156,26 +88,26 @@ TEST_F(ChatSessionTest, EachTurnHasThoseBeforeItUntilTheyAreForgotten) {
 
 TEST_F(ChatSessionTest, AQuestionThatFailsIsTakenBack) {
   const auto session = open();
-  answers(400, {R"({"error":{"message":"too )", R"(long"}})"});
+  server_.answers(400, {R"({"error":{"message":"too )", R"(long"}})"});
   EXPECT_EQ(session->ask("first?", show_).status().to_string(), "invalid: HTTP 400: too long");
-  answers(503, {"no JSON"});
+  server_.answers(503, {"no JSON"});
   EXPECT_EQ(session->ask("second?", show_).status().to_string(), "unavailable: HTTP 503: no JSON");
-  answers(200, {piece_of("Pa"), event(R"({"error":{"message":"the worker died"}})")});
+  server_.answers(200, {piece_of("Pa"), event(R"({"error":{"message":"the worker died"}})")});
   EXPECT_EQ(session->ask("third?", show_).status().to_string(), "unavailable: the worker died");
-  answers(200, {piece_of("Pa")});
+  server_.answers(200, {piece_of("Pa")});
   EXPECT_EQ(session->ask("fourth?", show_).status().to_string(), "unavailable: the stream ended before [DONE]");
-  answers(200, {event("{")});
+  server_.answers(200, {event("{")});
   EXPECT_THAT(session->ask("fifth?", show_).status().text(), HasSubstr("not JSON"));
-  answers(200, {piece_of("Paris"), last(1, 0, 1)});
+  server_.answers(200, {piece_of("Paris"), last(1, 0, 1)});
   ASSERT_TRUE(session->ask("sixth?", show_).is_ok());
-  EXPECT_THAT(asked().back(), Not(testing::ContainsRegex("first|second|third|fourth|fifth")));
+  EXPECT_THAT(server_.asked().back(), Not(testing::ContainsRegex("first|second|third|fourth|fifth")));
 }
 
 TEST_F(ChatSessionTest, AServerWithoutAModelIsSaid) {
-  models(200, R"({"data":[]})");
+  server_.models(200, R"({"data":[]})");
   EXPECT_EQ(ChatSession::open(options_).status().to_string(),
-            fmt::format("not_found: the server at 127.0.0.1:{} serves no model now", server_->port()));
-  models(500, "");
+            fmt::format("not_found: the server at 127.0.0.1:{} serves no model now", server_.port()));
+  server_.models(500, "");
   EXPECT_EQ(ChatSession::open(options_).status().code(), Code::kUnavailable);
   options_.model = "named";
   EXPECT_EQ(open()->model(), "named");
@@ -184,8 +116,8 @@ TEST_F(ChatSessionTest, AServerWithoutAModelIsSaid) {
 TEST_F(ChatSessionTest, AnAddressThatIsNoneOrWhereNobodyIsIsSaid) {
   options_.url = "ftp://x";
   EXPECT_EQ(ChatSession::open(options_).status().code(), Code::kInvalid);
-  server_->stop(Clock::steady().now());
-  options_.url = fmt::format("http://127.0.0.1:{}", server_->port());
+  server_.stop();
+  options_.url = server_.url();
   EXPECT_EQ(ChatSession::open(options_).status().code(), Code::kUnavailable);
 }
 

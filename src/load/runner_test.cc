@@ -4,93 +4,36 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <memory>
-#include <mutex>
 #include <string>
 #include <vector>
 
-#include "base/io_threads.h"
-#include "http/server.h"
+#include "load/testing/scripted_server.h"
 
 namespace dynamo::load {
 namespace {
 
-using testing::Each;
-using testing::HasSubstr;
-using testing::SizeIs;
-
-// What the server answers, and what it was asked.
-struct Script {
-  std::string models = R"({"data":[{"id":"some-model"}]})";
-  int status = 200;
-  std::string answer;
-
-  std::mutex mutex;
-  std::vector<std::string> asked;  // bodies
-};
-
-Task<void> send_models(Script* script, http::ResponseWriter* out) {
-  http::Response response;
-  {
-    const std::lock_guard lock(script->mutex);
-    response.body = script->models;
-  }
-  static_cast<void>(co_await out->send(std::move(response)));
-}
-
-Task<void> send_answer(Script* script, const http::Request* request, http::ResponseWriter* out) {
-  http::Response response;
-  response.headers.emplace_back("x-dynamo-worker", "worker-3");
-  {
-    const std::lock_guard lock(script->mutex);
-    script->asked.push_back(request->body);
-    response.status = script->status;
-    response.body = script->answer;
-  }
-  static_cast<void>(co_await out->send(std::move(response)));
-}
+using ::testing::Each;
+using ::testing::HasSubstr;
+using testing::ScriptedServer;
+using ::testing::SizeIs;
 
 constexpr const char* kUsage =
     "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":20,\"completion_tokens\":2,"
     "\"prompt_tokens_details\":{\"cached_tokens\":16}}}\n\ndata: [DONE]\n\n";
 
-class RunnerTest : public testing::Test {
+class RunnerTest : public ::testing::Test {
  protected:
   RunnerTest() {
-    http::ServerOptions options;
-    options.host = "127.0.0.1";
-    options.port = 0;
-    server_ = http::Server::listen(options, &io_).value();
-    server_->route("GET", "/v1/models", [this](const http::Request*, http::ResponseWriter* out) -> Task<void> {
-      return send_models(&script_, out);
-    });
-    for (const char* path : {"/v1/completions", "/v1/chat/completions"})
-      server_->route("POST", path, [this](const http::Request* request, http::ResponseWriter* out) -> Task<void> {
-        return send_answer(&script_, request, out);
-      });
-    server_->start();
-    options_.urls = {"http://127.0.0.1:" + std::to_string(server_->port())};
+    options_.urls = {server_.url()};
     workload_ = synthetic({.conversations = 3, .turns = 2, .input_tokens = 20, .output_tokens = 2});
   }
-  ~RunnerTest() override { server_->stop(Clock::steady().now()); }
 
   Result<RunResult> run_it() {
     return run(options_, workload_, [this](double share) { progress_ = share; });
   }
+  void answers(int status, std::string body) { server_.answers(status, {std::move(body)}); }
 
-  void answers(int status, std::string answer) {
-    const std::lock_guard lock(script_.mutex);
-    script_.status = status;
-    script_.answer = std::move(answer);
-  }
-  std::vector<std::string> asked() {
-    const std::lock_guard lock(script_.mutex);
-    return script_.asked;
-  }
-
-  Script script_;
-  IoThreads io_{1};
-  std::unique_ptr<http::Server> server_;
+  ScriptedServer server_;
   RunOptions options_;
   std::vector<Conversation> workload_;
   double progress_ = 0;
@@ -114,8 +57,8 @@ TEST_F(RunnerTest, EveryTurnIsAskedAndCountedAsTheServerSays) {
     EXPECT_LE(sample.first_token, sample.total);
     EXPECT_THAT(sample.gaps, SizeIs(1));
   }
-  EXPECT_THAT(asked(), SizeIs(6));
-  EXPECT_THAT(asked(), Each(HasSubstr(R"("model":"some-model")")));
+  EXPECT_THAT(server_.asked(), SizeIs(6));
+  EXPECT_THAT(server_.asked(), Each(HasSubstr(R"("model":"some-model")")));
 }
 
 TEST_F(RunnerTest, AChatSendsTheAnswersBackAndAWarmUpIsNotCounted) {
@@ -128,7 +71,7 @@ TEST_F(RunnerTest, AChatSendsTheAnswersBackAndAWarmUpIsNotCounted) {
   const auto result = run_it();
   ASSERT_TRUE(result.is_ok()) << result.status().to_string();
   EXPECT_THAT(result->samples, SizeIs(4));
-  const auto bodies = asked();
+  const auto bodies = server_.asked();
   ASSERT_THAT(bodies, SizeIs(6));
   for (size_t i = 0; i < 6; ++i) {
     EXPECT_THAT(bodies[i], HasSubstr(R"("model":"named")"));
@@ -151,15 +94,12 @@ TEST_F(RunnerTest, WhatFailsIsASampleWithTheServersWords) {
 }
 
 TEST_F(RunnerTest, AServerThatIsNotThereOrHasNoModelIsSaid) {
-  {
-    const std::lock_guard lock(script_.mutex);
-    script_.models = R"({"data":[]})";
-  }
+  server_.models(200, R"({"data":[]})");
   EXPECT_EQ(run_it().status().code(), Code::kNotFound);
   options_.urls = {"ftp://x"};
   EXPECT_EQ(run_it().status().code(), Code::kInvalid);
-  server_->stop(Clock::steady().now());
-  options_.urls = {"http://127.0.0.1:" + std::to_string(server_->port())};
+  server_.stop();
+  options_.urls = {server_.url()};
   EXPECT_EQ(run_it().status().code(), Code::kUnavailable);
 }
 
