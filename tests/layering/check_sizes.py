@@ -8,7 +8,6 @@ Prints one line per violation and exits 1 if there is any.
 - No function is longer than 60 lines, unless the comment above it says why: "Long because ...".
 Left out: kernels/, tests and what is built for them alone, and generated tables ("written by make_x.py" in the first lines).
 """
-import pathlib
 import re
 import sys
 
@@ -105,12 +104,5 @@ def violations(src):
     return found
 
 
-def main():
-    src = pathlib.Path(sys.argv[1]) if len(sys.argv) > 1 else pathlib.Path(__file__).resolve().parents[2] / "src"
-    found = violations(src)
-    print("\n".join(found) if found else "every file, class and function is of a size to be read")
-    return 1 if found else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(check_includes.report(violations, "every file, class and function is of a size to be read"))
