@@ -1,11 +1,11 @@
 #include "engine/engine_core.h"
 
 #include <algorithm>
-#include <random>
 
 #include <fmt/format.h>
 
 #include "base/log.h"
+#include "base/random.h"
 #include "engine/metrics.h"
 #include "generate/sampling_limits.h"
 
@@ -44,7 +44,7 @@ EngineCore::EngineCore(EngineOptions options, std::unique_ptr<StepRunner> runner
       step_rows_(metrics->histogram(kStepRows, labels)),
       step_seconds_(metrics->histogram(kStepSeconds, labels)),
       queue_seconds_(metrics->histogram(kQueueSeconds, labels)),
-      next_seed_((uint64_t{std::random_device{}()} << 32) | std::random_device{}()) {
+      next_seed_(random_bits()) {
   step_.paged.block_tokens = options.block_tokens;
   step_.gets_on = [this] {
     const Time now = clock_->now();
