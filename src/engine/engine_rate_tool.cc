@@ -86,8 +86,7 @@ struct Loaded {
 
 Status load(const std::string& path, const std::string& device, const std::string& folder, Loaded* out) {
   kernels::BackendOptions on;
-  if (device.starts_with("cuda")) on.device = kernels::Device::kCuda;
-  if (device.starts_with("cuda:")) on.gpu = std::stoi(device.substr(5));
+  TRY_STATUS(kernels::parse_device(device, &on));
   if (!folder.empty()) on.cuda_folders = {folder};
   const Time started = Clock::steady().now();
   TRY(out->backend, kernels::make_backend(on));

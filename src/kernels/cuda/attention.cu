@@ -5,8 +5,6 @@
 // together, so that K and V are read once for all of them. Within a warp, as many lanes as hold a head share a token,
 // eight numbers each, and the warp takes several tokens at a time. What the parts found is merged by a second kernel
 // (Dao et al. 2023, "Flash-Decoding").
-#include <type_traits>
-
 #include "kernels/cuda/device.cuh"
 #include "kernels/cuda/launch.h"
 
@@ -15,6 +13,11 @@ namespace {
 
 constexpr uint32_t kWarps = 4;
 constexpr float kNone = -INFINITY;
+
+// That the thread block serves.
+__device__ uint32_t row_of(const RowList& list) {
+  return list.rows == nullptr ? blockIdx.x : list.rows[blockIdx.x];
+}
 
 // What one lane has of a head of kDim dimensions; 0: any even number up to kMostHeadDim, slower.
 template <class Kv, uint32_t kDim>
@@ -62,7 +65,7 @@ __global__ void __launch_bounds__(kWarps* kWarp) attend(StepTables step, Attenti
   using L = Lane<Kv, kDim>;
   const KvRows& kv = args.kv;
   const uint32_t dim = kDim == 0 ? kv.head_dim : kDim;
-  const uint32_t row = list.rows[blockIdx.x];
+  const uint32_t row = row_of(list);
   const uint32_t chunks = (group + kGroup - 1) / kGroup;  // of the group's heads
   const uint32_t kv_head = blockIdx.y / chunks;
   const uint32_t first_head = kv_head * group + blockIdx.y % chunks * kGroup;
@@ -192,7 +195,7 @@ __global__ void __launch_bounds__(kWarps* kWarp) attend(StepTables step, Attenti
 }
 
 __global__ void merge(Attention args, RowList list) {
-  const uint32_t row = list.rows[blockIdx.x];
+  const uint32_t row = row_of(list);
   const uint32_t head = blockIdx.y;
   const uint32_t d = threadIdx.x;
   const uint32_t dim = args.kv.head_dim;

@@ -269,7 +269,7 @@ class CudaBackend final : public Backend {
         .q = numbers_of(args.q), .heads = args.heads, .kv = kv_of(args.kv), .out = numbers_of(args.out)};
     const StepTables& tables = step.tables();
     if (!can_attend_tiles(attention)) {
-      attend_rows(tables, attention, {.rows = tables.all_rows, .count = step.rows()}, step.longest());
+      attend_rows(tables, attention, {.rows = nullptr, .count = step.rows()}, step.longest());
       return;
     }
     if (tables.tile_count > 0) attend_tiles(tables, attention, stream_);

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <numeric>
 #include <thread>
 
 #include "base/check.h"
@@ -35,7 +34,7 @@ size_t words_of(const Draw& draw) {
 
 // Where each table of a step starts in its block.
 struct Layout {
-  size_t tokens, positions, sequence_of, sequences, blocks, tiles, single_rows, all_rows, draws, words, bytes;
+  size_t tokens, positions, sequence_of, sequences, blocks, tiles, single_rows, draws, words, bytes;
 
   explicit Layout(const Step& step) {
     size_t lists = 0;
@@ -54,7 +53,6 @@ struct Layout {
     blocks = take(step.paged.block_table.size(), sizeof(uint32_t));
     tiles = take(rows / kLeastRows + 1, sizeof(TileEntry));  // at most: each has kLeastRows, or is one of many
     single_rows = take(rows, sizeof(uint32_t));
-    all_rows = take(rows, sizeof(uint32_t));
     draws = take(step.draws.size(), sizeof(DrawEntry));
     words = take(lists, sizeof(uint32_t));
   }
@@ -107,7 +105,6 @@ void CudaStep::write_draws(const Step& step, std::byte* draws, uint32_t* words) 
     entry.row = draw.row;
     entry.seat = draw.seat;
     entry.index = draw.index;
-    entry.known = static_cast<uint32_t>(draw.output.size());
     entry.temperature = sampling.temperature;
     entry.top_p = sampling.top_p;
     entry.min_p = sampling.min_p;
@@ -165,7 +162,6 @@ Status CudaStep::put(const Step& step, cudaStream_t stream) {
     }
     for (uint32_t first = 0; first < sequence.rows; first += kTilePositions) tiles[tile_count++] = {i, first};
   }
-  std::iota(at<uint32_t>(host, layout.all_rows), at<uint32_t>(host, layout.all_rows) + rows(), 0);
   write_draws(step, host + layout.draws, at<uint32_t>(host, layout.words));
   std::byte* const device = device_.data();
   tables_ = {.tokens = at<uint32_t>(device, layout.tokens),
@@ -175,7 +171,6 @@ Status CudaStep::put(const Step& step, cudaStream_t stream) {
              .blocks = at<uint32_t>(device, layout.blocks),
              .tiles = at<TileEntry>(device, layout.tiles),
              .single_rows = at<uint32_t>(device, layout.single_rows),
-             .all_rows = at<uint32_t>(device, layout.all_rows),
              .draws = at<DrawEntry>(device, layout.draws),
              .words = at<uint32_t>(device, layout.words),
              .rows = rows(),

@@ -50,8 +50,7 @@ struct DrawEntry {
   uint64_t seed;
   uint32_t row;
   uint32_t seat;
-  uint32_t index;
-  uint32_t known;  // tokens of the answer that `output` would hold; those in [known, index) are in the seat
+  uint32_t index;  // of the answer; its tokens from output.count on are in the seat
   float temperature;
   float top_p;
   float min_p;
@@ -77,7 +76,6 @@ struct StepTables {
   const uint32_t* blocks = nullptr;
   const TileEntry* tiles = nullptr;       // of sequences with many rows, in order
   const uint32_t* single_rows = nullptr;  // the rows of the others
-  const uint32_t* all_rows = nullptr;     // 0, 1, 2, ...
   const DrawEntry* draws = nullptr;
   const uint32_t* words = nullptr;
   uint32_t* counts = nullptr;  // [draws with penalties][vocabulary], zero between steps
@@ -152,7 +150,7 @@ struct Attention {
   KvRows kv;
   Rows out;
 };
-// Row by row: those that `rows` names, `splits` thread blocks for each. `partial` has room for [count * heads *
+// Row by row: those that `rows` names, or all from the first on if it is null; `splits` thread blocks for each. `partial` has room for [count * heads *
 // splits][head_dim + 2] numbers, if splits > 1.
 struct RowList {
   const uint32_t* rows = nullptr;

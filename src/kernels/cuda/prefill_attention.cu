@@ -2,10 +2,6 @@
 // sixteen of them, and passes over the cache 64 tokens at a time with an online softmax (Dao 2023, "FlashAttention-2").
 // K and V of the next tokens are copied into shared memory while those of the last are used. Pieces of sixteen bytes
 // lie exclusive-ored with their row, so that eight rows of one column are in eight banks.
-#include <mma.h>
-
-#include <type_traits>
-
 #include "kernels/cuda/device.cuh"
 #include "kernels/cuda/launch.h"
 

@@ -1,6 +1,4 @@
 // Norms q and k if asked, rotates them, and stores k and v: one block a row, one warp a head at a time.
-#include <type_traits>
-
 #include "kernels/cuda/device.cuh"
 #include "kernels/cuda/launch.h"
 

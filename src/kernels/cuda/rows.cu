@@ -1,6 +1,4 @@
 // What works on rows alone: conversion, embedding, gathering, norms, activation, bias.
-#include <type_traits>
-
 #include "kernels/cuda/device.cuh"
 #include "kernels/cuda/launch.h"
 

@@ -5,8 +5,6 @@
 // of each digit weigh: one each for top-k, their probability for top-p. Weights are whole numbers, multiples of 2^-44 of
 // the most likely token's, so that sums do not depend on the order in which threads add them: a draw is a pure function
 // of its row and its settings. The CPU's sampler (kernels/cpu/sampler.h) is the definition.
-#include <type_traits>
-
 #include "kernels/cuda/device.cuh"
 #include "kernels/cuda/launch.h"
 #include "kernels/philox.h"

@@ -1,7 +1,5 @@
 // Products of few rows with a weight matrix: what they take is reading the weights once. A warp computes two outputs of
 // every row, all its lanes along the columns, sixteen bytes a load; the rows come from the first-level cache.
-#include <type_traits>
-
 #include "kernels/cuda/device.cuh"
 #include "kernels/cuda/launch.h"
 
